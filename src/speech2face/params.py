@@ -1,0 +1,190 @@
+"""Typed parameters. params.yaml is their manual; here are their types and bounds.
+
+Unknown keys, wrong types and values out of range are refused with the valid ones named.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Synthetic(_Section):
+    seed: Annotated[int, Field(ge=0)]
+    num_speakers: Annotated[int, Field(ge=3, le=9999)]
+    videos_per_speaker: Annotated[int, Field(ge=2, le=100)]
+    clips_per_video: Annotated[int, Field(ge=1, le=100)]
+    clip_s: Annotated[float, Field(ge=1, le=60)]
+    size_px: Annotated[int, Field(ge=128, le=1024)]
+    samples_per_pixel: Annotated[int, Field(ge=1, le=1024)]
+
+
+class Splits(_Section):
+    val: Fraction
+    test: Fraction
+
+    @model_validator(mode="after")
+    def _leaves_training(self) -> "Splits":
+        if self.val + self.test >= 1:
+            raise ValueError(
+                f"val + test must be below 1, so that speakers are left to train on (got {self.val + self.test:g})"
+            )
+        return self
+
+
+class Corpus(_Section):
+    source: Literal["synthetic", "voxceleb1"]
+    root: str | None
+    clips_per_shard: Count
+    splits: Splits
+    synthetic: Synthetic
+
+    @model_validator(mode="after")
+    def _has_root(self) -> "Corpus":
+        if (self.root is None) != (self.source == "synthetic"):
+            want = (
+                "must be null"
+                if self.source == "synthetic"
+                else "must name the folder that holds wav/ and unzippedFaces/"
+            )
+            raise ValueError(f"root {want} for source {self.source} (got {self.root!r})")
+        return self
+
+
+class Audio(_Section):
+    segment_s: Annotated[float, Field(ge=2.605, le=60)]
+    min_clip_s: Annotated[float, Field(ge=0.1)]
+
+
+class Faces(_Section):
+    size_px: Literal[224]
+    margin: Annotated[float, Field(ge=0, le=2)]
+    upsample: Annotated[int, Field(ge=0, le=3)]
+    min_confidence: NonNegative
+    max_image_px: Annotated[int, Field(ge=224)]
+    jpeg_quality: Annotated[int, Field(ge=50, le=100)]
+
+
+class Features(_Section):
+    backend: Literal["dlib_resnet"]
+    head_l2: Positive
+
+
+class Frontal(_Section):
+    max_yaw_deg: Annotated[float, Field(gt=0, le=90)]
+    max_mouth_opening: Positive
+    min_sharpness: NonNegative
+
+
+class DecoderWeights(_Section):
+    texture: NonNegative
+    landmarks: NonNegative
+    embedding: NonNegative
+
+
+class Decoder(_Section):
+    texture: Literal["cnn", "linear"]
+    lr: Positive
+    batch_size: Annotated[int, Field(ge=2)]
+    epochs: Count
+    morph_fraction: Fraction
+    morph_neighbours: Count
+    frontal: Frontal
+    weights: DecoderWeights
+
+
+class EncoderWeights(_Section):
+    unit: NonNegative
+    distill: NonNegative
+    temperature: Positive
+    contrastive: NonNegative
+    contrastive_temperature: Positive
+
+
+class Encoder(_Section):
+    base_channels: Count
+    hidden_dim: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    epochs: Count
+    crop_frames: Annotated[int, Field(ge=259)] | None
+    beta1: Annotated[float, Field(ge=0, lt=1)]
+    eps: Positive
+    lr_decay: Annotated[float, Field(gt=0, le=1)]
+    lr_decay_steps: Count
+    precision: Literal["float32", "bfloat16"]
+    weights: EncoderWeights
+
+
+class Evaluation(_Section):
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    resamples: Annotated[int, Field(ge=100)]
+    pictures: Annotated[int, Field(ge=1, le=100)]
+
+
+class Params(_Section):
+    lr: Annotated[float, Field(gt=0, le=1)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    max_reject_fraction: Fraction
+    corpus: Corpus
+    audio: Audio
+    faces: Faces
+    features: Features
+    decoder: Decoder
+    encoder: Encoder
+    evaluation: Evaluation
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check a complete parameter file.
+
+    Raises ValueError with one line for each thing that is wrong: the key, the value, the bound or the valid choices.
+    """
+    try:
+        # Not PyYAML: `-S lr=0.00001` is stored as 1e-05, which PyYAML reads as a string.
+        values = YAML(typ="safe").load(path)
+    except FileNotFoundError:
+        raise ValueError(f"{path} does not exist; run from the repository's root") from None
+    except (MarkedYAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        raise ValueError("\n".join(f"{path}: {_explain(e)}" for e in error.errors())) from None
+
+
+def _explain(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"] if part not in ("int", "float", "none"))
+    match error["type"]:
+        case "extra_forbidden":
+            section: Any = Params
+            for part in error["loc"][:-1]:
+                section = _section_of(section.model_fields[part].annotation)
+            valid = sorted(section.model_fields)
+            near = difflib.get_close_matches(str(error["loc"][-1]), valid, 1)
+            return f"{key} is not a parameter{f' (did you mean {near[0]}?)' if near else ''}; valid here: {', '.join(valid)}"
+        case "missing":
+            return f"{key} is missing; copy it from the repository's params.yaml"
+        case "literal_error":
+            return f"{key} must be {error['ctx']['expected']} (got {error['input']!r})"
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if error["type"] == "value_error":
+        return f"{key}: {message}"
+    return f"{key or 'the file'} must be {message} (got {error['input']!r})"
+
+
+def _section_of(annotation: Any) -> Any:
+    return next(
+        (a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel)), None
+    )

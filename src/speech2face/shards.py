@@ -1,0 +1,206 @@
+"""Parquet shards: the tables' schemas, atomic writing, and reading row group by row group.
+
+A finished shard is one file: its rows, and in the footer its fingerprint, the versions that made it and its rejects. It appears
+under its final name complete or not at all.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROWS_PER_GROUP = 16
+VERSIONS_OF = ("torch", "torchaudio", "numpy", "pyarrow", "av", "pillow", "dlib-bin")
+
+REJECT_REASONS = (
+    "missing_file",
+    "unreadable",
+    "no_audio_stream",
+    "too_short",
+    "too_long",
+    "silent",
+    "not_finite",
+    "out_of_range",
+    "timeout",
+    "too_large",
+    "no_face",
+    "no_image",
+    "vanished",
+)
+"""The fixed list of reasons for which an item is left out."""
+
+
+@dataclass(frozen=True)
+class Reject:
+    """An item that could not be used: what it is, why (one of `REJECT_REASONS`), and the message."""
+
+    item: str
+    reason: str
+    message: str
+
+    def __post_init__(self) -> None:
+        if self.reason not in REJECT_REASONS:
+            raise ValueError(f"a reject's reason must be one of {', '.join(REJECT_REASONS)} (got {self.reason!r})")
+
+
+def _schema(*columns: tuple[str, pa.DataType]) -> pa.Schema:
+    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns])
+
+
+_CLIP = (("clip_id", pa.string()), ("speaker_id", pa.string()), ("split", pa.string()))
+
+SPECTROGRAMS = _schema(
+    *_CLIP,
+    ("segment", pa.int32()),
+    ("start_s", pa.float64()),
+    ("duration_s", pa.float64()),
+    ("spectrogram", pa.fixed_shape_tensor(pa.float16(), [2, 257, 601])),
+)
+"""Compressed spectrograms [real and imaginary, frequency, time] of `audio.segment_s` = 6 s; see `spectrograms_schema`."""
+
+FACES = _schema(
+    ("face_id", pa.string()),
+    *_CLIP,
+    ("frame", pa.int32()),
+    ("image", pa.binary()),
+    ("box", pa.list_(pa.int32(), 4)),
+    ("confidence", pa.float32()),
+    ("landmarks", pa.fixed_shape_tensor(pa.float32(), [68, 2])),
+    ("yaw_deg", pa.float32()),
+    ("sharpness", pa.float32()),
+)
+"""Face crops (JPEG, RGB); `box` is left, top, right, bottom in the picture it was cut from; landmarks are (x, y) in crop pixels."""
+
+REJECTS = _schema(("item", pa.string()), ("stage", pa.string()), ("reason", pa.string()), ("message", pa.string()))
+
+
+def spectrograms_schema(num_frames: int) -> pa.Schema:
+    """`SPECTROGRAMS` for segments of `num_frames` frames."""
+    kind = pa.fixed_shape_tensor(pa.float16(), [2, 257, num_frames])
+    return SPECTROGRAMS.set(len(SPECTROGRAMS) - 1, pa.field("spectrogram", kind, nullable=False))
+
+
+def features_schema(feature_dim: int) -> pa.Schema:
+    """Face features, float32 [feature_dim], one row a face."""
+    feature = ("feature", pa.fixed_shape_tensor(pa.float32(), [feature_dim]))
+    return _schema(("face_id", pa.string()), *_CLIP, feature)
+
+
+def to_batch(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
+    """Rows as an Arrow batch. Raises ValueError if a row's keys or a tensor's shape are not the schema's."""
+    columns = []
+    for field in schema:
+        values = [row[field.name] for row in rows]
+        if isinstance(field.type, pa.FixedShapeTensorType):
+            shape, dtype = tuple(field.type.shape), field.type.value_type.to_pandas_dtype()
+            if wrong := next((np.shape(v) for v in values if np.shape(v) != shape), None):
+                raise ValueError(f"{field.name} must have shape {shape} (got {wrong})")
+            column = pa.FixedShapeTensorArray.from_numpy_ndarray(np.stack(values).astype(dtype, copy=False))
+            columns.append(column.cast(field.type) if column.type != field.type else column)
+        else:
+            columns.append(pa.array(values, field.type))
+    if unknown := {key for row in rows for key in row} - set(schema.names):
+        raise ValueError(f"columns {sorted(unknown)} are not in the table; it has {', '.join(schema.names)}")
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def write_shard(path: Path, items: Iterable[dict[str, Any] | Reject], schema: pa.Schema, fingerprint: str) -> None:
+    """Write rows as they come, row group by row group, and the rejects among them into the footer; then give the file its name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    metadata = {"fingerprint": fingerprint, "versions": json.dumps({name: version(name) for name in VERSIONS_OF})}
+    rejects: list[Reject] = []
+    rows: list[dict[str, Any]] = []
+    try:
+        # Spectrograms and JPEGs hardly compress, and statistics of tensors serve no one: both would only cost time.
+        with pq.ParquetWriter(
+            partial, schema, compression="none", use_dictionary=False, write_statistics=False
+        ) as writer:
+            for item in items:
+                if isinstance(item, Reject):
+                    rejects.append(item)
+                    continue
+                rows.append(item)
+                if len(rows) == ROWS_PER_GROUP:
+                    writer.write_batch(to_batch(rows, schema))
+                    rows = []
+            if rows:
+                writer.write_batch(to_batch(rows, schema))
+            writer.add_key_value_metadata(metadata | {"rejects": json.dumps([asdict(r) for r in rejects])})
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a small table as one Parquet file, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        pq.write_table(table, partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def footer(path: Path) -> tuple[int, list[Reject]]:
+    """Number of rows of a finished shard, and its rejects."""
+    metadata = pq.read_metadata(path)
+    return metadata.num_rows, [Reject(**r) for r in json.loads(metadata.metadata[b"rejects"])]
+
+
+def shard_paths(directory: Path) -> list[Path]:
+    """The shards of a table, in the order of their names. Raises FileNotFoundError if there is none."""
+    paths = sorted(directory.glob("shard-*.parquet"))
+    if not paths:
+        raise FileNotFoundError(f"{directory} holds no shard-*.parquet; run the stage that writes it: dvc repro")
+    return paths
+
+
+def shard_names(*directories: Path) -> list[str]:
+    """Names of the shards of some tables, which carry their fingerprints."""
+    return [path.name for directory in directories for path in shard_paths(directory)]
+
+
+def count_rows(directory: Path) -> int:
+    """Rows of a whole table, read from the footers."""
+    return sum(pq.read_metadata(path).num_rows for path in shard_paths(directory))
+
+
+def to_numpy(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
+    """A tensor column as [rows, *shape], any other as [rows]."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(array, pa.ChunkedArray):  # combine_chunks leaves extension types in chunks
+        array = pa.concat_arrays(array.chunks)
+    if isinstance(array, pa.FixedShapeTensorArray):
+        return array.to_numpy_ndarray().copy()  # Arrow's memory is read-only
+    return array.to_numpy(zero_copy_only=False)
+
+
+def read_columns(directory: Path, columns: Sequence[str]) -> pa.Table:
+    """The named columns of a whole table."""
+    return pa.concat_tables([pq.read_table(path, columns=list(columns)) for path in shard_paths(directory)])
+
+
+def iterate_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of one shard as dictionaries, tensors as arrays; one row group in memory at a time."""
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group, columns=columns)
+            arrays = {
+                name: to_numpy(table[name])
+                if isinstance(table.schema.field(name).type, pa.FixedShapeTensorType)
+                else table[name].to_pylist()
+                for name in table.column_names
+            }
+            for index in range(table.num_rows):
+                yield {name: values[index] for name, values in arrays.items()}

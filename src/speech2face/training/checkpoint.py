@@ -1,0 +1,34 @@
+"""Checkpoints: everything that the rest of a run depends on, written atomically, read without unpickling code."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write tensors, numbers, strings, lists and dictionaries; the old checkpoint stays until the new one is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_checkpoint(path: Path, map_location: torch.device) -> dict[str, Any] | None:
+    """The state saved at `path`, or None if there is none. Raises ValueError if the file is damaged."""
+    if not path.exists():
+        return None
+    try:
+        return torch.load(path, map_location=map_location, weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError) as error:
+        raise ValueError(
+            f"{path} is damaged ({str(error).splitlines()[0]}); delete it to train from the start"
+        ) from None

@@ -1,0 +1,139 @@
+"""Pairs of a voice and a face: spectrograms read row group by row group, each with the feature of the same video's face."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+
+from speech2face.corpus.manifest import video_of
+from speech2face.corpus.splits import check_disjoint
+from speech2face.shards import read_columns, shard_paths, to_numpy
+
+GROUPS_IN_BUFFER = 8
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What voices are paired with: the mean feature of each video's faces.
+
+    features: float32 [V, D]; index: video (`<speaker>/<video>`) to row; splits: speaker to split.
+    """
+
+    features: np.ndarray
+    index: dict[str, int]
+    splits: dict[str, str]
+
+    def speakers(self, split: str) -> list[str]:
+        """The speakers of a split that have faces, sorted."""
+        return sorted({video.split("/")[0] for video in self.index if self.splits[video.split("/")[0]] == split})
+
+    def speaker_means(self, speakers: Sequence[str]) -> np.ndarray:
+        """Mean feature [S, D] over each speaker's videos."""
+        rows: dict[str, list[int]] = {}
+        for video, row in self.index.items():
+            rows.setdefault(video.split("/")[0], []).append(row)
+        return np.stack([self.features[rows[speaker]].mean(0) for speaker in speakers])
+
+
+def read_targets(directory: Path) -> Targets:
+    """Targets from a feature table. Raises ValueError if a speaker is in two splits."""
+    table = read_columns(directory, ["face_id", "speaker_id", "split", "feature"])
+    check_disjoint(zip(table["speaker_id"].to_pylist(), table["split"].to_pylist(), strict=True))
+    videos = [video_of(face_id) for face_id in table["face_id"].to_pylist()]
+    names, inverse = np.unique(videos, return_inverse=True)
+    features = to_numpy(table["feature"])
+    sums = np.zeros((len(names), features.shape[1]))
+    np.add.at(sums, inverse, features)
+    means = (sums / np.bincount(inverse)[:, None]).astype(np.float32)
+    splits = dict(zip(table["speaker_id"].to_pylist(), table["split"].to_pylist(), strict=True))
+    return Targets(means, {str(name): i for i, name in enumerate(names)}, splits)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """spectrograms float16 [B, 2, 257, frames]; clip_ids and speaker_ids of length B; target: rows of `Targets.features`, int [B]."""
+
+    spectrograms: torch.Tensor
+    clip_ids: list[str]
+    speaker_ids: list[str]
+    target: torch.Tensor
+
+
+class Pairs:
+    """The clips of one split that have a face, as batches.
+
+    Raises ValueError if a clip's split is not its face's, or if no clip of the split has a face.
+    """
+
+    def __init__(self, spectrograms: Path, targets: Targets, split: str) -> None:
+        self.targets = targets
+        self.groups: list[tuple[Path, int, list[int]]] = []  # shard, row group, rows of it
+        speaker_splits: set[tuple[str, str]] = set(targets.splits.items())
+        for path in shard_paths(spectrograms):
+            with pq.ParquetFile(path) as file:
+                for group in range(file.num_row_groups):
+                    table = file.read_row_group(group, columns=["clip_id", "speaker_id", "split"])
+                    splits, clips = table["split"].to_pylist(), table["clip_id"].to_pylist()
+                    speaker_splits |= set(zip(table["speaker_id"].to_pylist(), splits, strict=True))
+                    rows = [i for i, clip in enumerate(clips) if splits[i] == split and video_of(clip) in targets.index]
+                    if rows:
+                        self.groups.append((path, group, rows))
+        check_disjoint(speaker_splits)
+        if not self.groups:
+            raise ValueError(f"no clip of the {split} split has a face; add speakers or change corpus.splits")
+
+    def __len__(self) -> int:
+        """Number of clips."""
+        return sum(len(rows) for _, _, rows in self.groups)
+
+    def in_order(self, batch_size: int) -> Iterator[Batch]:
+        """All clips once, as stored."""
+        for path, group, rows in self.groups:
+            for start in range(0, len(rows), batch_size):
+                yield self._collate(
+                    [self._read(path, group, rows)], [(0, i) for i in range(start, min(start + batch_size, len(rows)))]
+                )
+
+    def shuffled(self, batch_size: int, seed: int, epoch: int) -> Iterator[Batch]:
+        """All clips once, in an order that depends on (seed, epoch) alone; clips that do not fill a batch are left out.
+
+        Row groups are drawn at random and mixed `GROUPS_IN_BUFFER` at a time, so memory does not grow with the corpus.
+        """
+        rng = np.random.default_rng([seed, epoch])
+        order = [self.groups[i] for i in rng.permutation(len(self.groups))]
+        waiting: list[tuple[_Group, int]] = []
+        for start in range(0, len(order), GROUPS_IN_BUFFER):
+            buffer = [self._read(*group) for group in order[start : start + GROUPS_IN_BUFFER]]
+            fresh = [(group, row) for group in buffer for row in range(len(group.clip_ids))]
+            waiting += [fresh[i] for i in rng.permutation(len(fresh))]
+            while len(waiting) >= batch_size:
+                chosen, waiting = waiting[:batch_size], waiting[batch_size:]
+                yield self._collate([group for group, _ in chosen], [(i, row) for i, (_, row) in enumerate(chosen)])
+
+    def num_batches(self, batch_size: int) -> int:
+        """Batches that `shuffled` gives."""
+        return len(self) // batch_size
+
+    def _read(self, path: Path, group: int, rows: list[int]) -> "_Group":
+        with pq.ParquetFile(path) as file:
+            table = file.read_row_group(group, columns=["clip_id", "speaker_id", "spectrogram"]).take(rows)
+        return _Group(to_numpy(table["spectrogram"]), table["clip_id"].to_pylist(), table["speaker_id"].to_pylist())
+
+    def _collate(self, groups: list["_Group"], chosen: list[tuple[int, int]]) -> Batch:
+        clips = [groups[g].clip_ids[row] for g, row in chosen]
+        return Batch(
+            torch.from_numpy(np.stack([groups[g].spectrograms[row] for g, row in chosen])),
+            clips,
+            [groups[g].speaker_ids[row] for g, row in chosen],
+            torch.tensor([self.targets.index[video_of(clip)] for clip in clips]),
+        )
+
+
+@dataclass(frozen=True)
+class _Group:
+    spectrograms: np.ndarray
+    clip_ids: list[str]
+    speaker_ids: list[str]

@@ -1,0 +1,33 @@
+"""Turn every recording into the spectrogram that the voice encoder hears."""
+
+from pathlib import Path
+
+from speech2face.audio.extraction import ROW_KEYS, segment_frames, spectrogram_shard
+from speech2face.corpus.manifest import corpus_root, read_manifest
+from speech2face.engine import map_shards
+from speech2face.params import Params
+from speech2face.provenance import chunk
+from speech2face.shards import spectrograms_schema
+from speech2face.stage import run_stage, write_json
+
+
+def main(params: Params) -> str:
+    rows = {
+        row["clip_id"]: row for row in read_manifest().select(ROW_KEYS).to_pylist() if row["audio_path"] is not None
+    }
+    summary = map_shards(
+        "segment_audio",
+        spectrogram_shard,
+        [[rows[clip_id] for clip_id in run] for run in chunk(rows, params.corpus.clips_per_shard)],
+        schema=spectrograms_schema(segment_frames(params.audio.segment_s)),
+        out=Path("data/spectrograms"),
+        settings=params.audio.model_dump(),
+        context={"root": str(corpus_root(params.corpus.root))},
+        max_reject_fraction=params.max_reject_fraction,
+    )
+    write_json(Path("results/spectrograms/metrics.json"), summary.metrics())
+    return summary.line()
+
+
+if __name__ == "__main__":
+    run_stage(main, __doc__)

@@ -1,0 +1,48 @@
+"""Train the voice encoder: from a spectrogram to the features of the speaker's face."""
+
+from pathlib import Path
+
+from speech2face.features.backends import load_head
+from speech2face.machine import device
+from speech2face.models.face_decoder import FaceDecoder
+from speech2face.models.weights_io import load_network, save_network
+from speech2face.params import Params
+from speech2face.provenance import file_digest
+from speech2face.shards import shard_names
+from speech2face.stage import run_stage, write_json
+from speech2face.training.encoder import train_encoder
+from speech2face.training.loop import Clock, run_fingerprint
+from speech2face.training.pairs import read_targets
+
+
+def main(params: Params) -> str:
+    clock, results, features = Clock(), Path("results/encoder"), Path("data/features")
+    settings = params.encoder.model_dump()
+    decoder, head = load_network(FaceDecoder, "models/decoder/decoder"), load_head(params.features.backend, features)
+    inputs = [
+        *shard_names(Path("data/spectrograms"), features),
+        file_digest(Path("models/decoder/decoder.safetensors")),
+    ]
+    fingerprint = run_fingerprint(__file__, settings | {"lr": params.lr}, params.seed, inputs)
+    network, metrics = train_encoder(
+        settings,
+        params.lr,
+        params.seed,
+        Path("data/spectrograms"),
+        read_targets(features),
+        decoder.f_dec,
+        head,
+        device(),
+        fingerprint,
+        results / "live",
+    )
+    Path("models/encoder").mkdir(parents=True, exist_ok=True)
+    dimensions = {"base_channels": settings["base_channels"], "hidden_dim": settings["hidden_dim"]}
+    save_network(network, "models/encoder/encoder", feature_dim=decoder.feature_dim, **dimensions)
+    write_json(results / "metrics.json", metrics)
+    epochs = f"best epoch {metrics['best_epoch']} of {settings['epochs']}"
+    return f"train_encoder: {metrics['clips']} clips in, 0 rejects, {epochs}, {clock.seconds():.1f} s"
+
+
+if __name__ == "__main__":
+    run_stage(main, __doc__)
