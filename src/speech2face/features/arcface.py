@@ -6,13 +6,13 @@ classes say how each model's pixels are scaled; PyTorch runs the graphs, so that
 
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from speech2face.features.alignment import similarity_transform, warp_affine
-from speech2face.features.onnx_to_torch import OnnxNetwork, read_graph, shapes
+from speech2face.features.onnx_to_torch import OnnxNetwork, inputs, read_model
 from speech2face.features.vgg_face import check_crops
 
 DEFAULT_PACK = "buffalo_l"
@@ -35,7 +35,6 @@ class ArcFace(nn.Module):
         self.network = network
         self.input_mean, self.input_std = input_mean, input_std
         self.register_buffer("template", torch.tensor(TEMPLATE_112), persistent=False)
-        # Two, because a graph that was exported for one picture alone fails only on more.
         self.feature_dim = _probe(network, RECOGNITION_SIZE_PX)
 
     def embed(self, crops: Tensor, landmarks: Tensor | None = None) -> Tensor:
@@ -152,27 +151,29 @@ def _find(pack: str, root: str | Path | None, task: str, usual_file: str, size_p
 
 
 def _input_size(path: Path) -> int:
-    """Side of a model's square input; 0 for one with several outputs, as the detectors have."""
-    try:
-        shape, _ = shapes(read_graph(path))
-    except ValueError:
-        if path.stat().st_size == 0:
-            raise
+    """Side of a model's square input; 0 for any other input, and for several outputs, as the detectors have."""
+    graph = read_model(path).graph
+    if len(inputs(graph)) != 1 or len(graph.output) != 1:
         return 0
-    return shape[2] if len(shape) == 4 and shape[2] == shape[3] else 0
+    sizes = [size.dim_value for size in inputs(graph)[0].type.tensor_type.shape.dim]
+    return sizes[2] if len(sizes) == 4 and sizes[2] == sizes[3] else 0
 
 
-def _session(path: Path):  # type: ignore[no-untyped-def]
+def _session(path: Path) -> Any:
     import onnxruntime
 
     return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
 
 def _probe(network: OnnxNetwork, size_px: int) -> int:
-    with torch.no_grad():
-        output = network(torch.zeros(2, 3, size_px, size_px))
+    """Outputs a face. Two faces are tried, because a graph that was exported for one alone fails only on more."""
+    try:
+        with torch.no_grad():
+            output = network(torch.zeros(2, 3, size_px, size_px))
+    except RuntimeError as error:
+        raise ValueError(f"the model does not take two faces at a time ({str(error).splitlines()[0]})") from error
     if output.ndim != 2 or len(output) != 2:
-        raise ValueError(f"the model must give [B, D] (got {list(output.shape)} for two pictures)")
+        raise ValueError(f"the model must give [B, D] (got {list(output.shape)} for two faces)")
     return output.shape[1]
 
 

@@ -69,8 +69,8 @@ def _gemm(attributes: Attributes, a: Tensor, b: Tensor, c: Tensor | None = None)
 
 
 def _flatten(attributes: Attributes, x: Tensor) -> Tensor:
-    axis = attributes.get("axis", 1) % (x.ndim + 1)
-    return x.reshape(x.shape[:axis].numel(), -1)
+    axis = attributes.get("axis", 1)
+    return x.reshape(x.shape[: axis if axis >= 0 else axis + x.ndim].numel(), -1)
 
 
 def _reshape(attributes: Attributes, x: Tensor, shape: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ def _unsqueeze(attributes: Attributes, x: Tensor, axes: Tensor | None = None) ->
 def _gather(attributes: Attributes, x: Tensor, indices: Tensor) -> Tensor:
     axis = attributes.get("axis", 0) % x.ndim
     picked = x.index_select(axis, indices.reshape(-1) % x.shape[axis])
-    return picked.reshape(*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
+    return picked.reshape((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
 
 
 OPERATORS: dict[str, Callable[..., Tensor]] = {
@@ -98,7 +98,6 @@ OPERATORS: dict[str, Callable[..., Tensor]] = {
     "AveragePool": _average_pool,
     "BatchNormalization": _batch_norm,
     "Concat": lambda attributes, *parts: torch.cat(parts, attributes["axis"]),
-    "Constant": lambda attributes: attributes["value"],
     "Conv": _conv,
     "Div": lambda attributes, a, b: a / b,
     "Dropout": lambda attributes, x, *_: x,
@@ -131,31 +130,32 @@ class OnnxNetwork(nn.Module):
             other files, an operator set before 7.
     """
 
-    input_shape: tuple[int, ...]  # a dimension that is left open is -1
-    output_shape: tuple[int, ...]
-
     def __init__(self, path: Path) -> None:
         super().__init__()
-        graph = read_graph(path)
-        unknown = sorted({node.op_type for node in graph.node if node.op_type not in OPERATORS or node.domain})
+        graph = read_model(path).graph
+        steps = [node for node in graph.node if node.op_type != "Constant"]
+        unknown = sorted({node.op_type for node in steps if node.op_type not in OPERATORS or node.domain})
         if unknown:
             raise ValueError(f"{path}: unsupported operator {', '.join(unknown)}; supported: {', '.join(OPERATORS)}")
-        self.input_shape, self.output_shape = shapes(graph)
-        self.input_name, self.output_name = _inputs(graph)[0].name, graph.output[0].name
-        self.weight_names = {}
-        for place, array in enumerate(graph.initializer):
-            tensor = _tensor(path, array)
-            self.register_buffer(f"weight_{place}", tensor)
-            self.weight_names[array.name] = f"weight_{place}"
+        if len(inputs(graph)) != 1 or len(graph.output) != 1:
+            raise ValueError(
+                f"{path}: must have one input and one output (got {len(inputs(graph))} and {len(graph.output)})"
+            )
+        self.input_name, self.output_name = inputs(graph)[0].name, graph.output[0].name
+        constants = [(node.output[0], _constant(path, node)) for node in graph.node if node.op_type == "Constant"]
+        weights = [(array.name, _tensor(path, array)) for array in graph.initializer] + constants
+        self.weight_names = {name: f"weight_{place}" for place, (name, _) in enumerate(weights)}
+        for name, tensor in weights:
+            self.register_buffer(self.weight_names[name], tensor)
         known = {self.input_name, *self.weight_names, ""}
-        last_use = {name: place for place, node in enumerate(graph.node) for name in node.input}
+        last_use = {name: place for place, node in enumerate(steps) for name in node.input}
         self.steps = []
-        for place, node in enumerate(graph.node):
+        for place, node in enumerate(steps):
             if missing := [name for name in node.input if name not in known]:
                 raise ValueError(f"{path}: {node.op_type} needs {missing[0]}, which nothing gives")
             known.add(node.output[0])  # further outputs (masks, running statistics) exist in training alone
             used_up = [name for name in set(node.input) if last_use[name] == place and name not in self.weight_names]
-            attributes = {item.name: _attribute(path, item) for item in node.attribute}
+            attributes = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
             self.steps.append((node.op_type, attributes, tuple(node.input), node.output[0], used_up))
         if self.output_name not in known:
             raise ValueError(f"{path}: nothing gives the output {self.output_name}")
@@ -164,8 +164,8 @@ class OnnxNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         values: dict[str, Tensor | None] = {name: getattr(self, buffer) for name, buffer in self.weight_names.items()}
         values |= {self.input_name: x, "": None}
-        for operator, attributes, inputs, output, used_up in self.steps:
-            values[output] = OPERATORS[operator](attributes, *(values[name] for name in inputs))
+        for operator, attributes, sources, output, used_up in self.steps:
+            values[output] = OPERATORS[operator](attributes, *(values[name] for name in sources))
             for name in used_up:
                 if name not in ("", self.output_name):
                     del values[name]
@@ -174,43 +174,38 @@ class OnnxNetwork(nn.Module):
         return result
 
 
-def read_graph(path: Path) -> onnx.GraphProto:
-    """The checked graph of a file that is whole in itself."""
+def read_model(path: Path) -> onnx.ModelProto:
+    """A model file, without any weights that it keeps in other files. ValueError if it cannot be read."""
     try:
         model = onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf's DecodeError has no public base but Exception
-        raise ValueError(f"{path}: not a readable ONNX file ({type(error).__name__})") from error
+        raise ValueError(f"{path}: not a readable ONNX file ({type(error).__name__}): truncated or damaged") from error
+    if not model.graph.node:
+        raise ValueError(f"{path}: an ONNX file without a graph: truncated or damaged")
     opset = {item.domain: item.version for item in model.opset_import}.get("", 0)
     if opset < MIN_OPSET:
         raise ValueError(f"{path}: the operator set must be {MIN_OPSET} or later (got {opset})")
-    if len(_inputs(model.graph)) != 1 or len(model.graph.output) != 1:
-        raise ValueError(
-            f"{path}: must have one input and one output "
-            f"(got {len(_inputs(model.graph))} and {len(model.graph.output)})"
-        )
-    return model.graph
+    return model
 
 
-def shapes(graph: onnx.GraphProto) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Shapes of the input and of the output, -1 where a dimension is left open."""
-    sides = (_inputs(graph)[0], graph.output[0])
-    first, second = (tuple(size.dim_value or -1 for size in side.type.tensor_type.shape.dim) for side in sides)
-    return first, second
-
-
-def _inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
-    """Before IR version 4 the weights are listed as inputs too."""
+def inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    """The inputs proper: before IR version 4 the weights are listed as inputs too."""
     weights = {array.name for array in graph.initializer}
     return [item for item in graph.input if item.name not in weights]
+
+
+def _constant(path: Path, node: onnx.NodeProto) -> Tensor:
+    if len(node.attribute) != 1 or node.attribute[0].name != "value":
+        raise ValueError(f"{path}: a Constant must hold a tensor as its value")
+    return _tensor(path, node.attribute[0].t)
 
 
 def _tensor(path: Path, array: onnx.TensorProto) -> Tensor:
     if array.data_location == onnx.TensorProto.EXTERNAL:
         raise ValueError(f"{path}: {array.name} is kept in another file")
     tensor = torch.from_numpy(numpy_helper.to_array(array).copy())
-    return tensor.float() if tensor.is_floating_point() else tensor
-
-
-def _attribute(path: Path, item: onnx.AttributeProto) -> Any:
-    value = onnx.helper.get_attribute_value(item)
-    return _tensor(path, value) if isinstance(value, onnx.TensorProto) else value
+    if not tensor.is_floating_point():
+        return tensor
+    if not bool(tensor.isfinite().all()):
+        raise ValueError(f"{path}: {array.name} holds NaN or infinity")
+    return tensor.float()

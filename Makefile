@@ -1,0 +1,42 @@
+# make repro and make test set up everything that they need on a machine with Python 3.11 and a package index.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+# Stages are started by dvc as `python`, which must be the one of the environment.
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+
+.PHONY: help setup repro test lint bench deps doctor clean-work
+help:  ## list these commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+setup: $(VENV)/.installed  ## create .venv with the pinned packages and this one
+$(VENV)/.installed: requirements.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	touch $@
+
+repro: setup  ## run the pipeline: from recordings to faces and their evaluation
+	$(RUN) dvc repro
+
+test: $(VENV)/.installed-dev  ## run the tests
+	$(RUN) python -m pytest
+
+lint: $(VENV)/.installed-dev  ## check style and types
+	$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy
+
+bench: $(VENV)/.installed-dev  ## time the parts against what else one would use
+	@for script in $(filter-out benchmarks/make_%,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(RUN) PYTHONPATH=src python $$script || exit 1; done
+
+deps: setup  ## write into dvc.yaml which modules each stage imports
+	$(RUN) PYTHONPATH=src python -m speech2face.dvc_deps
+
+doctor: setup  ## say what is installed, found and missing
+	$(RUN) speech2face doctor
+
+clean-work:  ## delete unfinished and reusable work (.work); everything is computed anew then
+	rm -rf .work

@@ -1,0 +1,86 @@
+"""VGG-Face on this machine: crops a second at several batch sizes, as a share of its matrix multiplication peak.
+
+python benchmarks/make_vgg_face_weights.py /tmp/vgg_face_random.pth
+python benchmarks/vgg_face.py /tmp/vgg_face_random.pth [--gradient]
+"""
+
+import argparse
+import os
+import resource
+import time
+from collections.abc import Callable
+
+import torch
+
+from speech2face.features.vgg_face import CONVS_PER_BLOCK, FC_NAMES, SIZE_PX, VggFace
+from speech2face.features.weights import load_vgg_face
+
+
+def operations_per_crop(network: VggFace) -> int:
+    """Multiplications and additions of one forward pass: two for each weight at each place."""
+    total = 2 * sum(network.get_submodule(name).weight.numel() for name in FC_NAMES[:2])  # embed ends at fc7
+    for block, count in enumerate(CONVS_PER_BLOCK, 1):
+        places = (SIZE_PX // 2 ** (block - 1)) ** 2
+        for index in range(1, count + 1):
+            total += 2 * places * network.get_submodule(f"conv{block}_{index}").weight.numel()
+    return total
+
+
+def best_s(function: Callable[[], object], device: torch.device, repeats: int) -> float:
+    times = []
+    for turn in range(repeats + 1):
+        start = time.perf_counter()
+        function()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        if turn:  # the first warms up
+            times.append(time.perf_counter() - start)
+    return min(times)  # what else runs on the machine can only add
+
+
+def matrix_peak(device: torch.device, size: int = 3072) -> float:
+    """Operations a second of a float32 product of square matrices."""
+    left, right = torch.rand(2, size, size, device=device)
+    return 2 * size**3 / best_s(lambda: left @ right, device, 5)
+
+
+def memory_mb(device: torch.device) -> float:
+    """The process's peak so far (kB in Linux's ru_maxrss), or the device's."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("weights")
+    parser.add_argument("--gradient", action="store_true", help="forward and backward with respect to the crops")
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
+    device = torch.device(os.environ.get("S2F_DEVICE", "cpu"))
+    start = time.perf_counter()
+    network = load_vgg_face(arguments.weights).to(device)
+    print(f"load {time.perf_counter() - start:.1f} s, peak memory {memory_mb(device):,.0f} MB")
+    peak = matrix_peak(device)
+    print(f"{device}, {torch.get_num_threads()} threads, matrix multiplication {peak / 1e9:,.0f} GFLOP/s")
+    operations = operations_per_crop(network) * (2 if arguments.gradient else 1)  # no gradient of weights: twice
+
+    for batch_size in (1, 8, 32):
+        crops = torch.rand(batch_size, 3, SIZE_PX, SIZE_PX, device=device, requires_grad=arguments.gradient)
+
+        def run(crops: torch.Tensor = crops) -> None:
+            with torch.set_grad_enabled(arguments.gradient):
+                features = network.embed(crops)
+                if arguments.gradient:
+                    torch.autograd.grad(features.sum(), crops)
+
+        seconds = best_s(run, device, arguments.repeats)
+        share = operations * batch_size / seconds / peak
+        print(
+            f"batch {batch_size:2d}: {batch_size / seconds:6.2f} crops/s, {share:4.0%} of the peak, "
+            f"peak memory {memory_mb(device):,.0f} MB"
+        )
+
+
+if __name__ == "__main__":
+    main()

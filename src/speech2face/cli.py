@@ -1,0 +1,53 @@
+"""The command line: `speech2face predict`, `doctor`, `weights check`, `rejects`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from speech2face import __version__
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit status. What a user can mend is told in one line on standard error."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.run(arguments)
+    except (ValueError, OSError) as error:
+        print(f"speech2face: error: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="speech2face", description="The face that a voice typically has.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    predict = commands.add_parser("predict", help="draw the face that a recording's voice typically has")
+    predict.add_argument("voice", type=Path, help="a recording of someone speaking: wav, flac, m4a, mp4, webm, ...; at least 1 s")
+    predict.add_argument("-o", "--out", type=Path, default=Path("face.png"), help="picture to write (default: %(default)s)")
+    predict.add_argument("--models", type=Path, default=Path("models"), help="folder of trained models (default: %(default)s)")
+    predict.set_defaults(run=_predict)
+
+    doctor = commands.add_parser("doctor", help="say what is installed, what was found, what is missing and how to get it")
+    doctor.add_argument("--root", type=Path, default=Path(), help="the repository (default: the current folder)")
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+# Commands import what they need when they run, so that --help answers at once.
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    from speech2face.machine import device
+    from speech2face.predict import predict
+
+    print(predict(arguments.voice, arguments.out, arguments.models, device()))
+    return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from speech2face.doctor import report
+
+    text, healthy = report(arguments.root)
+    print(text)
+    return 0 if healthy else 1

@@ -1,0 +1,75 @@
+"""What is installed, which weights and devices were found, what is missing and how to get it."""
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from speech2face.dlib_nets.models import SHA256, model_path
+from speech2face.machine import device, num_workers
+from speech2face.params import load_params
+
+PACKAGES = ("torch", "torchaudio", "numpy", "pandas", "pyarrow", "av", "pillow", "dlib-bin", "face_recognition_models", "dvc", "dvclive")
+SYNTHETIC_PACKAGES = ("anny", "mitsuba", "espeakng-loader")
+SETTINGS = ("S2F_DEVICE", "S2F_WORKERS", "S2F_FACE_ENGINE")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report: `ok` is None for what is merely good to know."""
+
+    ok: bool | None
+    subject: str
+    text: str
+
+
+def findings(root: Path) -> Iterator[Finding]:
+    """Everything that the pipeline in `root` needs, found or missing."""
+    supported = sys.version_info[:2] == (3, 11)
+    yield Finding(supported, "python", platform.python_version() + ("" if supported else "; needs 3.11"))
+    for name in (*PACKAGES, *SYNTHETIC_PACKAGES):
+        yield _package(name)
+    for name in SHA256:
+        yield _try(name, lambda name=name: f"found, sha256 as expected ({model_path(name)})")  # type: ignore[misc]
+    yield _try("device", lambda: f"{device()}{_gpus()}")
+    yield _try("workers", lambda: f"{num_workers()} processes, {torch.get_num_threads()} threads in one")
+    for name in SETTINGS:
+        yield Finding(None, name, os.environ.get(name, "not set; the default is used"))
+    yield _try("params.yaml", lambda: f"valid, corpus.source is {load_params(root / 'params.yaml').corpus.source}")
+    for name in ("decoder", "encoder"):
+        path = root / "models" / name / f"{name}.safetensors"
+        yield Finding(None, f"{name} weights", f"found ({path})" if path.exists() else "not trained yet; run: dvc repro, or dvc pull")
+
+
+def report(root: Path) -> tuple[str, bool]:
+    """The findings as text, a line each, and whether the pipeline can run."""
+    found = list(findings(root))
+    marks = {True: "ok", False: "MISSING", None: "-"}
+    lines = [f"{marks[f.ok]:8}{f.subject:42}{f.text}" for f in found]
+    healthy = all(f.ok is not False for f in found)
+    lines.append("Everything that the pipeline needs is here." if healthy else "Mend what is marked MISSING, then run this again.")
+    return "\n".join(lines), healthy
+
+
+def _package(name: str) -> Finding:
+    try:
+        return Finding(True, name, version(name))
+    except PackageNotFoundError:
+        return Finding(False, name, "not installed; run: make setup, or pip install -r requirements.txt")
+
+
+def _try(subject: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(True, subject, check())
+    except (ValueError, OSError) as error:
+        return Finding(False, subject, str(error).splitlines()[0])
+
+
+def _gpus() -> str:
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return f" ({', '.join(names)})" if names else ", no GPU found"

@@ -1,0 +1,74 @@
+"""From a recording to the face that such a voice typically has."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from speech2face.audio.extraction import segment_samples, spectrogram_of
+from speech2face.audio.reading import read_audio
+from speech2face.audio.spectrogram import SAMPLE_RATE_HZ
+from speech2face.models.face_decoder import FaceDecoder
+from speech2face.models.voice_encoder import VoiceEncoder
+from speech2face.models.weights_io import load_network
+
+MIN_CLIP_S = 1.0
+SEGMENT_S = 6.0
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+NOTE = "A face that is typical of such a voice. It is not the speaker's face: do not use it to identify or judge anyone."
+
+
+@dataclass(frozen=True)
+class Speech2Face:
+    """A trained voice encoder and face decoder, on one device."""
+
+    encoder: VoiceEncoder
+    decoder: FaceDecoder
+    device: torch.device
+
+    @classmethod
+    def load(cls, models: Path, device: torch.device) -> "Speech2Face":
+        """Load `models`/encoder and `models`/decoder. Raises FileNotFoundError or ValueError with the remedy."""
+        encoder = load_network(VoiceEncoder, models / "encoder" / "encoder", device)
+        decoder = load_network(FaceDecoder, models / "decoder" / "decoder", device)
+        return cls(encoder.eval(), decoder.eval(), device)
+
+    @torch.inference_mode()
+    def features(self, waveform: np.ndarray) -> torch.Tensor:
+        """Face feature [1, D] of a voice, float32 [T] at 16 kHz; its first 6 s, repeated if shorter."""
+        spectrogram = spectrogram_of(waveform, segment_samples(SEGMENT_S))
+        return self.encoder(spectrogram[None].to(self.device))
+
+    @torch.inference_mode()
+    def face(self, features: torch.Tensor) -> np.ndarray:
+        """Picture of one feature [1, D]: uint8 RGB [224, 224, 3]."""
+        return to_picture(self.decoder(features.to(self.device)).image[0])
+
+
+def to_picture(image: torch.Tensor) -> np.ndarray:
+    """Float [3, H, W] in 0..1, clipped to it, as uint8 RGB [H, W, 3]."""
+    return (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+
+
+def predict(voice: Path, out: Path, models: Path, device: torch.device) -> str:
+    """Draw the face of a recording into `out`, and say so in a line.
+
+    Raises ValueError (AudioError for the recording) or OSError with what is wrong; `out` is then left as it was.
+    """
+    if out.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{out} must end in one of {', '.join(SUFFIXES)}")
+    if out.is_dir() or not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
+        raise ValueError(f"{out} cannot be written: {out.parent} must be a folder that exists and that you may write to")
+    waveform = read_audio(voice, SAMPLE_RATE_HZ, min_duration_s=MIN_CLIP_S, max_duration_s=SEGMENT_S)
+    model = Speech2Face.load(models, device)
+    picture = Image.fromarray(model.face(model.features(waveform)))
+    partial = out.with_name(f".{out.stem}.{os.getpid()}{out.suffix}")
+    try:
+        picture.save(partial)
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
+    return f"{out}: drawn from {len(waveform) / SAMPLE_RATE_HZ:.1f} s of {voice}.\n{NOTE}"

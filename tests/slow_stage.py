@@ -1,0 +1,40 @@
+"""A stage of six slow shards for the engine's tests: `python -m tests.slow_stage OUT`."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from speech2face.engine import Summary, map_shards
+from speech2face.shards import Reject
+
+SCHEMA = pa.schema([pa.field("value", pa.int64(), nullable=False)])
+SHARDS = [[{"value": 10 * shard + row} for row in range(4)] for shard in range(6)]
+
+
+def square(rows: Sequence[dict[str, Any]], settings: dict[str, Any], context: dict[str, Any]) -> Iterator[dict[str, Any] | Reject]:
+    """Squares; negative values are rejected. Takes `pause_s` a row, leaves a mark for each shard that it begins."""
+    if "marks" in context:
+        (Path(context["marks"]) / f"{rows[0]['value']}-{os.getpid()}-{time.monotonic_ns()}").touch()
+    for row in rows:
+        time.sleep(context.get("pause_s", 0))
+        if row["value"] == settings.get("fatal"):
+            os.abort()
+        if row["value"] < 0:
+            yield Reject(str(row["value"]), "unreadable", "negative")
+        else:
+            yield {"value": row["value"] ** settings["power"]}
+
+
+def run(out: Path, shards: Sequence[Sequence[dict[str, Any]]] = SHARDS, **changes: Any) -> Summary:
+    """Map `square` over `shards`."""
+    arguments: dict[str, Any] = {"settings": {"power": 2}, "context": {}, "max_reject_fraction": 0.5} | changes
+    return map_shards("slow", square, shards, schema=SCHEMA, out=out, **arguments)
+
+
+if __name__ == "__main__":
+    print(run(Path(sys.argv[1]), context={"pause_s": 0.15, "marks": sys.argv[2]}).line())

@@ -1,0 +1,20 @@
+import numpy as np
+
+from speech2face.training.morphs import nearest_neighbours
+
+
+def test_neighbours_are_ordered_by_the_papers_distance():
+    rng = np.random.default_rng(0)
+    landmarks = rng.uniform(0, 224, (7, 68, 2))
+    smooth = rng.integers(0, 256, (7, 3, 1, 1))
+    textures = np.broadcast_to(smooth, (7, 3, 224, 224)).astype(np.uint8)  # flat, so that every eighth pixel tells all
+    full = textures.reshape(7, -1).astype(float) / 255
+    shapes = landmarks.reshape(7, -1) / 224
+    for face, found in enumerate(nearest_neighbours(landmarks, textures, 3)):
+        distance = 10 * np.linalg.norm(shapes - shapes[face], axis=1) + np.linalg.norm(full - full[face], axis=1)
+        distance[face] = np.inf
+        assert found.tolist() == np.argsort(distance)[:3].tolist()
+
+
+def test_there_are_no_more_neighbours_than_others():
+    assert nearest_neighbours(np.zeros((3, 68, 2)), np.zeros((3, 3, 224, 224), np.uint8), 5).shape == (3, 2)
