@@ -29,7 +29,7 @@ def main(params: Params) -> str:
         attribute_table(manifest),
         attribute_roles(manifest),
         decode=decode_with(decoder, device()),
-        embed=embed_with(load_backend(params.features.backend), device()),
+        embed=embed_with(load_backend(params.features), device()),
         pictures=picture_reader(Path("data/faces")),
         rejects=read_rejects([Path("data") / name for name in ("corpus", "spectrograms", "faces", "features")]),
         digests=file_digests(manifest),

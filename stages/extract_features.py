@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from speech2face.engine import map_shards
-from speech2face.features.backends import BACKENDS, weight_digests
+from speech2face.features.backends import load_backend, own_head, weight_digests
 from speech2face.features.extraction import feature_shard
 from speech2face.features.head import fit_head_of_table
 from speech2face.models.weights_io import save_network
@@ -13,23 +13,23 @@ from speech2face.stage import run_stage, write_json
 
 
 def main(params: Params) -> str:
-    faces, out, backend = Path("data/faces"), Path("data/features"), params.features.backend
-    feature_dim = BACKENDS[backend].feature_dim
+    faces, out, features = Path("data/faces"), Path("data/features"), params.features
+    backend = load_backend(features)
     summary = map_shards(
         "extract_features",
         feature_shard,
         [[{"shard": path.name}] for path in shard_paths(faces)],
-        schema=features_schema(feature_dim),
+        schema=features_schema(backend.feature_dim),
         out=out,
-        settings={"backend": backend},
-        context={"faces": str(faces)},
+        settings=features.model_dump(exclude={"weights"}),
+        context={"faces": str(faces), "weights": features.weights},
         max_reject_fraction=params.max_reject_fraction,
-        weights=weight_digests(backend),
+        weights=weight_digests(features),
         rows_in=count_rows(faces),
     )
-    head, accuracy = fit_head_of_table(out, params.features.head_l2)
-    save_network(head, out / "head", feature_dim=feature_dim, num_classes=head.out_features)
-    write_json(Path("results/features/metrics.json"), summary.metrics() | {"head_training_accuracy": accuracy})
+    head = own_head(backend) or fit_head_of_table(out, features.head_l2)
+    save_network(head, out / "head", feature_dim=head.in_features, num_classes=head.out_features, relu=head.relu)
+    write_json(Path("results/features/metrics.json"), summary.metrics())
     return summary.line()
 
 

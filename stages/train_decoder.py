@@ -21,7 +21,7 @@ def main(params: Params) -> str:
     fingerprint = run_fingerprint(
         __file__, settings, params.seed, shard_names(Path("data/faces"), Path("data/features"))
     )
-    backend = load_backend(params.features.backend).to(device())
+    backend = load_backend(params.features).to(device())
     network, metrics = train_decoder(
         settings,
         params.seed,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from speech2face.features.backends import load_head
+from speech2face.features.head import LinearHead
 from speech2face.machine import device
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.weights_io import load_network, save_network
@@ -18,7 +18,7 @@ from speech2face.training.pairs import read_targets
 def main(params: Params) -> str:
     clock, results, features = Clock(), Path("results/encoder"), Path("data/features")
     settings = params.encoder.model_dump()
-    decoder, head = load_network(FaceDecoder, "models/decoder/decoder"), load_head(params.features.backend, features)
+    decoder, head = load_network(FaceDecoder, "models/decoder/decoder"), load_network(LinearHead, features / "head")
     inputs = [
         *shard_names(Path("data/spectrograms"), features),
         file_digest(Path("models/decoder/decoder.safetensors")),

@@ -28,6 +28,11 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--models", type=Path, default=Path("models"), help="folder of trained models (default: %(default)s)")
     predict.set_defaults(run=_predict)
 
+    weights = commands.add_parser("weights", help="look at weight files of face networks").add_subparsers(required=True, metavar="ACTION")
+    check = weights.add_parser("check", help="say what a VGG-Face weight file is and what input it expects; refuse what is not one")
+    check.add_argument("file", type=Path, help="vgg_face_dag.pth, a Keras .h5, VGG_FACE.t7, a MatConvNet .mat; its name does not matter")
+    check.set_defaults(run=_check_weights)
+
     doctor = commands.add_parser("doctor", help="say what is installed, what was found, what is missing and how to get it")
     doctor.add_argument("--root", type=Path, default=Path(), help="the repository (default: the current folder)")
     doctor.set_defaults(run=_doctor)
@@ -42,6 +47,13 @@ def _predict(arguments: argparse.Namespace) -> int:
     from speech2face.predict import predict
 
     print(predict(arguments.voice, arguments.out, arguments.models, device()))
+    return 0
+
+
+def _check_weights(arguments: argparse.Namespace) -> int:
+    from speech2face.features.weights import check_command
+
+    print(check_command(arguments.file))
     return 0
 
 

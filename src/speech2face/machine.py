@@ -1,8 +1,6 @@
 """What only changes speed comes from the environment, so that one dvc.lock serves every machine."""
 
 import os
-import resource
-import sys
 
 import torch
 
@@ -38,10 +36,3 @@ def device() -> torch.device:
             f"S2F_DEVICE must name a device of this machine (got {text!r}: {why}); unset it for the default"
         ) from None
     return torch.device(text)
-
-
-def peak_memory_mb() -> float:
-    """Largest resident memory so far of this process or of one of its finished children, in MB (10^6 bytes)."""
-    unit = 1 if sys.platform == "darwin" else 1024  # Linux counts in KiB
-    peaks = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return max(peaks) * unit / 1e6

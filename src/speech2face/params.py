@@ -32,6 +32,8 @@ class Synthetic(_Section):
 
 
 class Splits(_Section):
+    by: Literal["hash", "official", "vox1_names", "every_tenth", "column"]
+    column: Annotated[str, Field(min_length=1)]
     val: Fraction
     test: Fraction
 
@@ -45,27 +47,32 @@ class Splits(_Section):
 
 
 class Corpus(_Section):
-    source: Literal["synthetic", "voxceleb1"]
+    source: Literal[
+        "synthetic", "voxceleb1", "voxceleb2", "voxceleb1+2", "hq_voxceleb", "avspeech", "videos", "manifest"
+    ]
     root: str | None
     clips_per_shard: Count
+    pictures_per_video: Count | None
     splits: Splits
     synthetic: Synthetic
 
     @model_validator(mode="after")
     def _has_root(self) -> "Corpus":
         if (self.root is None) != (self.source == "synthetic"):
-            want = (
-                "must be null"
-                if self.source == "synthetic"
-                else "must name the folder that holds wav/ and unzippedFaces/"
-            )
+            want = "must be null" if self.source == "synthetic" else "must name the folder of the recordings (docs/data.md)"
             raise ValueError(f"root {want} for source {self.source} (got {self.root!r})")
+        if self.splits.by == "column" and self.source != "manifest":
+            raise ValueError(f"splits.by column is for source manifest, whose list has a column of splits (got {self.source})")
         return self
 
 
 class Audio(_Section):
     segment_s: Annotated[float, Field(ge=2.605, le=60)]
+    segments: Literal["first", "all"]
+    stride_s: Annotated[float, Field(ge=0.1, le=3600)]
     min_clip_s: Annotated[float, Field(ge=0.1)]
+    min_speech_fraction: Fraction
+    decode_limit_s: Positive
 
 
 class Faces(_Section):
@@ -74,12 +81,23 @@ class Faces(_Section):
     upsample: Annotated[int, Field(ge=0, le=3)]
     min_confidence: NonNegative
     max_image_px: Annotated[int, Field(ge=224)]
+    frame_at: Annotated[list[Fraction], Field(min_length=1, max_length=1000)]
+    keep: Count
+    decode_limit_s: Positive
     jpeg_quality: Annotated[int, Field(ge=50, le=100)]
 
 
 class Features(_Section):
-    backend: Literal["dlib_resnet"]
+    backend: Literal["dlib_resnet", "vgg_face", "arcface"]
+    weights: str | None
+    layer: Literal["fc7", "fc7_relu"]
     head_l2: Positive
+
+    @model_validator(mode="after")
+    def _has_weights(self) -> "Features":
+        if self.backend == "vgg_face" and self.weights is None:
+            raise ValueError("weights must name a VGG-Face weight file for backend vgg_face (got null)")
+        return self
 
 
 class Frontal(_Section):
@@ -99,6 +117,7 @@ class Decoder(_Section):
     lr: Positive
     batch_size: Annotated[int, Field(ge=2)]
     epochs: Count
+    max_gradient_norm: Positive
     morph_fraction: Fraction
     morph_neighbours: Count
     frontal: Frontal

@@ -1,5 +1,6 @@
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -150,3 +151,18 @@ def test_the_fingerprint_of_a_run_covers_code_settings_seed_and_inputs(tmp_path:
     others.append(run_fingerprint(str(script), {"lr": 1.0}, 0, ["a"]))
     assert base not in others
     assert len(set(others)) == 4
+
+
+def test_long_gradients_are_shortened(work: Path):
+    task = make_task()
+    clipped = replace(task, max_gradient_norm=1e-3, epochs=1)
+    norms = []
+
+    def record(optimizer, *_):
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"]]
+        norms.append(float(torch.linalg.vector_norm(torch.cat([g.flatten() for g in gradients]))))
+
+    task.optimizer.register_step_pre_hook(record)
+    train(clipped, 7, "f", work / "live")
+    assert len(norms) == STEPS
+    assert max(norms) <= 1e-3 * (1 + 1e-5)

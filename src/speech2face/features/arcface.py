@@ -119,10 +119,15 @@ def load_arcface(pack: str = DEFAULT_PACK, root: str | Path | None = None) -> Ar
     """
     from insightface.model_zoo.arcface_onnx import ArcFaceONNX  # a second, so only where it is used
 
-    path = _find(pack, root, "recognition", "w600k_r50.onnx", RECOGNITION_SIZE_PX)
+    path = recognition_path(pack, root)
     network = OnnxNetwork(path)
     reference = ArcFaceONNX(str(path), session=_session(path))
     return ArcFace(network, reference.input_mean, reference.input_std)
+
+
+def recognition_path(pack: str = DEFAULT_PACK, root: str | Path | None = None) -> Path:
+    """The file that `load_arcface` reads. Arguments and errors as there."""
+    return _find(pack, root, "recognition", "w600k_r50.onnx", RECOGNITION_SIZE_PX)
 
 
 def load_age_sex(pack: str = DEFAULT_PACK, root: str | Path | None = None) -> AgeSexEstimator:

@@ -1,15 +1,17 @@
-"""The face features that a run uses, behind one small interface."""
+"""The face features that a run uses, three networks behind one small interface."""
 
 from pathlib import Path
 from typing import Protocol, Self
 
 import torch
-from torch import nn
 
 from speech2face.dlib_nets.models import EMBEDDER, model_path
+from speech2face.features.arcface import DEFAULT_PACK, load_arcface, recognition_path
 from speech2face.features.dlib_resnet import DlibResnet
-from speech2face.features.head import LinearHead
-from speech2face.models.weights_io import load_network
+from speech2face.features.head import LinearHead, head_of_vgg_face
+from speech2face.features.vgg_face import VggFace
+from speech2face.features.weights import load_vgg_face
+from speech2face.params import Features
 from speech2face.provenance import file_digest
 
 
@@ -19,26 +21,53 @@ class Backend(Protocol):
     feature_dim: int
 
     def embed(self, crops: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
-        """Features of face crops, differentiable with respect to both arguments."""
+        """Features of face crops, differentiable with respect to both arguments where the network looks at both."""
 
     def to(self, device: torch.device) -> Self:
         """The same network on another device."""
 
 
-BACKENDS = {"dlib_resnet": DlibResnet}
+def load_backend(features: Features) -> Backend:
+    """The network of the `features` section of params.yaml, on the CPU.
+
+    Raises ValueError or FileNotFoundError, with the remedy, where its weights are missing or not what they should be.
+    """
+    match features.backend:
+        case "dlib_resnet":
+            return DlibResnet()
+        case "vgg_face":
+            return load_vgg_face(_weights(features), features.layer)
+        case "arcface":
+            return load_arcface(*_pack(features))
 
 
-def load_backend(name: str) -> Backend:
-    """The backend of that name, on the CPU."""
-    return BACKENDS[name]()
+def weight_digests(features: Features) -> dict[str, str]:
+    """SHA-256 of the weight file that a backend reads, by the backend's name, so that a file may move without a recomputation."""
+    match features.backend:
+        case "dlib_resnet":
+            path = model_path(EMBEDDER)
+        case "vgg_face":
+            path = _weights(features)
+        case "arcface":
+            path = recognition_path(*_pack(features))
+    return {features.backend: file_digest(path)}
 
 
-def weight_digests(name: str) -> dict[str, str]:
-    """Names and SHA-256 of the weight files that a backend reads."""
-    path = {"dlib_resnet": lambda: model_path(EMBEDDER)}[name]()
-    return {path.name: file_digest(path)}
+def own_head(backend: Backend) -> LinearHead | None:
+    """The classifier's last layer that came with a backend's weights, or None."""
+    return head_of_vgg_face(backend) if isinstance(backend, VggFace) else None
 
 
-def load_head(name: str, features: Path) -> nn.Module:
-    """The face classifier's last layer, [B, feature_dim] to [B, C]: the one that was fitted beside the features."""
-    return load_network(LinearHead, features / "head")
+def _weights(features: Features) -> Path:
+    path = Path(features.weights or "").expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"features.weights {path} is not a file; set it to a VGG-Face weight file (docs/data.md names the public ones)")
+    return path
+
+
+def _pack(features: Features) -> tuple[str, Path | None]:
+    """Name and root of insightface's model pack; `features.weights` is its folder, <root>/models/<name>, or null for the usual place."""
+    if features.weights is None:
+        return DEFAULT_PACK, None
+    folder = Path(features.weights).expanduser()
+    return folder.name, folder.parent.parent

@@ -12,6 +12,7 @@ import torch
 from speech2face.faces.pictures import decode_jpeg
 from speech2face.features.backends import Backend, load_backend
 from speech2face.machine import device
+from speech2face.params import Features
 from speech2face.shards import iterate_rows
 
 BATCH = 16
@@ -28,7 +29,7 @@ def feature_shard(
     rows: Sequence[dict[str, Any]], settings: dict[str, Any], context: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
     """Rows of the feature table for the face shards that `rows` name."""
-    backend = _backend(settings["backend"])
+    backend = _backend(Features(**settings, weights=context["weights"]))
     for row in rows:
         faces = iterate_rows(Path(context["faces"]) / row["shard"], [*COPIED, "image", "landmarks"])
         while batch := list(islice(faces, BATCH)):
@@ -40,5 +41,5 @@ def feature_shard(
 
 
 @cache
-def _backend(name: str) -> Backend:
-    return load_backend(name).to(device())
+def _backend(features: Features) -> Backend:
+    return load_backend(features).to(device())

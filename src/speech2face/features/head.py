@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 import torch
 from torch import nn
 
+from speech2face.features.vgg_face import VggFace
 from speech2face.provenance import stable_fraction
 from speech2face.shards import read_columns, to_numpy
 
@@ -15,10 +16,22 @@ MAX_ITERATIONS = 200
 
 
 class LinearHead(nn.Linear):
-    """Features [B, feature_dim] to logits [B, num_classes], one class a training speaker."""
+    """Features [B, feature_dim] to logits [B, num_classes], through a ReLU first if `relu`."""
 
-    def __init__(self, feature_dim: int, num_classes: int) -> None:
+    def __init__(self, feature_dim: int, num_classes: int, relu: bool = False) -> None:
         super().__init__(feature_dim, num_classes)
+        self.relu = relu
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits [B, num_classes], before the softmax."""
+        return super().forward(torch.relu(features) if self.relu else features)
+
+
+def head_of_vgg_face(network: VggFace) -> LinearHead:
+    """VGG-Face's own fc8, as `VggFace.logits` applies it, without the rest of the network."""
+    head = LinearHead(network.feature_dim, network.num_classes, relu=network.feature_layer == "fc7")
+    head.load_state_dict(network.fc8.state_dict())
+    return head.requires_grad_(False)
 
 
 def choose_faces(face_ids: list[str], speaker_ids: list[str]) -> list[int]:
@@ -59,13 +72,10 @@ def fit_head(features: np.ndarray, labels: np.ndarray, l2: float) -> LinearHead:
     return head.float().requires_grad_(False)
 
 
-def fit_head_of_table(directory: Path, l2: float) -> tuple[LinearHead, float]:
-    """Fit the head to the training speakers of a feature table, classes in the order of their ids; and its accuracy on what it saw."""
+def fit_head_of_table(directory: Path, l2: float) -> LinearHead:
+    """Fit the head to the training speakers of a feature table, classes in the order of their ids."""
     table = read_columns(directory, ["face_id", "speaker_id", "split", "feature"])
     training = table.filter(pc.equal(table["split"], "train"))
     chosen = training.take(choose_faces(training["face_id"].to_pylist(), training["speaker_id"].to_pylist()))
     labels = np.unique(chosen["speaker_id"].to_pylist(), return_inverse=True)[1]
-    features = to_numpy(chosen["feature"])
-    head = fit_head(features, labels, l2)
-    accuracy = (head(torch.from_numpy(features)).argmax(1).numpy() == labels).mean()
-    return head, float(accuracy)
+    return fit_head(to_numpy(chosen["feature"]), labels, l2)

@@ -5,7 +5,6 @@ Whatever the file's layout, `load_vgg_face` gives the same network with the same
 it is ever run.
 """
 
-import hashlib
 import math
 import pickle
 import re
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from speech2face.features import keras_h5, matlab, torch7
 from speech2face.features.vgg_face import CONV_NAMES, CONVS_PER_BLOCK, FC_NAMES, MAX_ARRAY_SIZE, MEAN_RGB, VggFace
+from speech2face.provenance import file_digest
 
 Arrays = Mapping[str, np.ndarray | Tensor]
 PUBLISHED_NUM_PARAMETERS = 145_002_878
@@ -86,7 +86,7 @@ def load_vgg_face(path: str | Path, feature_layer: str = "fc7", sha256: str | No
         ValueError: not VGG-Face in a known format, truncated, not finite, code instead of weights, another sha256.
     """
     path = _existing(path)
-    if sha256 is not None and (found := file_sha256(path)) != sha256.lower():
+    if sha256 is not None and (found := file_digest(path)) != sha256.lower():
         raise ValueError(f"{path}: sha256 must be {sha256} (got {found}): another file, or a damaged one")
     _, tensors, mean = _read(path)
     return _build(tensors, mean, feature_layer)
@@ -96,7 +96,7 @@ def describe(path: str | Path) -> WeightFile:
     """Read and check a file as `load_vgg_face` does, and say what it is. Raises the same errors."""
     path = _existing(path)
     name, tensors, mean = _read(path)
-    digest = file_sha256(path)
+    digest = file_digest(path)
     red, green, blue = mean.reshape(3, -1).mean(1).tolist()
     return WeightFile(
         path=path,
@@ -130,11 +130,6 @@ def check_command(path: str | Path) -> str:
             "  loaded as   RGB in 0..1; order and mean are handled inside",
         )
     )
-
-
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _existing(path: str | Path) -> Path:

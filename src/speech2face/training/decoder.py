@@ -100,7 +100,8 @@ def train_decoder(
             batch.textures,
             batch.landmarks,
             batch.features,
-            embed=lambda image: backend.embed(image, decoded.landmarks),
+            # clamped, because face networks take 0..1 only
+            embed=lambda image: backend.embed(image.clamp(0, 1), decoded.landmarks),
             weights=weights,
         )._asdict()
 
@@ -128,5 +129,6 @@ def train_decoder(
         losses,
         validate,
         lambda m: (-m["total"],),
+        settings["max_gradient_norm"],
     )
     return network, train(task, seed, fingerprint, live_directory)

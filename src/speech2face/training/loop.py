@@ -4,6 +4,7 @@ Everything random is drawn from (seed, epoch, step), so a run that was interrupt
 not. Checkpoints live in `$DVC_ROOT/.work`, because DVC deletes a stage's outputs before it runs.
 """
 
+import math
 import signal
 import sys
 import time
@@ -45,6 +46,7 @@ class Task:
     losses: Callable[[Any, torch.Generator], dict[str, torch.Tensor]]
     validate: Callable[[], Metrics]
     score: Callable[[Metrics], tuple[float, ...]]
+    max_gradient_norm: float = math.inf
 
 
 @dataclass
@@ -119,6 +121,7 @@ def _epoch(task: Task, state: _State, seed: int) -> Iterator[None]:
                 f"{task.name}: the loss is {total.item()} at epoch {state.epoch + 1}, step {step}; lower the learning rate"
             )
         total.backward()
+        torch.nn.utils.clip_grad_norm_(task.network.parameters(), task.max_gradient_norm)
         task.optimizer.step()
         task.scheduler.step()
         state.step = step + 1

@@ -1,0 +1,152 @@
+"""Weight files that rebuild their own network: `<name>.safetensors` and beside it `<name>.json` with the dimensions.
+
+Nothing is unpickled. The dimensions stand in the safetensors' own metadata too, so that two files of different saves
+are noticed. Both are written aside and moved into place.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+SUFFIX = ".safetensors"
+METADATA_KEY = "network"
+
+Dimension = int | float | str | bool
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def save_network(module: nn.Module, path: str | Path, **dimensions: Dimension) -> None:
+    """Write a network's weights and buffers, and the arguments that rebuild it.
+
+    Args:
+        path: with or without `.safetensors`; the directory must exist.
+        dimensions: arguments of the module's class, as `feature_dim=128`.
+
+    Raises:
+        ValueError: if a weight is NaN or infinite, or the dimensions do not make a network of these shapes. Nothing is
+            written then.
+    """
+    weights_path, json_path = _paths(path)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    _check_finite(
+        tensors, f"the {type(module).__name__} to save as {weights_path}", "it has diverged; nothing is written"
+    )
+    _check_shapes(_build(type(module), dimensions, weights_path), _shapes(tensors), weights_path)
+    description = _describe(type(module), dimensions)
+    _replace(weights_path, lambda aside: save_file(tensors, aside, metadata={METADATA_KEY: description}))
+    _replace(json_path, lambda aside: aside.write_text(description, encoding="utf-8"))
+
+
+def load_network(cls: type[Network], path: str | Path, device: str | torch.device = "cpu") -> Network:
+    """Rebuild a network of class `cls` from its files; leaves the random generators alone.
+
+    Args:
+        path: as given to `save_network`.
+
+    Raises:
+        FileNotFoundError: if one of the two files is missing.
+        ValueError: if a file is truncated or foreign, of another class, does not fit its dimensions, belongs to another
+            save, or holds NaN; the message names the file, what was expected and the remedy.
+    """
+    weights_path, json_path = _paths(path)
+    for part in (weights_path, json_path):
+        if not part.is_file():
+            raise FileNotFoundError(f"{part} is missing: train the network, or copy both {SUFFIX} and .json there")
+    dimensions, stored_shapes, tensors = _read(weights_path, json_path, cls)
+    network = _build(cls, dimensions, json_path)
+    _check_shapes(network, stored_shapes, weights_path)
+    _check_finite(tensors, str(weights_path), "take it from an earlier save or train again")
+    network.to_empty(device=device)
+    network.load_state_dict(tensors)
+    return network
+
+
+def _read(
+    weights_path: Path, json_path: Path, cls: type[nn.Module]
+) -> tuple[dict[str, Dimension], dict[str, list[int]], dict[str, Tensor]]:
+    """Dimensions, stored shapes and tensors of two files that belong together and to `cls`."""
+    try:
+        description = json_path.read_text(encoding="utf-8")
+        content = json.loads(description)
+        name, dimensions = content["network"], content["dimensions"]
+        plain = isinstance(dimensions, dict) and all(isinstance(value, Dimension) for value in dimensions.values())
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(_unreadable(json_path, "a json with the keys network and dimensions", error)) from error
+    if not plain:
+        raise ValueError(_unreadable(json_path, "dimensions that are numbers or strings", repr(dimensions)))
+    if name != cls.__name__:
+        raise ValueError(
+            f"{json_path} is of a {name}, expected a {cls.__name__}: give the path of that network's weights"
+        )
+    try:
+        with safe_open(weights_path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        raise ValueError(_unreadable(weights_path, "a whole safetensors file", error)) from error
+    if metadata.get(METADATA_KEY) != _describe(cls, dimensions):
+        raise ValueError(
+            f"{weights_path} and {json_path.name} do not belong together "
+            f"({metadata.get(METADATA_KEY)} and {description}): copy both from one save, or save the network again"
+        )
+    return dimensions, _shapes(tensors), tensors
+
+
+def _unreadable(path: Path, expected: str, found: object) -> str:
+    return f"{path} cannot be read, expected {expected} ({found}): copy it again or save the network again"
+
+
+def _build(cls: type[Network], dimensions: dict[str, Any], path: Path) -> Network:
+    """The network without memory for its weights, whatever its dimensions."""
+    try:
+        with torch.device("meta"):
+            return cls(**dimensions)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path}: no {cls.__name__} has the dimensions {dimensions}: {error}") from error
+
+
+def _shapes(tensors: dict[str, Tensor]) -> dict[str, list[int]]:
+    return {name: list(tensor.shape) for name, tensor in tensors.items()}
+
+
+def _check_shapes(network: nn.Module, stored: dict[str, list[int]], path: Path) -> None:
+    expected = _shapes(network.state_dict())
+    for name in sorted(expected.keys() | stored.keys()):
+        if expected.get(name) != stored.get(name):
+            raise ValueError(
+                f"{path}: {name} is {stored.get(name, 'missing')}, expected {expected.get(name, 'no such tensor')} "
+                f"in a {type(network).__name__} of these dimensions: use the dimensions that it was trained with"
+            )
+
+
+def _check_finite(tensors: dict[str, Tensor], where: str, remedy: str) -> None:
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"{where}: {name} holds NaN or infinity: {remedy}")
+
+
+def _describe(cls: type[nn.Module], dimensions: dict[str, Dimension]) -> str:
+    return json.dumps({"network": cls.__name__, "dimensions": dimensions}, indent=2, sort_keys=True) + "\n"
+
+
+def _paths(path: str | Path) -> tuple[Path, Path]:
+    stem = str(path).removesuffix(SUFFIX)
+    return Path(stem + SUFFIX), Path(stem + ".json")
+
+
+def _replace(path: Path, write: Any) -> None:
+    """Write aside, flush to disk, move into place: a reader sees the old file or the new one."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(aside)
+        with aside.open("rb") as file:
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
