@@ -63,3 +63,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     text, healthy = report(arguments.root)
     print(text)
     return 0 if healthy else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""Prediction with small random networks: what matters here is the way in and out, and what goes wrong."""
+
+import subprocess
+import sys
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from speech2face import cli
+from speech2face.models.face_decoder import FaceDecoder
+from speech2face.models.voice_encoder import VoiceEncoder
+from speech2face.models.weights_io import save_network
+from speech2face.predict import Speech2Face, to_picture
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("models")
+    torch.manual_seed(0)
+    encoder, decoder = VoiceEncoder(2, 16, 8), FaceDecoder(16, texture_channels=8)
+    y, x = torch.meshgrid(torch.linspace(40, 180, 9)[:8], torch.linspace(40, 180, 9), indexing="ij")
+    points = torch.stack([x.flatten(), y.flatten()], 1)[:68]
+    decoder.set_means(points, torch.linspace(0, 1, 224).expand(3, 224, 224))
+    for name, network, dimensions in (
+        ("encoder", encoder, {"base_channels": 2, "feature_dim": 16, "hidden_dim": 8}),
+        ("decoder", decoder, {"feature_dim": 16, "texture_channels": 8}),
+    ):
+        (root / name).mkdir()
+        save_network(network, root / name / name, **dimensions)
+    return root
+
+
+def write_wav(path: Path, samples: np.ndarray) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        file.writeframes((samples * 32767).astype("<i2").tobytes())
+    return path
+
+
+@pytest.fixture
+def voice(tmp_path: Path) -> Path:
+    noise = np.random.default_rng(0).normal(size=3 * 16000) * 0.1
+    return write_wav(tmp_path / "voice.wav", noise.clip(-1, 1))
+
+
+def run(*arguments: object) -> int:
+    return cli.main([str(argument) for argument in arguments])
+
+
+def test_a_recording_becomes_a_picture(models: Path, voice: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "face.png"
+    assert run("predict", voice, "-o", out, "--models", models) == 0
+    with Image.open(out) as picture:
+        assert (picture.size, picture.mode) == ((224, 224), "RGB")
+        assert np.asarray(picture).std() > 10
+    text = capsys.readouterr().out
+    assert "3.0 s" in text and "not the speaker's face" in text
+    first = out.read_bytes()
+    run("predict", voice, "-o", out, "--models", models)
+    assert out.read_bytes() == first
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["face.png", "voice.wav"]
+
+
+def test_a_clip_of_three_seconds_is_heard_as_the_clip_twice(models: Path):
+    model = Speech2Face.load(models, torch.device("cpu"))
+    sound = np.random.default_rng(1).normal(size=48000).astype(np.float32) * 0.1
+    assert torch.equal(model.features(sound), model.features(np.concatenate([sound, sound])))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("text.wav", b"this is not audio, whatever its name says " * 40, "text.wav"),
+        ("empty.wav", b"", "empty.wav"),
+        ("missing.wav", None, "no such file"),
+    ],
+)
+def test_what_is_not_audio_is_one_clear_line(models, tmp_path, capsys, name, content, words):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    out = tmp_path / "face.png"
+    assert run("predict", tmp_path / name, "-o", out, "--models", models) != 0
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1 and errors.startswith("speech2face: error: ") and words in errors
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(("samples", "word"), [(np.zeros(32000), "silent"), (np.full(3200, 0.3), "needed")])
+def test_silence_and_a_fifth_of_a_second_are_refused(models, tmp_path, capsys, samples, word):
+    assert run("predict", write_wav(tmp_path / "v.wav", samples), "-o", tmp_path / "face.png", "--models", models) != 0
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1 and word in errors
+
+
+@pytest.mark.parametrize("out", ["nowhere/face.png", "face.txt", "folder.png"])
+def test_an_output_that_cannot_be_written_is_told_before_anything_is_done(models, voice, tmp_path, capsys, out):
+    (tmp_path / "folder.png").mkdir()
+    assert run("predict", voice, "-o", tmp_path / out, "--models", models) != 0
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1 and out.split("/")[0] in errors
+
+
+def test_missing_models_say_how_to_get_them(voice, tmp_path, capsys):
+    assert run("predict", voice, "-o", tmp_path / "face.png", "--models", tmp_path / "none") != 0
+    assert "train" in capsys.readouterr().err
+
+
+def test_the_command_itself_exits_non_zero_without_a_traceback(tmp_path: Path):
+    command = [sys.executable, "-m", "speech2face.cli", "predict", str(tmp_path / "none.wav")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment())
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr and done.stderr.count("\n") == 1
+
+
+def environment() -> dict[str, str]:
+    import os
+
+    return os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[1])}
+
+
+def test_pictures_are_clipped_and_rounded():
+    image = torch.tensor([[[-0.2, 0.0]], [[0.5, 1.0]], [[1.7, 127.5 / 255]]])
+    assert to_picture(image).tolist() == [[[0, 128, 255], [0, 255, 128]]]
