@@ -9,7 +9,7 @@ import math
 import time
 import wave
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +21,8 @@ import numpy.typing as npt
 import torch
 from torchaudio.transforms import Resample
 
+from speech2face.containers import OPEN_OPTIONS
+
 Samples = npt.NDArray[np.float32]
 
 REASONS = ("unreadable", "no_audio_stream", "not_finite", "out_of_range", "too_short", "silent", "timeout")
@@ -29,13 +31,6 @@ REASONS = ("unreadable", "no_audio_stream", "not_finite", "out_of_range", "too_s
 SILENCE_RMS = 1e-4  # -80 dB full scale
 LARGEST_PEAK = 8.0  # float files may overshoot full scale; 18 dB above it they are in other units
 SAMPLE_RATES_HZ = (1_000, 1_000_000)
-
-# Containers of recordings only: never playlists or scripts, which would make ffmpeg open further files.
-FORMATS = (
-    "wav,w64,rf64,aiff,au,caf,flac,mp3,ogg,aac,ac3,eac3,amr,"
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,asf,flv,mpeg,mpegts"
-)
-OPEN_OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
 
 WAV_FRAMES_PER_READ = 1 << 17
 # The filter bank of a ratio p/q holds q filters. Every usual rate is exact at 16 kHz with q <= 640; an odd one such as
@@ -58,13 +53,14 @@ def read_audio(
     path: str | Path,
     sample_rate_hz: int = 16_000,
     *,
+    start_s: float = 0.0,
     min_duration_s: float = 0.0,
     max_duration_s: float | None = None,
     time_limit_s: float = 60.0,
 ) -> Samples:
     """Read a recording as float32 [T], mono (the mean of its channels), in -1..1, at `sample_rate_hz`.
 
-    Only the first `max_duration_s` seconds are decoded; None reads everything. A file that breaks off, or is damaged
+    Only `max_duration_s` seconds from `start_s` on are decoded; None reads everything. A file that breaks off, or is damaged
     from some point on, gives what comes before. Samples beyond full scale, as lossy codecs and resampling produce, are
     clipped to -1..1; a recording that was clipped when it was made is kept as it is.
 
@@ -75,27 +71,41 @@ def read_audio(
     `timeout` (`time_limit_s` seconds did not suffice; looked at between blocks).
     All of them are judged on what was read, not on the rest of the file.
     """
-    path = Path(path)
-    deadline = time.monotonic() + time_limit_s
     num_wanted = None if max_duration_s is None else round(max_duration_s * sample_rate_hz)
     pieces: list[Samples] = []
     num_read = 0
-    with closing(_decode(path, time_limit_s)) as decoded:
-        for piece in _resample(decoded, sample_rate_hz):
+    with closing(stream_audio(path, sample_rate_hz, start_s=start_s, time_limit_s=time_limit_s)) as stream:
+        for piece in stream:
             pieces.append(piece)
             num_read += len(piece)
             if num_wanted is not None and num_read >= num_wanted:
                 break
-            if time.monotonic() > deadline:
+    waveform = np.concatenate(pieces)[:num_wanted] if pieces else np.zeros(0, np.float32)
+    return checked(path, waveform, sample_rate_hz, min_duration_s)
+
+
+def stream_audio(
+    path: str | Path, sample_rate_hz: int = 16_000, *, start_s: float = 0.0, time_limit_s: float = 60.0
+) -> Generator[Samples, None, None]:
+    """Yield a recording from `start_s` on as `read_audio` gives it, block by block, not yet `checked`.
+
+    Raises `AudioError` with reason `unreadable`, `no_audio_stream` or `timeout`; the time that the blocks' user takes does not count.
+    """
+    path = Path(path)
+    spent_s, resumed = 0.0, time.monotonic()
+    with closing(_decode(path, start_s, time_limit_s)) as decoded:
+        for piece in _resample(decoded, sample_rate_hz):
+            spent_s += time.monotonic() - resumed
+            if spent_s > time_limit_s:
                 raise AudioError(
                     "timeout", f"{path}: decoding took longer than {time_limit_s:g} s; re-encode it or raise the limit"
                 )
-    waveform = np.concatenate(pieces)[:num_wanted] if pieces else np.zeros(0, np.float32)
-    _check(path, waveform, sample_rate_hz, min_duration_s)
-    return np.clip(waveform, -1.0, 1.0, out=waveform)
+            yield piece
+            resumed = time.monotonic()
 
 
-def _check(path: Path, waveform: Samples, sample_rate_hz: int, min_duration_s: float) -> None:
+def checked(path: str | Path, waveform: Samples, sample_rate_hz: int, min_duration_s: float = 0.0) -> Samples:
+    """A waveform clipped to -1..1, or `AudioError` with reason `too_short`, `not_finite`, `out_of_range` or `silent`."""
     duration_s = len(waveform) / sample_rate_hz
     if not len(waveform) or duration_s < min_duration_s:
         raise AudioError(
@@ -113,14 +123,15 @@ def _check(path: Path, waveform: Samples, sample_rate_hz: int, min_duration_s: f
     if rms < SILENCE_RMS:
         level = f"{20 * math.log10(rms):.0f} dB full scale" if rms else "nothing but zeros"
         raise AudioError("silent", f"{path}: silent ({level}, -80 dB are needed); leave it out or record it louder")
+    return np.clip(waveform, -1.0, 1.0)
 
 
-def _decode(path: Path, time_limit_s: float) -> Generator[tuple[int, Samples], None, None]:
+def _decode(path: Path, start_s: float, time_limit_s: float) -> Generator[tuple[int, Samples], None, None]:
     """Yield (sample rate in Hz, mono samples) block by block."""
     if not path.is_file():
         raise AudioError("unreadable", f"{path}: {'not a file' if path.exists() else 'no such file'}; check the path")
     expected_hz = None
-    for rate_hz, samples in _decode_blocks(path, time_limit_s):
+    for rate_hz, samples in _decode_blocks(path, start_s, time_limit_s):
         if expected_hz not in (None, rate_hz):
             raise AudioError(
                 "unreadable", f"{path}: changes from {expected_hz} to {rate_hz} Hz; re-encode it at one rate"
@@ -134,13 +145,14 @@ def _decode(path: Path, time_limit_s: float) -> Generator[tuple[int, Samples], N
         yield rate_hz, samples
 
 
-def _decode_blocks(path: Path, time_limit_s: float) -> Generator[tuple[int, Samples], None, None]:
+def _decode_blocks(path: Path, start_s: float, time_limit_s: float) -> Generator[tuple[int, Samples], None, None]:
     plain_wav = _open_plain_wav(path)
     if plain_wav is None:
-        yield from _decode_any(path, time_limit_s)
+        yield from _decode_any(path, start_s, time_limit_s)
         return
     with plain_wav:
         num_channels, rate_hz = plain_wav.getnchannels(), plain_wav.getframerate()
+        plain_wav.setpos(min(round(start_s * rate_hz), plain_wav.getnframes()))
         while data := plain_wav.readframes(WAV_FRAMES_PER_READ):
             whole = len(data) - len(data) % (2 * num_channels)
             yield rate_hz, _to_mono(np.frombuffer(data[:whole], "<i2").reshape(-1, num_channels))
@@ -158,7 +170,7 @@ def _open_plain_wav(path: Path) -> wave.Wave_read | None:
     return None
 
 
-def _decode_any(path: Path, time_limit_s: float) -> Generator[tuple[int, Samples], None, None]:
+def _decode_any(path: Path, start_s: float, time_limit_s: float) -> Generator[tuple[int, Samples], None, None]:
     started = False
     try:
         with av.open(f"file:{path}", options=OPEN_OPTIONS, timeout=time_limit_s) as container:
@@ -167,13 +179,21 @@ def _decode_any(path: Path, time_limit_s: float) -> Generator[tuple[int, Samples
                 raise AudioError(
                     "no_audio_stream", f"{path}: has no sound; leave it out or use a file with an audio stream"
                 )
+            start_s += (container.start_time or 0) / av.time_base
+            if start_s > 0:
+                # A file without an index cannot seek; it is decoded from its beginning.
+                with suppress(av.FFmpegError, OSError):
+                    container.seek(int(start_s * av.time_base))
             for frame in container.decode(stream):
                 assert isinstance(frame, av.AudioFrame)
+                started = True
+                early = round((start_s - frame.time) * frame.sample_rate) if start_s > 0 and frame.time is not None else 0
+                if early >= frame.samples:
+                    continue
                 data = frame.to_ndarray()  # planar: [channels, T]; packed: [1, T * channels]
                 if not frame.format.is_planar:
                     data = data.reshape(-1, frame.layout.nb_channels).T
-                yield frame.sample_rate, _to_mono(data.T)
-                started = True
+                yield frame.sample_rate, _to_mono(data.T[max(early, 0) :])
     except (av.FFmpegError, OSError) as error:
         if not started:
             raise AudioError("unreadable", f"{path}: {_first_line(error)}; check that it is a recording") from error
@@ -196,7 +216,7 @@ def _to_mono(data: npt.NDArray[Any]) -> Samples:
 
 @lru_cache(maxsize=16)
 def _filter_bank(numerator: int, denominator: int) -> Resample:
-    return Resample(numerator, denominator)
+    return Resample(numerator, denominator, dtype=torch.float64).float()  # designed in float64, applied in float32
 
 
 def _resample(blocks: Iterator[tuple[int, Samples]], sample_rate_hz: int) -> Iterator[Samples]:
