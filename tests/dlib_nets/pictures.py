@@ -1,4 +1,8 @@
-"""Pictures with and without faces, composed from a few rendered ones (`tests/golden/faces`: no photographs)."""
+"""Pictures with and without faces, composed from a few rendered ones.
+
+`tests/golden/faces` holds no photographs: they are `FaceRenderer(256, 24).render(draw_speaker(7, i), draw_video(7, i, 0))`
+of this project's corpus, i from 1 to 7, saved as JPEG so that tests need no renderer.
+"""
 
 from pathlib import Path
 
