@@ -28,7 +28,10 @@ def grow(source: Path, target: Path, times: int) -> None:
         for line in lines:
             speaker_id, name, *rest = line.split("\t")
             meta.append("\t".join((f"{speaker_id}{copy}", f"{name}_{copy}", *rest)))
-            for folder, old, new in (("wav", speaker_id, f"{speaker_id}{copy}"), ("unzippedFaces", name, f"{name}_{copy}")):
+            for folder, old, new in (
+                ("wav", speaker_id, f"{speaker_id}{copy}"),
+                ("unzippedFaces", name, f"{name}_{copy}"),
+            ):
                 shutil.copytree(source / folder / old, target / folder / new, copy_function=os.link)
     (target / "vox1_meta.csv").write_text("\n".join(meta) + "\n")
 
@@ -36,7 +39,9 @@ def grow(source: Path, target: Path, times: int) -> None:
 def peak_mb(command: list[str], cwd: Path) -> tuple[float, float, str]:
     """Peak memory in MB (10^6 bytes) and duration in s of a command and its children, and its last line."""
     started, peak = time.monotonic(), 0
-    process = subprocess.Popen(command, cwd=cwd, env=os.environ | {"PYTHONPATH": "src"}, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=cwd, env=os.environ | {"PYTHONPATH": "src"}, stdout=subprocess.PIPE, text=True
+    )
     tree = psutil.Process(process.pid)
     while process.poll() is None:
         total = 0
@@ -64,7 +69,9 @@ def main() -> None:
             grow(corpus, Path(folder) / "corpus", times)
             params = (ROOT / "params.yaml").read_text().replace("source: synthetic", "source: voxceleb1", 1)
             (copy / "params.yaml").write_text(params.replace("root: null", f"root: {folder}/corpus", 1))
-            subprocess.run([sys.executable, "stages/make_corpus.py"], cwd=copy, env=os.environ | {"PYTHONPATH": "src"}, check=True)
+            subprocess.run(
+                [sys.executable, "stages/make_corpus.py"], cwd=copy, env=os.environ | {"PYTHONPATH": "src"}, check=True
+            )
             for stage in STAGES:
                 peak, seconds, line = peak_mb([sys.executable, f"stages/{stage}.py"], copy)
                 results[stage].append(peak)

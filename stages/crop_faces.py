@@ -1,11 +1,11 @@
-"""Find the face in every picture, and cut it out with its landmarks."""
+"""Find the face in every picture and video, and cut it out with its landmarks."""
 
 from pathlib import Path
 
-from speech2face.corpus.manifest import corpus_root, read_manifest
+from speech2face.corpus.manifest import corpus_root, iterate_clips
 from speech2face.dlib_nets.models import DETECTOR, LANDMARKS, SHA256
 from speech2face.engine import map_shards
-from speech2face.faces.crops import PICTURE_COLUMNS, face_shard, picture_rows
+from speech2face.faces.crops import FACE_COLUMNS, count_items, face_rows, face_shard
 from speech2face.params import Params
 from speech2face.provenance import chunk
 from speech2face.shards import FACES
@@ -13,17 +13,18 @@ from speech2face.stage import run_stage, write_json
 
 
 def main(params: Params) -> str:
-    rows = picture_rows(read_manifest().select(PICTURE_COLUMNS).to_pylist())
+    rows = face_rows(iterate_clips(FACE_COLUMNS))
     summary = map_shards(
         "crop_faces",
         face_shard,
-        [[rows[face_id] for face_id in run] for run in chunk(rows, params.corpus.clips_per_shard)],
+        [[rows[name] for name in run] for run in chunk(rows, params.corpus.clips_per_shard)],
         schema=FACES,
         out=Path("data/faces"),
         settings=params.faces.model_dump(),
         context={"root": str(corpus_root(params.corpus.root))},
         max_reject_fraction=params.max_reject_fraction,
         weights={name: SHA256[name] for name in (DETECTOR, LANDMARKS)},
+        rows_in=count_items(rows.values()),
     )
     write_json(Path("results/faces/metrics.json"), summary.metrics())
     return summary.line()

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from speech2face.corpus import manifest, splits, synthetic, voxceleb
-from speech2face.engine import Summary, check_rejects, map_shards, write_rejects
+from speech2face.corpus import manifest, sources
+from speech2face.engine import Summary, check_rejects, map_shards, work_directory, write_rejects
 from speech2face.params import Params
 from speech2face.stage import run_stage, write_json
 
@@ -12,7 +12,9 @@ from speech2face.stage import run_stage, write_json
 def main(params: Params) -> str:
     corpus, roles, computed = params.corpus, {}, Summary("make_corpus")
     if corpus.source == "synthetic":
-        settings = corpus.synthetic.model_dump()
+        from speech2face.corpus import synthetic  # only here: a listing does without the renderer
+
+        settings, roles = corpus.synthetic.model_dump(), synthetic.ROLES
         computed = map_shards(
             "make_corpus",
             synthetic.render_shard,
@@ -24,19 +26,13 @@ def main(params: Params) -> str:
             max_reject_fraction=params.max_reject_fraction,
         )
         synthetic.export(computed.finished, manifest.CORPUS, settings)
-        roles = synthetic.ROLES
-    root = manifest.corpus_root(corpus.root)
-    clips, rejects = voxceleb.list_clips(root)
-    summary = replace(computed, rows_in=len(clips) + len(rejects), rows_out=len(clips), rejects=rejects)
+    table, found = sources.list_corpus(corpus, work_directory() / "digests.sqlite", roles)
+    summary = replace(computed, **sources.tally(table, found))
     check_rejects(summary, params.max_reject_fraction)
-    speaker_splits = {
-        c.speaker_id: splits.hash_split(c.speaker_id, corpus.splits.val, corpus.splits.test) for c in clips
-    }
-    table = manifest.build_manifest(root, clips, speaker_splits, corpus.source, roles)
     manifest.write_manifest(manifest.CORPUS / manifest.MANIFEST_NAME, table)
-    write_rejects(manifest.CORPUS / "rejects.parquet", summary)
-    write_json(Path("results/corpus/metrics.json"), summary.metrics() | manifest.speaker_counts(table))
-    return summary.line()
+    write_rejects(manifest.CORPUS / "rejects.parquet", replace(summary, rejects=found.rejects + found.missing))
+    write_json(Path("results/corpus/metrics.json"), summary.metrics() | sources.counts(table, found))
+    return summary.line() + sources.missing_line(found.missing)
 
 
 if __name__ == "__main__":

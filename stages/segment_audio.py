@@ -1,9 +1,9 @@
-"""Turn every recording into the spectrogram that the voice encoder hears."""
+"""Turn every recording into the spectrograms that the voice encoder hears."""
 
 from pathlib import Path
 
 from speech2face.audio.extraction import ROW_KEYS, segment_frames, spectrogram_shard
-from speech2face.corpus.manifest import corpus_root, read_manifest
+from speech2face.corpus.manifest import corpus_root, iterate_clips
 from speech2face.engine import map_shards
 from speech2face.params import Params
 from speech2face.provenance import chunk
@@ -12,9 +12,7 @@ from speech2face.stage import run_stage, write_json
 
 
 def main(params: Params) -> str:
-    rows = {
-        row["clip_id"]: row for row in read_manifest().select(ROW_KEYS).to_pylist() if row["audio_path"] is not None
-    }
+    rows = {row["clip_id"]: row for row in iterate_clips(ROW_KEYS) if row["audio_path"] is not None}
     summary = map_shards(
         "segment_audio",
         spectrogram_shard,

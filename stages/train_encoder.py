@@ -24,17 +24,10 @@ def main(params: Params) -> str:
         file_digest(Path("models/decoder/decoder.safetensors")),
     ]
     fingerprint = run_fingerprint(__file__, settings | {"lr": params.lr}, params.seed, inputs)
+    targets, spectrograms = read_targets(features, settings["target"]), Path("data/spectrograms")
+    frozen = decoder.f_dec, head
     network, metrics = train_encoder(
-        settings,
-        params.lr,
-        params.seed,
-        Path("data/spectrograms"),
-        read_targets(features),
-        decoder.f_dec,
-        head,
-        device(),
-        fingerprint,
-        results / "live",
+        settings, params.lr, params.seed, spectrograms, targets, *frozen, device(), fingerprint, results / "live"
     )
     Path("models/encoder").mkdir(parents=True, exist_ok=True)
     dimensions = {"base_channels": settings["base_channels"], "hidden_dim": settings["hidden_dim"]}

@@ -16,7 +16,9 @@ SCHEMA = pa.schema([pa.field("value", pa.int64(), nullable=False)])
 SHARDS = [[{"value": 10 * shard + row} for row in range(4)] for shard in range(6)]
 
 
-def square(rows: Sequence[dict[str, Any]], settings: dict[str, Any], context: dict[str, Any]) -> Iterator[dict[str, Any] | Reject]:
+def square(
+    rows: Sequence[dict[str, Any]], settings: dict[str, Any], context: dict[str, Any]
+) -> Iterator[dict[str, Any] | Reject]:
     """Squares; negative values are rejected. Takes `pause_s` a row, leaves a mark for each shard that it begins."""
     if "marks" in context:
         (Path(context["marks"]) / f"{rows[0]['value']}-{os.getpid()}-{time.monotonic_ns()}").touch()

@@ -10,7 +10,15 @@ ROOT = Path(__file__).parents[1]
 def test_a_healthy_machine_says_so(capsys: pytest.CaptureFixture[str]):
     assert cli.main(["doctor", "--root", str(ROOT)]) == 0
     text = capsys.readouterr().out
-    for word in ("torch", "dlib-bin", "mmod_human_face_detector.dat", "sha256 as expected", "device", "workers", "params.yaml"):
+    for word in (
+        "torch",
+        "dlib-bin",
+        "mmod_human_face_detector.dat",
+        "sha256 as expected",
+        "device",
+        "workers",
+        "params.yaml",
+    ):
         assert word in text
     assert "MISSING" not in text
 

@@ -67,17 +67,21 @@ def test_rejects_are_kept_with_their_reason(work: Path):
         {"item": "-1", "stage": "slow", "reason": "unreadable", "message": "negative"}
     ]
     assert summary.metrics() == {"rows_in": 3, "rows_out": 2, "rejects": {"total": 1, "unreadable": 1}}
-    assert slow_stage.run(work / "again", [[{"value": -1}, {"value": 2}], [{"value": 3}]]).metrics() == summary.metrics()
+    assert (
+        slow_stage.run(work / "again", [[{"value": -1}, {"value": 2}], [{"value": 3}]]).metrics() == summary.metrics()
+    )
 
 
 def test_too_many_rejects_are_an_error_that_prints_the_commonest_reasons(work: Path):
-    with pytest.raises(ValueError, match=r"rejected 2 of 3 items[\s\S]*max_reject_fraction = 0.5[\s\S]*2 x unreadable, for example -1"):
+    with pytest.raises(
+        ValueError, match=r"rejected 2 of 3 items[\s\S]*max_reject_fraction = 0.5[\s\S]*2 x unreadable, for example -1"
+    ):
         slow_stage.run(work / "out", [[{"value": -1}, {"value": -2}, {"value": 3}]])
 
 
 def test_a_worker_that_dies_is_one_clear_error(work: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("S2F_WORKERS", "2")
-    with pytest.raises(RuntimeError, match="worker process of slow died.*S2F_WORKERS"):
+    with pytest.raises(RuntimeError, match=r"worker process of slow died.*S2F_WORKERS"):
         slow_stage.run(work / "out", settings={"power": 2, "fatal": 30})
 
 
@@ -85,7 +89,9 @@ def start(out: Path, marks: Path) -> subprocess.Popen[str]:
     marks.mkdir(exist_ok=True)
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "S2F_WORKERS": "2"}
     command = [sys.executable, "-m", "tests.slow_stage", str(out), str(marks)]
-    return subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def wait_for(condition, seconds: float = 60) -> None:

@@ -1,5 +1,6 @@
 """Prediction with small random networks: what matters here is the way in and out, and what goes wrong."""
 
+import os
 import subprocess
 import sys
 import wave
@@ -119,8 +120,6 @@ def test_the_command_itself_exits_non_zero_without_a_traceback(tmp_path: Path):
 
 
 def environment() -> dict[str, str]:
-    import os
-
     return os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[1])}
 
 

@@ -36,7 +36,9 @@ def test_imports_are_followed_through_functions_and_not_through_type_checking(pa
 
 def test_comments_and_docstrings_do_not_change_the_digest_but_code_does(package: Path):
     before = provenance.code_digest(package / "a.py")
-    (package / "b.py").write_text('"""About b."""\n\n\ndef f():\n    """Imports."""\n    # why\n    import speech2face.sub.c\n')
+    (package / "b.py").write_text(
+        '"""About b."""\n\n\ndef f():\n    """Imports."""\n    # why\n    import speech2face.sub.c\n'
+    )
     assert provenance.code_digest(package / "a.py") == before
     (package / "d.py").write_text("D = 2\n")
     assert provenance.code_digest(package / "a.py") == before

@@ -1,4 +1,4 @@
-"""The command line: `speech2face predict`, `doctor`, `weights check`, `rejects`."""
+"""The command line: `speech2face predict`, `weights check`, `rejects`, `compare`, `doctor`."""
 
 import argparse
 import sys
@@ -23,17 +23,52 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     predict = commands.add_parser("predict", help="draw the face that a recording's voice typically has")
-    predict.add_argument("voice", type=Path, help="a recording of someone speaking: wav, flac, m4a, mp4, webm, ...; at least 1 s")
-    predict.add_argument("-o", "--out", type=Path, default=Path("face.png"), help="picture to write (default: %(default)s)")
-    predict.add_argument("--models", type=Path, default=Path("models"), help="folder of trained models (default: %(default)s)")
+    predict.add_argument(
+        "voice", type=Path, help="a recording of someone speaking: wav, flac, m4a, mp4, webm, ...; at least 1 s"
+    )
+    predict.add_argument(
+        "-o", "--out", type=Path, default=Path("face.png"), help="picture to write (default: %(default)s)"
+    )
+    predict.add_argument(
+        "--models", type=Path, default=Path("models"), help="folder of trained models (default: %(default)s)"
+    )
     predict.set_defaults(run=_predict)
 
-    weights = commands.add_parser("weights", help="look at weight files of face networks").add_subparsers(required=True, metavar="ACTION")
-    check = weights.add_parser("check", help="say what a VGG-Face weight file is and what input it expects; refuse what is not one")
-    check.add_argument("file", type=Path, help="vgg_face_dag.pth, a Keras .h5, VGG_FACE.t7, a MatConvNet .mat; its name does not matter")
+    weights = commands.add_parser("weights", help="look at weight files of face networks").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    check = weights.add_parser(
+        "check", help="say what a VGG-Face weight file is and what input it expects; refuse what is not one"
+    )
+    check.add_argument(
+        "file",
+        type=Path,
+        help="vgg_face_dag.pth, a Keras .h5, VGG_FACE.t7, a MatConvNet .mat; its name does not matter",
+    )
     check.set_defaults(run=_check_weights)
 
-    doctor = commands.add_parser("doctor", help="say what is installed, what was found, what is missing and how to get it")
+    rejects = commands.add_parser("rejects", help="count and list what the stages left out, with the reasons")
+    rejects.add_argument("--stage", help="only this stage's")
+    rejects.add_argument("--reason", help="only those with this reason")
+    rejects.add_argument("--all", action="store_true", help="list all of them, not the first 20 only")
+    rejects.add_argument("--root", type=Path, default=Path(), help="the repository (default: the current folder)")
+    rejects.set_defaults(run=_rejects)
+
+    compare = commands.add_parser(
+        "compare", help="compare two experiments on the same test clips, with intervals and p-values"
+    )
+    compare.add_argument("first", type=Path, help="results/evaluation/tables/clips.csv of one run")
+    compare.add_argument(
+        "second", type=Path, help="the same of another; `dvc get . PATH --rev EXPERIMENT -o FILE` fetches it"
+    )
+    compare.add_argument(
+        "--params", type=Path, default=Path("params.yaml"), help="parameter file (default: %(default)s)"
+    )
+    compare.set_defaults(run=_compare)
+
+    doctor = commands.add_parser(
+        "doctor", help="say what is installed, what was found, what is missing and how to get it"
+    )
     doctor.add_argument("--root", type=Path, default=Path(), help="the repository (default: the current folder)")
     doctor.set_defaults(run=_doctor)
     return parser
@@ -54,6 +89,24 @@ def _check_weights(arguments: argparse.Namespace) -> int:
     from speech2face.features.weights import check_command
 
     print(check_command(arguments.file))
+    return 0
+
+
+def _rejects(arguments: argparse.Namespace) -> int:
+    from speech2face.rejects import rejects_report
+
+    limit = {"limit": None} if arguments.all else {}
+    print(rejects_report(arguments.root, stage=arguments.stage, reason=arguments.reason, **limit))
+    return 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from speech2face.evaluation.compare import compare
+    from speech2face.params import load_params
+
+    params = load_params(arguments.params)
+    table = compare(arguments.first, arguments.second, params.evaluation.model_dump(), params.seed)
+    print(table.to_string(index=False, float_format="{:.4f}".format))
     return 0
 
 

@@ -14,7 +14,19 @@ from speech2face.dlib_nets.models import SHA256, model_path
 from speech2face.machine import device, num_workers
 from speech2face.params import load_params
 
-PACKAGES = ("torch", "torchaudio", "numpy", "pandas", "pyarrow", "av", "pillow", "dlib-bin", "face_recognition_models", "dvc", "dvclive")
+PACKAGES = (
+    "torch",
+    "torchaudio",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "av",
+    "pillow",
+    "dlib-bin",
+    "face_recognition_models",
+    "dvc",
+    "dvclive",
+)
 SYNTHETIC_PACKAGES = ("anny", "mitsuba", "espeakng-loader")
 SETTINGS = ("S2F_DEVICE", "S2F_WORKERS", "S2F_FACE_ENGINE")
 
@@ -43,7 +55,11 @@ def findings(root: Path) -> Iterator[Finding]:
     yield _try("params.yaml", lambda: f"valid, corpus.source is {load_params(root / 'params.yaml').corpus.source}")
     for name in ("decoder", "encoder"):
         path = root / "models" / name / f"{name}.safetensors"
-        yield Finding(None, f"{name} weights", f"found ({path})" if path.exists() else "not trained yet; run: dvc repro, or dvc pull")
+        yield Finding(
+            None,
+            f"{name} weights",
+            f"found ({path})" if path.exists() else "not trained yet; run: dvc repro, or dvc pull",
+        )
 
 
 def report(root: Path) -> tuple[str, bool]:
@@ -52,7 +68,11 @@ def report(root: Path) -> tuple[str, bool]:
     marks = {True: "ok", False: "MISSING", None: "-"}
     lines = [f"{marks[f.ok]:8}{f.subject:42}{f.text}" for f in found]
     healthy = all(f.ok is not False for f in found)
-    lines.append("Everything that the pipeline needs is here." if healthy else "Mend what is marked MISSING, then run this again.")
+    lines.append(
+        "Everything that the pipeline needs is here."
+        if healthy
+        else "Mend what is marked MISSING, then run this again."
+    )
     return "\n".join(lines), healthy
 
 

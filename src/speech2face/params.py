@@ -59,10 +59,16 @@ class Corpus(_Section):
     @model_validator(mode="after")
     def _has_root(self) -> "Corpus":
         if (self.root is None) != (self.source == "synthetic"):
-            want = "must be null" if self.source == "synthetic" else "must name the folder of the recordings (docs/data.md)"
+            want = (
+                "must be null"
+                if self.source == "synthetic"
+                else "must name the folder of the recordings (docs/data.md)"
+            )
             raise ValueError(f"root {want} for source {self.source} (got {self.root!r})")
         if self.splits.by == "column" and self.source != "manifest":
-            raise ValueError(f"splits.by column is for source manifest, whose list has a column of splits (got {self.source})")
+            raise ValueError(
+                f"splits.by column is for source manifest, whose list has a column of splits (got {self.source})"
+            )
         return self
 
 
@@ -117,6 +123,7 @@ class Decoder(_Section):
     lr: Positive
     batch_size: Annotated[int, Field(ge=2)]
     epochs: Count
+    precision: Literal["float32", "bfloat16"]
     max_gradient_norm: Positive
     morph_fraction: Fraction
     morph_neighbours: Count
@@ -133,6 +140,7 @@ class EncoderWeights(_Section):
 
 
 class Encoder(_Section):
+    target: Literal["video", "other_video", "speaker"]
     base_channels: Count
     hidden_dim: Count
     batch_size: Annotated[int, Field(ge=2)]

@@ -18,7 +18,9 @@ from speech2face.models.weights_io import load_network
 MIN_CLIP_S = 1.0
 SEGMENT_S = 6.0
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-NOTE = "A face that is typical of such a voice. It is not the speaker's face: do not use it to identify or judge anyone."
+NOTE = (
+    "A face that is typical of such a voice. It is not the speaker's face: do not use it to identify or judge anyone."
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,9 @@ def predict(voice: Path, out: Path, models: Path, device: torch.device) -> str:
     if out.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{out} must end in one of {', '.join(SUFFIXES)}")
     if out.is_dir() or not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
-        raise ValueError(f"{out} cannot be written: {out.parent} must be a folder that exists and that you may write to")
+        raise ValueError(
+            f"{out} cannot be written: {out.parent} must be a folder that exists and that you may write to"
+        )
     waveform = read_audio(voice, SAMPLE_RATE_HZ, min_duration_s=MIN_CLIP_S, max_duration_s=SEGMENT_S)
     model = Speech2Face.load(models, device)
     picture = Image.fromarray(model.face(model.features(waveform)))

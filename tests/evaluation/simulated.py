@@ -1,5 +1,8 @@
 """Simulated corpora: speakers with attributes, features made of them plus noise, and predictions of chosen quality."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -26,12 +29,13 @@ def simulate(
     noise: float = 1.0,
     quality: str = "linked",
     audible: tuple[str, ...] = (),
+    turn: float = 1.0,
     seed: int = 0,
 ) -> Inputs:
     """A corpus whose faces show every attribute but accent and room.
 
     quality of the predictions: `linked` (they know the linked attributes and those in `audible`, with `noise`), `perfect`
-    (the true mean feature of the speaker) or `random`.
+    (the true mean feature of the speaker) or `random`. turn: how much a face's feature changes with pose.
     """
     rng = np.random.default_rng(seed)
     directions = {name: rng.normal(size=(4, dim)) for name in ROLES}
@@ -58,6 +62,7 @@ def simulate(
                 name: _shown(name, drawn[name], directions[name]) for name in ROLES if name not in ("accent", "room")
             }
             heard = [shown[n] for n in shown if ROLES[n] == "linked" or n in audible]
+            shown["pose"] = turn * shown["pose"]
             rows.append({"clip_id": clip, **drawn})
             faces.append((f"{speaker}/video{number}/0000001", speaker, split))
             features.append(5 + identity + sum(shown.values()) + 0.3 * rng.normal(size=dim))
@@ -86,3 +91,54 @@ def _shown(name: str, value: float | str, directions: np.ndarray) -> np.ndarray:
         return directions[levels[value]]
     middle, scale = scales[name]
     return directions[0] * (value - middle) / scale
+
+
+def face(**moved: tuple[float, float]) -> np.ndarray:
+    """68 landmarks in round numbers: eyes 60 apart, nose 40 high and 30 wide, mouth 50 wide, jaw 120 wide; `p8` moves point 8."""
+    points = np.zeros((68, 2))
+    points[[36, 39, 42, 45]] = [(-45, 0), (-15, 0), (15, 0), (45, 0)]
+    points[[37, 38, 40, 41]] = [(-35, -4), (-25, -4), (-25, 4), (-35, 4)]
+    points[[43, 44, 46, 47]] = [(25, -4), (35, -4), (35, 4), (25, 4)]
+    points[27:36] = [(0, 0), (0, 10), (0, 20), (0, 30), (-15, 40), (-7, 40), (0, 40), (7, 40), (15, 40)]
+    points[48:60] = [
+        (-25, 66),
+        (-15, 62),
+        (-8, 60),
+        (0, 60),
+        (8, 60),
+        (15, 62),
+        (25, 66),
+        (15, 72),
+        (8, 74),
+        (0, 74),
+        (-8, 74),
+        (-15, 72),
+    ]
+    points[60:68] = [(-20, 66), (-8, 65), (0, 65), (8, 65), (20, 66), (8, 67), (0, 67), (-8, 67)]
+    points[:17] = [(70 * -np.cos(t), 20 + 90 * np.sin(t)) for t in np.linspace(0, np.pi, 17)]
+    points[[4, 12, 8]] = [(-60, 60), (60, 60), (0, 114)]
+    for index, place in moved.items():
+        points[int(index[1:])] = place
+    return points
+
+
+def with_pictures(inputs: Inputs, seed: int = 0) -> Inputs:
+    """The same inputs with a linear decoder of flat pictures and landmarks, its inverse for a face network, and crops."""
+    rng = np.random.default_rng([seed, 1])
+    dim = inputs.faces.features.shape[1]
+    shape, colour = rng.normal(size=(dim, 136)) / dim, rng.normal(size=(dim, 3)) * 4
+    mean_shape = face() + 100
+
+    def decode(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        pixels = (128 + features @ colour).clip(0, 255).astype(np.uint8)
+        images = np.broadcast_to(pixels[:, None, None], (len(features), 224, 224, 3))
+        return images, mean_shape + (features @ shape).reshape(-1, 68, 2)
+
+    def embed(images: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        return (landmarks - mean_shape).reshape(len(landmarks), -1) @ np.linalg.pinv(shape)
+
+    def pictures(face_ids: Sequence[str]) -> list[np.ndarray]:
+        rows = [inputs.faces.face_ids.index(face_id) for face_id in face_ids]
+        return list(decode(inputs.faces.features[rows])[0])
+
+    return replace(inputs, decode=decode, embed=embed, pictures=pictures)

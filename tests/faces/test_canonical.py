@@ -83,8 +83,8 @@ def test_a_speakers_photographs_are_averaged_and_others_left_out(tmp_path: Path)
         face("a", "train", 0, points, 100),
         face("a", "train", 1, points, 140),
         face("a", "train", 2, points, 250, yaw_deg=40.0),
-        face("b", "train", 0, points + [6, 0], 60),
-        face("c", "val", 0, points - [6, 0], 80),
+        face("b", "train", 0, points + np.array([6, 0]), 60),
+        face("c", "val", 0, points - np.array([6, 0]), 80),
         face("d", "test", 0, points, 10),
         face("e", "train", 0, points, 10, sharpness=0.0),
     ]
@@ -111,5 +111,5 @@ def test_test_speakers_do_not_touch_the_mean_shape(tmp_path: Path):
 
 def test_no_canonical_photograph_names_the_setting(tmp_path: Path):
     write_shard(tmp_path / "shard-0.parquet", [face("a", "train", 0, grid_shape(), 9, yaw_deg=70.0)], FACES, "f")
-    with pytest.raises(ValueError, match="none of 1 photographs is frontal.*decoder.frontal"):
+    with pytest.raises(ValueError, match=r"none of 1 photographs is frontal.*decoder.frontal"):
         canonical_faces(tmp_path, THRESHOLDS)

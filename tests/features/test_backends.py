@@ -50,4 +50,7 @@ def test_vgg_face_without_a_file_is_refused_by_the_parameters():
 
 
 def test_an_arcface_pack_is_found_by_its_folder(tmp_path: Path):
-    assert backends._pack(features(backend="arcface", weights=str(tmp_path / "models" / "antelopev2"))) == ("antelopev2", tmp_path)
+    assert backends._pack(features(backend="arcface", weights=str(tmp_path / "models" / "antelopev2"))) == (
+        "antelopev2",
+        tmp_path,
+    )

@@ -5,7 +5,14 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from speech2face.features.head import FACES_PER_SPEAKER, LinearHead, choose_faces, fit_head, fit_head_of_table, head_of_vgg_face
+from speech2face.features.head import (
+    FACES_PER_SPEAKER,
+    LinearHead,
+    choose_faces,
+    fit_head,
+    fit_head_of_table,
+    head_of_vgg_face,
+)
 from speech2face.features.vgg_face import VggFace
 from speech2face.shards import features_schema, write_shard
 
@@ -21,7 +28,9 @@ def test_the_head_is_scikit_learns_multinomial_logistic_regression():
     l2 = 0.02
     head = fit_head(features, labels, l2)
     # scikit-learn minimises the sum of the cross-entropies plus |W|^2 / (2 C)
-    reference = LogisticRegression(C=1 / (l2 * len(labels)), tol=1e-8, max_iter=5000).fit(features.astype(np.float64), labels)
+    reference = LogisticRegression(C=1 / (l2 * len(labels)), tol=1e-8, max_iter=5000).fit(
+        features.astype(np.float64), labels
+    )
     with torch.no_grad():
         probabilities = torch.softmax(head(torch.from_numpy(features)), 1).numpy()
     np.testing.assert_allclose(probabilities, reference.predict_proba(features), atol=2e-3)
@@ -50,7 +59,13 @@ def test_at_most_so_many_faces_a_speaker_whatever_the_order():
 def test_only_training_speakers_are_classes(tmp_path: Path):
     features, labels = clusters()
     rows = [
-        {"face_id": f"s{c}/v/{i}", "clip_id": f"s{c}/v/0", "speaker_id": f"s{c}", "split": "test" if c == 2 else "train", "feature": f}
+        {
+            "face_id": f"s{c}/v/{i}",
+            "clip_id": f"s{c}/v/0",
+            "speaker_id": f"s{c}",
+            "split": "test" if c == 2 else "train",
+            "feature": f,
+        }
         for i, (f, c) in enumerate(zip(features, labels, strict=True))
     ]
     write_shard(tmp_path / "shard-0.parquet", rows, features_schema(6), "f")

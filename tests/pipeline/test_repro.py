@@ -12,17 +12,24 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-STAGES = ["make_corpus", "segment_audio", "crop_faces", "extract_features", "train_decoder", "train_encoder", "evaluate"]
+STAGES = [
+    "make_corpus",
+    "segment_audio",
+    "crop_faces",
+    "extract_features",
+    "train_decoder",
+    "train_encoder",
+    "evaluate",
+]
 SMALL = {
     "num_speakers: 200": "num_speakers: 6",
-    "samples_per_pixel: 24": "samples_per_pixel: 8",
+    "samples_per_pixel: 6": "samples_per_pixel: 4",
     "clips_per_shard: 32": "clips_per_shard: 2",
     "    val: 0.1": "    val: 0.34",
     "    test: 0.25": "    test: 0.33",
-    "  epochs: 12": "  epochs: 1",
+    "  epochs: 16": "  epochs: 1",
     "  epochs: 14": "  epochs: 2",
     "  batch_size: 8": "  batch_size: 2",
-    "  batch_size: 16": "  batch_size: 2",
     "  resamples: 2000": "  resamples: 100",
 }
 pytestmark = pytest.mark.slow
@@ -41,7 +48,7 @@ class Clone:
                 shutil.copyfile(ROOT / name, path / name)
         params = (path / "params.yaml").read_text()
         for old, new in SMALL.items():
-            assert params.count(old + "\n") == 1, old
+            assert old + "\n" in params, old
             params = params.replace(old + "\n", new + "\n")
         (path / "params.yaml").write_text(params)
         self("git", "add", "--all")
@@ -81,7 +88,11 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 
 def test_one_command_makes_everything(clone: Clone):
-    for name in ("models/encoder/encoder.safetensors", "models/decoder/decoder.safetensors", "results/evaluation/report.html"):
+    for name in (
+        "models/encoder/encoder.safetensors",
+        "models/decoder/decoder.safetensors",
+        "results/evaluation/report.html",
+    ):
         assert (clone.path / name).stat().st_size > 10_000
     assert clone.metrics()["gallery_size"] >= 2
     assert "metrics.json" not in clone("git", "status", "--short").stdout

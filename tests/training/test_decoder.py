@@ -15,6 +15,7 @@ SETTINGS = {
     "lr": 1e-3,
     "batch_size": 4,
     "epochs": 2,
+    "precision": "float32",
     "max_gradient_norm": 1.0,
     "morph_fraction": 0.5,
     "morph_neighbours": 2,
@@ -91,5 +92,7 @@ def test_training_learns_the_colours_of_faces_and_writes_its_curves(faces, targe
 
 def test_too_few_faces_are_refused(faces, targets, tmp_path: Path):
     one = CanonicalFaces(("a",), ("train",), faces.textures[:1], faces.landmarks[:1], faces.mean_landmarks, 1, 0)
-    with pytest.raises(ValueError, match="1 training speakers have a canonical face, 2 are needed; loosen decoder.frontal"):
+    with pytest.raises(
+        ValueError, match=r"1 training speakers have a canonical face, 2 are needed; loosen decoder.frontal"
+    ):
         train_decoder(SETTINGS, 0, one, targets, Colour(), torch.device("cpu"), "f", tmp_path / "live")

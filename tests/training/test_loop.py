@@ -50,7 +50,16 @@ def make_task(fail_at: int | None = None, failure=None, scores: list[float] | No
         return {"error": error, "score": next(given, -error)}
 
     return Task(
-        "toy", network, optimizer, scheduler, EPOCHS, STEPS, batches, losses, validate, lambda metrics: (metrics["score"],)
+        "toy",
+        network,
+        optimizer,
+        scheduler,
+        EPOCHS,
+        STEPS,
+        batches,
+        losses,
+        validate,
+        lambda metrics: (metrics["score"],),
     )
 
 
@@ -132,7 +141,7 @@ def test_a_damaged_checkpoint_says_what_to_do(tmp_path: Path):
     path = tmp_path / "c.pt"
     save_checkpoint(path, {"a": torch.ones(1000)})
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(ValueError, match="is damaged.*delete it"):
+    with pytest.raises(ValueError, match=r"is damaged.*delete it"):
         load_checkpoint(path, torch.device("cpu"))
     assert load_checkpoint(tmp_path / "none.pt", torch.device("cpu")) is None
 

@@ -24,7 +24,15 @@ def tables(tmp_path: Path) -> tuple[Path, Path, dict[str, int]]:
                 clip_id = f"{speaker}/v{video}/{utterance:05d}"
                 number[clip_id] = len(number)
                 keys = {"clip_id": clip_id, "speaker_id": speaker, "split": split}
-                clips.append({**keys, "segment": 0, "start_s": 0.0, "duration_s": 6.0, "spectrogram": spectrogram(number[clip_id])})
+                clips.append(
+                    {
+                        **keys,
+                        "segment": 0,
+                        "start_s": 0.0,
+                        "duration_s": 6.0,
+                        "spectrogram": spectrogram(number[clip_id]),
+                    }
+                )
             for picture in range(2 if video < 2 else 0):
                 face = {"face_id": f"{speaker}/v{video}/{picture}", "clip_id": f"{speaker}/v{video}/00000"}
                 faces.append({**face, "speaker_id": speaker, "split": split, "feature": [ord(speaker), video, picture]})
@@ -84,8 +92,17 @@ def test_clips_of_many_groups_are_mixed(tables):
 
 def test_a_speaker_in_two_splits_is_refused(tables, tmp_path: Path):
     spectrograms, features, _ = tables
-    leaked = {"clip_id": "d/v0/00099", "speaker_id": "d", "split": "train", "segment": 0, "start_s": 0.0, "duration_s": 6.0}
-    write_shard(spectrograms / "shard-9.parquet", [leaked | {"spectrogram": spectrogram(0)}], spectrograms_schema(FRAMES), "9")
+    leaked = {
+        "clip_id": "d/v0/00099",
+        "speaker_id": "d",
+        "split": "train",
+        "segment": 0,
+        "start_s": 0.0,
+        "duration_s": 6.0,
+    }
+    write_shard(
+        spectrograms / "shard-9.parquet", [leaked | {"spectrogram": spectrogram(0)}], spectrograms_schema(FRAMES), "9"
+    )
     with pytest.raises(ValueError, match="speaker d is in two splits"):
         Pairs(spectrograms, read_targets(features), "train")
 

@@ -1,19 +1,25 @@
 """From recordings to rows of the spectrogram table."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from speech2face.audio.reading import AudioError, read_audio
+from speech2face.audio.reading import AudioError, checked, stream_audio
 from speech2face.audio.segments import fit_length
 from speech2face.audio.spectrogram import HOP_LENGTH, SAMPLE_RATE_HZ, compress, num_frames, stft
-from speech2face.corpus.manifest import inside
+from speech2face.audio.speech import speech_fraction
+from speech2face.corpus.paths import inside, why_changed
 from speech2face.shards import Reject
 
-ROW_KEYS = ("clip_id", "speaker_id", "split", "audio_path", "audio_sha256")
+ROW_KEYS = ("clip_id", "speaker_id", "split", "audio_path", "audio_sha256", "audio_bytes", "start_s", "end_s")
+
+Segment = tuple[int, int, np.ndarray]
+"""Number, first sample and waveform, float32 [T] at 16 kHz."""
 
 
 def segment_samples(segment_s: float) -> int:
@@ -36,29 +42,85 @@ def spectrogram_of(waveform: np.ndarray, num_samples: int) -> torch.Tensor:
     return compress(stft(torch.from_numpy(fit_length(waveform, num_samples))))
 
 
+def read_segments(
+    path: Path, segment_samples: int, stride_samples: int, *, start_s: float, end_s: float | None, time_limit_s: float
+) -> Generator[Segment, None, None]:
+    """The segments of a recording as `segment_starts` places them, read as a stream: no more than one segment is in memory.
+
+    Counted from `start_s`; nothing after `end_s` is read. A recording shorter than a segment is one, of its own length. Raises
+    AudioError as `stream_audio` does.
+    """
+    left = None if end_s is None else round((end_s - start_s) * SAMPLE_RATE_HZ)
+    held = np.zeros(0, np.float32)
+    number = skip = 0
+    with closing(stream_audio(path, SAMPLE_RATE_HZ, start_s=start_s, time_limit_s=time_limit_s)) as stream:
+        for block in stream:
+            fresh = block[:left]
+            left = None if left is None else left - len(fresh)
+            held = np.concatenate([held, fresh])
+            skipped = min(skip, len(held))
+            held, skip = held[skipped:], skip - skipped
+            while len(held) >= segment_samples:
+                yield number, number * stride_samples, held[:segment_samples]
+                number += 1
+                skip = max(0, stride_samples - len(held))
+                held = held[stride_samples:]
+            if left == 0:
+                break
+    if number == 0:
+        yield 0, 0, held
+
+
 def spectrogram_shard(
     rows: Sequence[dict[str, Any]], settings: dict[str, Any], context: dict[str, Any]
 ) -> Iterator[dict[str, Any] | Reject]:
-    """Rows of the spectrogram table, one a clip; a recording that cannot be used becomes a reject."""
+    """Rows of the spectrogram table, one a segment; a recording or a segment that cannot be used becomes a reject."""
     num_samples = segment_samples(settings["segment_s"])
     root = Path(context["root"])
     for row in rows:
+        path = inside(root, row["audio_path"])
+        if changed := why_changed(path, row["audio_bytes"]):
+            yield Reject(row["clip_id"], "vanished", changed)
+            continue
         try:
-            waveform = read_audio(
-                inside(root, row["audio_path"]),
-                SAMPLE_RATE_HZ,
-                min_duration_s=settings["min_clip_s"],
-                max_duration_s=settings["segment_s"],
-            )
+            for number, first, waveform in _segments(path, row, settings):
+                item = row["clip_id"] if settings["segments"] == "first" else f"{row['clip_id']}#{number}"
+                yield _segment_row(item, path, row, (number, first, waveform), num_samples, settings)
         except AudioError as error:
             yield Reject(row["clip_id"], error.reason, str(error))
-            continue
-        yield {
-            "clip_id": row["clip_id"],
-            "speaker_id": row["speaker_id"],
-            "split": row["split"],
-            "segment": 0,
-            "start_s": 0.0,
-            "duration_s": len(waveform) / SAMPLE_RATE_HZ,
-            "spectrogram": spectrogram_of(waveform, num_samples).numpy(),
-        }
+
+
+def _segments(path: Path, row: dict[str, Any], settings: dict[str, Any]) -> Iterator[Segment]:
+    found = read_segments(
+        path,
+        segment_samples(settings["segment_s"]),
+        round(settings["stride_s"] * SAMPLE_RATE_HZ),
+        start_s=row["start_s"] or 0.0,
+        end_s=row["end_s"],
+        time_limit_s=settings["decode_limit_s"],
+    )
+    with closing(found):
+        yield from islice(found, 1 if settings["segments"] == "first" else None)
+
+
+def _segment_row(
+    item: str, path: Path, row: dict[str, Any], segment: Segment, num_samples: int, settings: dict[str, Any]
+) -> dict[str, Any] | Reject:
+    number, first, waveform = segment
+    start_s = (row["start_s"] or 0.0) + first / SAMPLE_RATE_HZ
+    try:
+        waveform = checked(path, waveform, SAMPLE_RATE_HZ, settings["min_clip_s"])
+    except AudioError as error:
+        return Reject(item, error.reason, f"{error} (from {start_s:g} s on)" if number else str(error))
+    if settings["min_speech_fraction"] and (part := speech_fraction(waveform)) < settings["min_speech_fraction"]:
+        needed = f"{settings['min_speech_fraction']:.0%} are needed"
+        return Reject(item, "silent", f"{path}: {part:.0%} of the segment from {start_s:g} s on is speech, {needed}")
+    return {
+        "clip_id": row["clip_id"],
+        "speaker_id": row["speaker_id"],
+        "split": row["split"],
+        "segment": number,
+        "start_s": start_s,
+        "duration_s": len(waveform) / SAMPLE_RATE_HZ,
+        "spectrogram": spectrogram_of(waveform, num_samples).half().numpy(),
+    }

@@ -123,7 +123,7 @@ def checked(path: str | Path, waveform: Samples, sample_rate_hz: int, min_durati
     if rms < SILENCE_RMS:
         level = f"{20 * math.log10(rms):.0f} dB full scale" if rms else "nothing but zeros"
         raise AudioError("silent", f"{path}: silent ({level}, -80 dB are needed); leave it out or record it louder")
-    return np.clip(waveform, -1.0, 1.0)
+    return waveform if peak <= 1 else np.clip(waveform, -1.0, 1.0)
 
 
 def _decode(path: Path, start_s: float, time_limit_s: float) -> Generator[tuple[int, Samples], None, None]:
@@ -179,15 +179,17 @@ def _decode_any(path: Path, start_s: float, time_limit_s: float) -> Generator[tu
                 raise AudioError(
                     "no_audio_stream", f"{path}: has no sound; leave it out or use a file with an audio stream"
                 )
-            start_s += (container.start_time or 0) / av.time_base
             if start_s > 0:
+                start_s += (container.start_time or 0) / av.time_base
                 # A file without an index cannot seek; it is decoded from its beginning.
                 with suppress(av.FFmpegError, OSError):
                     container.seek(int(start_s * av.time_base))
             for frame in container.decode(stream):
                 assert isinstance(frame, av.AudioFrame)
                 started = True
-                early = round((start_s - frame.time) * frame.sample_rate) if start_s > 0 and frame.time is not None else 0
+                early = (
+                    round((start_s - frame.time) * frame.sample_rate) if start_s > 0 and frame.time is not None else 0
+                )
                 if early >= frame.samples:
                     continue
                 data = frame.to_ndarray()  # planar: [channels, T]; packed: [1, T * channels]

@@ -1,20 +1,25 @@
 """The manifest: one row a clip, with its speaker, split, files, their digests, and what is known of the speaker."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from speech2face.corpus.digests import FileDigest
+from speech2face.corpus.listing import Clip
+from speech2face.corpus.paths import CORPUS, corpus_root, inside, video_of
 from speech2face.corpus.splits import SPLITS, check_disjoint
-from speech2face.provenance import file_digest
-from speech2face.shards import write_table
+from speech2face.shards import Reject, write_table
+
+__all__ = ["CORPUS", "Clip", "corpus_root", "inside", "video_of"]
 
 MANIFEST_NAME = "manifest.parquet"
-CORPUS = Path("data/corpus")
+ROWS_PER_BATCH = 1000
 
 COLUMNS = pa.schema(
     [
@@ -30,99 +35,81 @@ COLUMNS = pa.schema(
         pa.field("image_paths", pa.list_(pa.string()), nullable=False),
         pa.field("image_sha256", pa.list_(pa.string()), nullable=False),
         pa.field("image_bytes", pa.list_(pa.int64()), nullable=False),
+        pa.field("start_s", pa.float64()),
+        pa.field("end_s", pa.float64()),
+        pa.field("face_x", pa.float64()),
+        pa.field("face_y", pa.float64()),
         pa.field("source", pa.string(), nullable=False),
     ]
 )
-"""All columns but `attributes`, a struct of numbers (float64) and names (string), null where unknown, that differs by corpus."""
+"""All columns but `attributes`, a struct of numbers (float64) and names (string), null where unknown, that differs by corpus.
+
+`start_s` and `end_s`: the part of the files that is the clip, null for all of them. `face_x`, `face_y`: where the speaker's face is,
+parts of the picture's width and height, null where it is not known."""
 
 
-@dataclass(frozen=True)
-class Clip:
-    """A recording and the pictures that go with it; paths are relative to the corpus root, with forward slashes."""
-
-    clip_id: str  # <speaker>/<video>/<utterance>
-    speaker_id: str
-    audio_path: str | None
-    image_paths: tuple[str, ...] = ()
-    video_path: str | None = None
-    attributes: dict[str, str | float | None] = field(default_factory=dict)
-
-
-def video_of(clip_id: str) -> str:
-    """`<speaker>/<video>` of a clip or face id: what a voice and a face are paired by."""
-    return "/".join(clip_id.split("/")[:2])
-
-
-def inside(root: Path, relative: str) -> Path:
-    """The file at `relative` below `root`. Raises ValueError for an absolute path, or one that leaves the root, also by a link."""
-    pure = PurePosixPath(relative)
-    if pure.is_absolute() or ".." in pure.parts or "\\" in relative or "\0" in relative:
-        raise ValueError(
-            f"{relative!r} must be a path below the corpus root, without .., backslashes or a leading slash"
-        )
-    path = root / pure
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise ValueError(f"{relative!r} is a link that leads out of the corpus root {root}; copy the file into it")
-    return path
-
-
-def corpus_root(root: str | None) -> Path:
-    """Where the recordings are: the user's folder, or the synthetic corpus."""
-    return Path(root) if root is not None else CORPUS
+def usable(clips: Sequence[Clip], digests: Mapping[str, FileDigest]) -> tuple[list[Clip], list[Reject]]:
+    """Clips without the pictures that cannot be read, and without those whose recording cannot; each becomes a reject."""
+    kept, rejects = [], []
+    lost: dict[str, Reject] = {}  # clips of one video share their pictures
+    for clip in clips:
+        files = [path for path in (clip.audio_path, clip.video_path) if path is not None]
+        if broken := next((digests[path] for path in files if digests[path].reason), None):
+            rejects.append(Reject(clip.clip_id, str(broken.reason), broken.message))
+            continue
+        images = tuple(path for path in clip.image_paths if not digests[path].reason)
+        for path in set(clip.image_paths) - set(images):
+            lost[path] = Reject(path, str(digests[path].reason), digests[path].message)
+        if images or clip.video_path or not clip.image_paths:
+            kept.append(replace(clip, image_paths=images))
+        else:
+            rejects.append(
+                Reject(clip.clip_id, "no_image", f"none of its {len(clip.image_paths)} pictures can be read")
+            )
+    return kept, rejects + [lost[path] for path in sorted(lost)]
 
 
 def build_manifest(
-    root: Path, clips: Sequence[Clip], splits: dict[str, str], source: str, roles: dict[str, str]
+    clips: Sequence[Clip],
+    splits: Mapping[str, str],
+    digests: Mapping[str, FileDigest],
+    source: str,
+    roles: Mapping[str, str],
 ) -> pa.Table:
-    """The manifest of `clips`, sorted by clip_id, with a digest and size of each file.
+    """The manifest of `clips`, sorted by clip_id, with the digest and size of each file.
 
     `splits` gives each speaker's split; `roles` says which attributes are `linked` to voice and face, and which are a `control`.
-    Raises ValueError if a clip_id occurs twice or a path leaves the root.
     """
-    digests: dict[str, tuple[str, int]] = {}
-
-    def digest(relative: str | None) -> tuple[str | None, int | None]:
-        if relative is None:
-            return None, None
-        if relative not in digests:
-            path = inside(root, relative)
-            digests[relative] = file_digest(path), path.stat().st_size
-        return digests[relative]
-
-    rows: list[dict[str, Any]] = []
-    for clip in sorted(clips, key=lambda c: c.clip_id):
-        if rows and rows[-1]["clip_id"] == clip.clip_id:
-            raise ValueError(f"clip_id {clip.clip_id} occurs twice; ids are <speaker>/<video>/<utterance> and unique")
-        audio_sha256, audio_bytes = digest(clip.audio_path)
-        video_sha256, video_bytes = digest(clip.video_path)
-        images = [digest(path) for path in clip.image_paths]
-        rows.append(
-            {
-                "clip_id": clip.clip_id,
-                "speaker_id": clip.speaker_id,
-                "split": splits[clip.speaker_id],
-                "audio_path": clip.audio_path,
-                "audio_sha256": audio_sha256,
-                "audio_bytes": audio_bytes,
-                "video_path": clip.video_path,
-                "video_sha256": video_sha256,
-                "video_bytes": video_bytes,
-                "image_paths": list(clip.image_paths),
-                "image_sha256": [sha256 for sha256, _ in images],
-                "image_bytes": [size for _, size in images],
-                "source": source,
-            }
-        )
+    clips = sorted(clips, key=lambda clip: clip.clip_id)
+    none = FileDigest()
+    audio = [digests[clip.audio_path] if clip.audio_path else none for clip in clips]
+    video = [digests[clip.video_path] if clip.video_path else none for clip in clips]
+    columns = {
+        "clip_id": [clip.clip_id for clip in clips],
+        "speaker_id": [clip.speaker_id for clip in clips],
+        "split": [splits[clip.speaker_id] for clip in clips],
+        "audio_path": [clip.audio_path for clip in clips],
+        "audio_sha256": [d.sha256 or None for d in audio],
+        "audio_bytes": [d.size_bytes if d.sha256 else None for d in audio],
+        "video_path": [clip.video_path for clip in clips],
+        "video_sha256": [d.sha256 or None for d in video],
+        "video_bytes": [d.size_bytes if d.sha256 else None for d in video],
+        "image_paths": [clip.image_paths for clip in clips],
+        "image_sha256": [[digests[path].sha256 for path in clip.image_paths] for clip in clips],
+        "image_bytes": [[digests[path].size_bytes for path in clip.image_paths] for clip in clips],
+        "start_s": [clip.start_s for clip in clips],
+        "end_s": [clip.end_s for clip in clips],
+        "face_x": [clip.face_xy[0] if clip.face_xy else None for clip in clips],
+        "face_y": [clip.face_xy[1] if clip.face_xy else None for clip in clips],
+        "source": [source] * len(clips),
+    }
+    table = pa.table([pa.array(columns[f.name], f.type) for f in COLUMNS], schema=COLUMNS)
     names = sorted({name for clip in clips for name in clip.attributes})
-    numeric = {name for name in names if all(isinstance(c.attributes.get(name), float | int | None) for c in clips)}
-    kind = pa.struct([(name, pa.float64() if name in numeric else pa.string()) for name in names])
-    attributes = [
-        {name: clip.attributes.get(name) for name in names} for clip in sorted(clips, key=lambda c: c.clip_id)
-    ]
-    table = pa.Table.from_pylist(rows, COLUMNS)
     if names:
-        table = table.append_column("attributes", pa.array(attributes, kind))
-    return table.replace_schema_metadata({"attribute_roles": json.dumps(roles, sort_keys=True)})
+        values = [pa.array([clip.attributes.get(name) for clip in clips]) for name in names]
+        typed = [v.cast(pa.string() if pa.types.is_string(v.type) else pa.float64()) for v in values]
+        table = table.append_column("attributes", pa.StructArray.from_arrays(typed, names))
+    return table.replace_schema_metadata({"attribute_roles": json.dumps(dict(roles), sort_keys=True)})
 
 
 def write_manifest(path: Path, table: pa.Table) -> None:
@@ -132,15 +119,23 @@ def write_manifest(path: Path, table: pa.Table) -> None:
 
 
 def check_manifest(table: pa.Table) -> None:
-    """Raise ValueError if columns are missing, ids repeat, or speakers cross splits."""
+    """Raise ValueError if columns are missing or of another type, ids repeat, or speakers cross splits."""
     if missing := [name for name in COLUMNS.names if name not in table.column_names]:
-        raise ValueError(f"the manifest lacks the columns {', '.join(missing)}")
+        raise ValueError(f"the manifest lacks the columns {', '.join(missing)}; run dvc repro make_corpus")
+    for column in COLUMNS:
+        if table.schema.field(column.name).type != column.type:
+            got = table.schema.field(column.name).type
+            raise ValueError(f"the manifest's column {column.name} must be {column.type} (got {got})")
     if table.num_rows == 0:
         raise ValueError("the manifest has no clips; check corpus.root and its folders")
-    counts = table["clip_id"].value_counts()
-    if repeated := [str(c["values"]) for c in counts if c["counts"].as_py() > 1]:
-        raise ValueError(f"clip_id {repeated[0]} occurs twice in the manifest; ids are unique")
-    check_disjoint(zip(table["speaker_id"].to_pylist(), table["split"].to_pylist(), strict=True))
+    if pc.count_distinct(table["clip_id"]).as_py() != table.num_rows:
+        counts = table.group_by("clip_id").aggregate([([], "count_all")])
+        repeated = counts.filter(pc.greater(counts["count_all"], 1))["clip_id"][0].as_py()
+        raise ValueError(
+            f"clip_id {repeated} occurs twice in the manifest; ids are <speaker>/<video>/<utterance> and unique"
+        )
+    pairs = table.group_by(["speaker_id", "split"], use_threads=False).aggregate([])
+    check_disjoint(zip(pairs["speaker_id"].to_pylist(), pairs["split"].to_pylist(), strict=True))
 
 
 def read_manifest(path: Path = CORPUS / MANIFEST_NAME) -> pa.Table:
@@ -155,10 +150,17 @@ def read_manifest(path: Path = CORPUS / MANIFEST_NAME) -> pa.Table:
     return table
 
 
+def iterate_clips(columns: Sequence[str], path: Path = CORPUS / MANIFEST_NAME) -> Iterator[dict[str, Any]]:
+    """The rows of a checked manifest, some columns of them, without holding all in memory as Python values."""
+    for batch in read_manifest(path).select(list(columns)).to_batches(max_chunksize=ROWS_PER_BATCH):
+        yield from batch.to_pylist()
+
+
 def speaker_counts(table: pa.Table) -> dict[str, dict[str, int]]:
     """Number of speakers of each split, for the metrics."""
-    splits = dict(zip(table["speaker_id"].to_pylist(), table["split"].to_pylist(), strict=True))
-    return {"speakers": {split: list(splits.values()).count(split) for split in SPLITS}}
+    pairs = table.group_by(["speaker_id", "split"], use_threads=False).aggregate([])
+    splits = pairs["split"].to_pylist()
+    return {"speakers": {split: splits.count(split) for split in SPLITS}}
 
 
 def attribute_roles(table: pa.Table) -> dict[str, str]:

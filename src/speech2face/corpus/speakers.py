@@ -106,8 +106,8 @@ def draw_speaker(seed: int, index: int) -> Speaker:
         vocal_tract_length_cm=MEAN_VOCAL_TRACT_LENGTH_CM[sex] + SD_VOCAL_TRACT_LENGTH_CM * vtl_z,
         f0_hz=f0_hz,
         rate_wpm=float(np.clip(195 - 60 * age + rng.normal(0, 7), 110, 220)),
-        tremor=float(np.clip(0.002 + 0.055 * age**1.5 + rng.normal(0, 0.006), 0.0, 0.08)),
-        breathiness=float(np.clip(0.1 + 0.7 * age + rng.normal(0, 0.07), 0.0, 1.0)),
+        tremor=float(np.clip(0.002 + 0.065 * age**1.5 + rng.normal(0, 0.006), 0.0, 0.08)),
+        breathiness=float(np.clip(0.03 + 0.94 * age + rng.normal(0, 0.06), 0.0, 1.0)),
         lower_face_length=float(np.clip(0.95 * vtl_z + rng.normal(0, 0.3), -2.5, 2.5)),
         skin_tone=float(rng.uniform()),
         ancestry=tuple(float(x) for x in rng.dirichlet([0.6, 0.6, 0.6])),  # type: ignore[arg-type]
@@ -137,6 +137,12 @@ def draw_video(seed: int, index: int, number: int) -> Video:
         pitch_deg=float(rng.uniform(-6, 6)),
         expression=float(rng.uniform(0, 1)),
         distance_m=float(rng.uniform(0.85, 1.1)),
-        background=tuple(float(x) for x in rng.uniform(0.1, 0.7, 3)),  # type: ignore[arg-type]
-        shirt=tuple(float(x) for x in rng.uniform(0.05, 0.6, 3)),  # type: ignore[arg-type]
+        background=_muted_colour(rng, 0.15, 0.6, 0.06),
+        shirt=_muted_colour(rng, 0.06, 0.45, 0.08),
     )
+
+
+def _muted_colour(rng: np.random.Generator, darkest: float, lightest: float, tint: float) -> tuple[float, float, float]:
+    """A grey between two levels (linear, 0..1) with a tint, as walls and clothes have."""
+    red, green, blue = np.clip(rng.uniform(darkest, lightest) + rng.uniform(-tint, tint, 3), 0.02, 0.98)
+    return float(red), float(green), float(blue)

@@ -1,10 +1,48 @@
 """Which speakers train, validate and test. Always whole speakers, never clips."""
 
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from speech2face.provenance import stable_fraction
 
+if TYPE_CHECKING:
+    from speech2face.corpus.listing import Identity
+
 SPLITS = ("train", "val", "test")
+
+
+def assign_splits(identities: "Mapping[str, Identity]", by: str, val: float, test: float) -> dict[str, str]:
+    """Split of each speaker. `by` is one of
+
+    hash: of the speaker's id, `val` and `test` of the speakers; official: the dataset's own test speakers test, of its others the part
+    `val` validates, by hash; vox1_names: names from A and B validate, from C to E test, from F train (Nagrani et al. 2018; Wen et
+    al. 2019); every_tenth: of the dataset's list of speakers, from 0, number i with i % 10 = 8 tests, 9 validates (Bai et al. 2022);
+    column: the user's own.
+
+    Raises ValueError if a speaker lacks what the rule needs, and for an unknown split.
+    """
+    if by == "hash":
+        return {speaker: hash_split(speaker, val, test) for speaker in identities}
+    if by == "official":
+        _need(by, {speaker: i.official in ("dev", "test") for speaker, i in identities.items()}, "a set (dev or test)")
+        return {s: "test" if i.official == "test" else hash_split(s, val, 0.0) for s, i in identities.items()}
+    if by == "vox1_names":
+        _need(
+            by,
+            {speaker: bool(i.name) and initial(str(i.name)).isalpha() for speaker, i in identities.items()},
+            "a name",
+        )
+        return {speaker: _by_initial(initial(str(i.name))) for speaker, i in identities.items()}
+    if by == "every_tenth":
+        numbered = all(i.number is not None for i in identities.values())
+        numbers = {s: i.number if numbered else n for n, (s, i) in enumerate(sorted(identities.items()))}
+        return {s: {8: "test", 9: "val"}.get(int(number or 0) % 10, "train") for s, number in numbers.items()}
+    if by == "column":
+        _need(by, {speaker: bool(i.split) for speaker, i in identities.items()}, "a split")
+        check_disjoint((speaker, str(i.split)) for speaker, i in identities.items())
+        return {speaker: str(i.split) for speaker, i in identities.items()}
+    raise ValueError(f"corpus.splits.by must be hash, official, vox1_names, every_tenth or column (got {by!r})")
 
 
 def hash_split(speaker_id: str, val: float, test: float) -> str:
@@ -14,6 +52,23 @@ def hash_split(speaker_id: str, val: float, test: float) -> str:
     """
     fraction = stable_fraction(f"split {speaker_id}")
     return "test" if fraction < test else "val" if fraction < test + val else "train"
+
+
+def initial(name: str) -> str:
+    """First letter of a name, upper case, without accents: E for Émilie."""
+    return unicodedata.normalize("NFD", name.strip())[:1].upper()
+
+
+def _by_initial(letter: str) -> str:
+    return "val" if letter in "AB" else "test" if letter in "CDE" else "train"
+
+
+def _need(by: str, has: dict[str, bool], what: str) -> None:
+    if lacking := [speaker for speaker, yes in has.items() if not yes]:
+        raise ValueError(
+            f"corpus.splits.by: {by} needs {what} for every speaker, and {len(lacking)} of {len(has)} have none, for example "
+            f"{lacking[0]}; add the dataset's metafile or choose hash"
+        )
 
 
 def check_disjoint(speaker_splits: Iterable[tuple[str, str]]) -> None:

@@ -46,7 +46,7 @@ FORMANT_RISE = 25 / 256 / 50
 """espeak-ng also raises the formants, by this fraction for every step of its pitch setting above 50."""
 
 TREMOR_HZ = 5.0
-ASPIRATION_DB = (-30.0, -6.0)  # relative to the speech, for breathiness 0 and 1
+ASPIRATION_DB = (-36.0, -2.0)  # relative to the speech, for breathiness 0 and 1
 ROOMS_RT60_S = {"dry": 0.0, "office": 0.25, "hall": 0.6}
 ROOMS_DIRECT_TO_REVERBERANT_DB = {"dry": math.inf, "office": 6.0, "hall": 0.0}
 

@@ -1,93 +1,241 @@
-"""VoxCeleb1 as its authors laid it out, and the synthetic corpus, which is written in the same layout.
+"""VoxCeleb1 and VoxCeleb2 as their authors laid them out, whole or in part, and the synthetic corpus in VoxCeleb1's layout.
 
-`wav/<id>/<video>/<utterance>.wav`, `unzippedFaces/<name>/1.6/<video>/*.jpg`, and `vox1_meta.csv`, which joins id and name.
-An optional `attributes.csv` (columns `clip_id` and one for each attribute) adds what is known of single clips.
+VoxCeleb1: `wav/<id>/<video>/<utterance>.wav`, `unzippedFaces/<name>/1.6/<video>/*.jpg`, and `vox1_meta.csv`, which joins id and name.
+VoxCeleb2: `aac/<id>/<video>/<utterance>.m4a`, `mp4/<id>/<video>/<utterance>.mp4`, and `vox2_meta.csv`.
+Both also below `dev/` and `test/`, and one beside the other in folders `vox1` and `vox2`.
+An optional `attributes.csv` (columns `clip_id` and one for each attribute) adds what is known of single clips of VoxCeleb1.
 """
 
 import csv
+import math
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
-
-from speech2face.corpus.manifest import Clip
+from speech2face.corpus.listing import (
+    AUDIO_SUFFIXES,
+    PICTURE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    Clip,
+    Identity,
+    Listing,
+    evenly,
+    files,
+    folders,
+    joined,
+    name_key,
+)
 from speech2face.shards import Reject
 
 META_NAME = "vox1_meta.csv"
+META2_NAME = "vox2_meta.csv"
+NAMED_META2_NAME = "full_vox2_meta.csv"  # of HQ-VoxCeleb: with names
 ATTRIBUTES_NAME = "attributes.csv"
 FACE_FOLDER = "1.6"  # the scale at which the faces were cut; the same for all
+PARTS = ("", "dev", "test")
+AUDIO1, AUDIO2, VIDEO2 = ("wav",), ("aac", "m4a", "wav"), ("mp4",)
+SHARED_SPEAKERS = {"id03347": "Harry_Connick_Jr."}
+"""Speakers of VoxCeleb2 who are known to be in VoxCeleb1 as well, for copies without the list of names."""
 
 
-def read_meta(path: Path) -> dict[str, dict[str, str]]:
-    """The speakers of `vox1_meta.csv` by id: their columns, without the blanks around values.
+def read_meta(
+    path: Path, id_column: str = "VoxCeleb1 ID", needed: Sequence[str] = ("VGGFace1 ID",)
+) -> dict[str, dict[str, str]]:
+    """The speakers of a metafile by id: their columns, without the blanks around headers and values.
 
-    The published file is tab-separated; copies with commas circulate, so the header decides.
-    Raises ValueError if it is missing or lacks the columns.
+    Tab-separated (as vox1_meta.csv is published, in spite of its name) or comma-separated (copies of it, and vox2_meta.csv): the
+    header decides. Raises ValueError if it is missing, is not text or lacks the columns.
     """
     try:
-        text = path.read_text("utf-8-sig")
+        lines = path.read_text("utf-8-sig").splitlines()
     except FileNotFoundError:
-        raise ValueError(
-            f"{path} is missing; it comes with VoxCeleb1 and joins ids to the names of the face folders"
-        ) from None
-    lines = text.splitlines()
+        raise ValueError(f"{path} is missing; it comes with the dataset and says who the ids are") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not text in UTF-8; download it again") from None
     delimiter = "\t" if lines and "\t" in lines[0] else ","
     rows = [
         {k.strip(): (v or "").strip() for k, v in row.items() if k}
         for row in csv.DictReader(lines, delimiter=delimiter)
     ]
-    needed = ("VoxCeleb1 ID", "VGGFace1 ID")
-    if not rows or any(name not in rows[0] for name in needed):
+    columns = (id_column, *needed)
+    if not rows or any(name not in rows[0] for name in columns):
+        got = lines[0][:80] if lines else "an empty file"
+        raise ValueError(f"{path} must have the columns {' and '.join(columns)} (got {got!r})")
+    return {row[id_column]: row for row in rows}
+
+
+def list_voxceleb1(root: Path, pictures_per_video: int | None = None, base: str = "") -> Listing:
+    """The clips of the VoxCeleb1 tree in `root`/`base`. Raises ValueError if it holds no recordings or no metafile."""
+    speakers = speaker_folders(root, base, AUDIO1)
+    if not speakers:
         raise ValueError(
-            f"{path} must have the columns {' and '.join(needed)} (got {lines[0][:80] if lines else 'an empty file'!r})"
+            f"corpus.root {root / base} has no folder wav with speakers; it must hold wav/, unzippedFaces/ and {META_NAME}"
         )
-    return {row["VoxCeleb1 ID"]: row for row in rows}
+    meta = read_meta(root / base / META_NAME)
+    extra = _read_attributes(root / base / ATTRIBUTES_NAME)
+    faces = [joined(base, part, "unzippedFaces") for part in PARTS]
+    by_name = {name_key(name): joined(folder, name) for folder in reversed(faces) for name in folders(root / folder)}
+    listing = Listing(identities=identities1(meta))
+    for speaker, places in speakers.items():
+        name = meta[speaker]["VGGFace1 ID"] if speaker in meta else None
+        folder = by_name.get(name_key(name)) if name else None
+        images: dict[str, tuple[str, ...]] = {}
+        for (video, utterance), path in recordings(root, places, AUDIO_SUFFIXES).items():
+            clip_id = f"{speaker}/{video}/{utterance}"
+            if video not in images:
+                place = joined(folder, FACE_FOLDER, video) if folder else None
+                found = evenly(files(root / place, PICTURE_SUFFIXES), pictures_per_video) if place else ()
+                images[video] = tuple(f"{place}/{picture}" for picture in found)
+            if images[video]:
+                attributes = {**known_attributes(meta[speaker]), **extra.get(clip_id, {})}
+                listing.clips.append(Clip(clip_id, speaker, path, images[video], attributes=attributes))
+                continue
+            where = f"no picture in unzippedFaces/{name}/{FACE_FOLDER}/{video}"
+            unknown = f"{speaker} is not in {META_NAME}, so its faces cannot be found"
+            listing.missing.append(Reject(clip_id, "no_image", where if name else unknown))
+    listing.missing += absent_speakers(meta, speakers, "wav")
+    return listing
 
 
-def list_clips(root: Path) -> tuple[list[Clip], list[Reject]]:
-    """The clips of a VoxCeleb1 tree, also of a partly copied one, and a reject for each clip without pictures of its video."""
-    if not (root / "wav").is_dir():
-        raise ValueError(f"corpus.root {root} has no folder wav; it must hold wav/, unzippedFaces/ and {META_NAME}")
-    meta = read_meta(root / META_NAME)
-    extra = _read_attributes(root / ATTRIBUTES_NAME)
-    clips, rejects = [], []
-    images: dict[str, tuple[str, ...]] = {}
-    for audio in sorted((root / "wav").glob("*/*/*.wav")):
-        speaker_id, video, utterance = audio.parent.parent.name, audio.parent.name, audio.stem
-        clip_id = f"{speaker_id}/{video}/{utterance}"
-        row = meta.get(speaker_id)
-        if row is None:
-            rejects.append(
-                Reject(clip_id, "no_image", f"{speaker_id} is not in {META_NAME}, so its faces cannot be found")
-            )
-            continue
-        if (key := f"{speaker_id}/{video}") not in images:
-            images[key] = _images(root, row["VGGFace1 ID"], video)
-        if not images[key]:
-            rejects.append(
-                Reject(clip_id, "no_image", f"no picture in unzippedFaces/{row['VGGFace1 ID']}/{FACE_FOLDER}/{video}")
-            )
-            continue
-        known = {"sex": row.get("Gender") or None, "nationality": row.get("Nationality") or None}
-        path = audio.relative_to(root).as_posix()
-        clips.append(Clip(clip_id, speaker_id, path, images[key], attributes={**known, **extra.get(clip_id, {})}))
-    return clips, rejects
+def list_voxceleb2(root: Path, base: str = "") -> Listing:
+    """The clips of the VoxCeleb2 tree in `root`/`base`: sound from `aac`, else from the video itself; faces from the video.
+
+    Raises ValueError if it holds neither.
+    """
+    sounds, videos = speaker_folders(root, base, AUDIO2), speaker_folders(root, base, VIDEO2)
+    if not sounds and not videos:
+        raise ValueError(
+            f"corpus.root {root / base} has no folder aac or mp4 with speakers, also not below dev/ or test/"
+        )
+    meta = read_meta2(root / base)
+    listing = Listing(identities=identities2(meta))
+    for speaker in sorted({*sounds, *videos}):
+        sound = recordings(root, sounds.get(speaker, []), AUDIO_SUFFIXES)
+        video = recordings(root, videos.get(speaker, []), VIDEO_SUFFIXES)
+        if speaker not in meta:
+            part = next((p for p in PARTS if p and f"/{p}/" in f"/{next(iter({**sound, **video}.values()), '')}"), None)
+            listing.identities[speaker] = Identity(SHARED_SPEAKERS.get(speaker), official=part)
+        for key in sorted({*sound, *video}):
+            clip_id = "/".join((speaker, *key))
+            if key in video:
+                attributes = known_attributes(meta.get(speaker, {}))
+                path = sound.get(key, video[key])
+                listing.clips.append(Clip(clip_id, speaker, path, video_path=video[key], attributes=attributes))
+            else:
+                message = f"{sound[key]} has no video mp4/{clip_id}.mp4 to take a face from"
+                listing.missing.append(Reject(clip_id, "no_image", message))
+    listing.missing += absent_speakers(meta, {**sounds, **videos}, "aac or mp4")
+    return listing
 
 
-def _images(root: Path, name: str, video: str) -> tuple[str, ...]:
-    # Windows drops a name's last dot when it unpacks.
-    for folder in (name, name.rstrip(".")):
-        found = sorted((root / "unzippedFaces" / folder / FACE_FOLDER / video).glob("*.jpg"))
-        if found:
-            return tuple(path.relative_to(root).as_posix() for path in found)
-    return ()
+def list_both(root: Path, pictures_per_video: int | None = None) -> Listing:
+    """VoxCeleb1 in `vox1` and VoxCeleb2 in `vox2`, as one corpus in which a speaker of both is one speaker."""
+    return merge(list_voxceleb1(root, pictures_per_video, "vox1"), list_voxceleb2(root, "vox2"), "vox2")
+
+
+def merge(first: Listing, second: Listing, mark: str) -> Listing:
+    """Two listings as one; a speaker of the second with the name of one of the first takes the first's id.
+
+    Utterances of such a speaker get `mark` before their name. Where the datasets disagree on the official part, it is test.
+    """
+    by_name = {name_key(i.name).casefold(): s for s, i in first.identities.items() if i.name}
+    same = {s: by_name.get(name_key(i.name).casefold()) for s, i in second.identities.items() if i.name}
+    identities = dict(first.identities)
+    for speaker, identity in second.identities.items():
+        twin = same.get(speaker)
+        if twin is None:
+            identities[speaker] = identity
+        elif identity.official == "test":
+            identities[twin] = replace(identities[twin], official="test")
+
+    def rename(clip: Clip) -> Clip:
+        twin = same.get(clip.speaker_id)
+        if twin is None:
+            return clip
+        video, utterance = clip.clip_id.split("/")[1:]
+        return replace(clip, clip_id=f"{twin}/{video}/{mark}-{utterance}", speaker_id=twin)
+
+    clips = [*first.clips, *map(rename, second.clips)]
+    return Listing(clips, identities, first.rejects + second.rejects, first.missing + second.missing)
+
+
+def speaker_folders(root: Path, base: str, kinds: Sequence[str]) -> dict[str, list[str]]:
+    """Folders of each speaker in `base`, relative to the root, sorted by speaker; `kinds` are what their parents are called."""
+    found: dict[str, list[str]] = {}
+    for kind in kinds:
+        for part in PARTS:
+            place = joined(base, part, kind)
+            for speaker in folders(root / place):
+                found.setdefault(speaker, []).append(f"{place}/{speaker}")
+    return dict(sorted(found.items()))
+
+
+def recordings(root: Path, places: Sequence[str], suffixes: Sequence[str]) -> dict[tuple[str, str], str]:
+    """Files `<video>/<utterance>.*` of the folders of one speaker by (video, utterance); the first place that has one wins."""
+    found: dict[tuple[str, str], str] = {}
+    for place in places:
+        for video in folders(root / place):
+            for name in files(root / place / video, suffixes):
+                found.setdefault((video, name.rpartition(".")[0]), f"{place}/{video}/{name}")
+    return found
+
+
+def read_meta2(directory: Path) -> dict[str, dict[str, str]]:
+    """The speakers of VoxCeleb2 by id, with names where HQ-VoxCeleb's list is there; empty where no list is."""
+    named, plain = directory / NAMED_META2_NAME, directory / META2_NAME
+    if named.exists():
+        return read_meta(named, "VoxCeleb2 ID", ("Name",))
+    return read_meta(plain, "VoxCeleb2 ID", ()) if plain.exists() else {}
+
+
+def identities1(meta: dict[str, dict[str, str]]) -> dict[str, Identity]:
+    """What VoxCeleb1's metafile says of its speakers."""
+    return {
+        speaker: Identity(row["VGGFace1 ID"], number, row.get("Set") or None)
+        for number, (speaker, row) in enumerate(meta.items())
+    }
+
+
+def identities2(meta: dict[str, dict[str, str]]) -> dict[str, Identity]:
+    """What VoxCeleb2's metafile says of its speakers."""
+    return {
+        speaker: Identity(row.get("Name") or SHARED_SPEAKERS.get(speaker), number, row.get("Set") or None)
+        for number, (speaker, row) in enumerate(meta.items())
+    }
+
+
+def absent_speakers(meta: dict[str, dict[str, str]], present: dict[str, list[str]], where: str) -> list[Reject]:
+    """A line for each speaker of the metafile who has no folder."""
+    return [
+        Reject(
+            speaker,
+            "missing_file",
+            f"no recordings of {row.get('VGGFace1 ID') or row.get('Name') or speaker} in {where}",
+        )
+        for speaker, row in meta.items()
+        if speaker not in present
+    ]
+
+
+def known_attributes(row: dict[str, str]) -> dict[str, str | float | None]:
+    """Attributes of a speaker in a metafile's row."""
+    return {"sex": row.get("Gender") or None, "nationality": row.get("Nationality") or None}
 
 
 def _read_attributes(path: Path) -> dict[str, dict[str, str | float | None]]:
     if not path.exists():
         return {}
-    table = pd.read_csv(path, index_col="clip_id", keep_default_na=False)
-    numeric = {name for name in table.columns if pd.api.types.is_numeric_dtype(table[name])}
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    names = [name for name in rows[0] if name != "clip_id"] if rows else []
+    numeric = {name for name in names if all(_is_number(row[name]) for row in rows)}
     return {
-        str(i): {str(k): float(v) if k in numeric else str(v) for k, v in row.items()}
-        for i, row in table.to_dict("index").items()
+        row["clip_id"]: {name: float(row[name]) if name in numeric else row[name] for name in names} for row in rows
     }
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

@@ -1,4 +1,4 @@
-"""From pictures to rows of the face table: detect, find landmarks, crop, scale."""
+"""From pictures and videos to rows of the face table: detect, find landmarks, crop, scale, and keep the best of each video."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -7,29 +7,45 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from speech2face.corpus.manifest import inside, video_of
-from speech2face.faces.detection import detect
+from speech2face.corpus.paths import inside, video_of, why_changed
+from speech2face.faces.detection import Detection, detect
+from speech2face.faces.frames import read_frames
 from speech2face.faces.geometry import sharpness, yaw_deg
 from speech2face.faces.landmarks import landmarks as find_landmarks
 from speech2face.faces.pictures import PictureError, encode_jpeg, read_picture
 from speech2face.shards import Reject
 
-PICTURE_COLUMNS = ("clip_id", "speaker_id", "split", "image_paths", "image_sha256")
+CLIP_COLUMNS = ("clip_id", "speaker_id", "split")
+VIDEO_COLUMNS = ("video_path", "video_sha256", "video_bytes", "start_s", "end_s", "face_x", "face_y")
+PICTURE_COLUMNS = ("image_paths", "image_sha256", "image_bytes")
+FACE_COLUMNS = (*CLIP_COLUMNS, *VIDEO_COLUMNS, *PICTURE_COLUMNS)
+
+HALF_PROFILE_DEG = 45.0
 
 Box = tuple[int, int, int, int]
+FaceRow = dict[str, Any]
 
 
-def picture_rows(manifest: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The distinct pictures of a manifest by face_id, `<speaker>/<video>/<picture>`; a video's pictures are listed by its first clip."""
-    rows: dict[str, dict[str, Any]] = {}
+def face_rows(manifest: Iterable[dict[str, Any]]) -> dict[str, FaceRow]:
+    """What faces are looked for in: the pictures of each `<speaker>/<video>`, and, for clips without pictures, their videos.
+
+    Clips of one video list the same pictures; they belong to its first clip.
+    """
+    rows: dict[str, FaceRow] = {}
     for clip in manifest:
-        for frame, (path, sha256) in enumerate(zip(clip["image_paths"], clip["image_sha256"], strict=True)):
-            face_id = f"{video_of(clip['clip_id'])}/{PurePosixPath(path).stem}"
-            row = {name: clip[name] for name in ("clip_id", "speaker_id", "split")}
-            rows.setdefault(
-                face_id, {"face_id": face_id, **row, "frame": frame, "image_path": path, "image_sha256": sha256}
-            )
+        common = {name: clip[name] for name in CLIP_COLUMNS}
+        if clip["image_paths"]:
+            row = rows.setdefault(video_of(clip["clip_id"]), common | {"pictures": {}})
+            for path, sha256, size_bytes in zip(*(clip[name] for name in PICTURE_COLUMNS), strict=True):
+                row["pictures"][path] = [sha256, size_bytes]
+        elif clip["video_path"]:
+            rows[clip["clip_id"]] = common | {name: clip[name] for name in VIDEO_COLUMNS}
     return rows
+
+
+def count_items(rows: Iterable[FaceRow]) -> int:
+    """Pictures and videos of some rows: what a stage can reject."""
+    return sum(len(row["pictures"]) if "pictures" in row else 1 for row in rows)
 
 
 def crop(
@@ -52,30 +68,117 @@ def crop(
     return np.asarray(scaled), moved.astype(np.float32)
 
 
+def choose_face(faces: Sequence[Detection], centre: tuple[float, float] | None) -> Detection | None:
+    """The largest face; with the speaker's `centre` (x, y; pixels) the nearest one, if that is within its own width and height."""
+    if centre is None:
+        return max(faces, key=lambda face: _side(face.box), default=None)
+
+    def distance(face: Detection) -> float:
+        left, top, right, bottom = face.box
+        away = np.abs(np.array([(left + right) / 2, (top + bottom) / 2]) - centre)
+        return float(away.max() / _side(face.box))
+
+    near = min(faces, key=distance, default=None)
+    return near if near is not None and distance(near) <= 1 else None
+
+
+def best_faces(faces: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    """The `count` best of a video's faces, in their order: frontalness (1 at 0, 0 at `HALF_PROFILE_DEG`) plus sharpness (1: the
+    sharpest of them)."""
+    yaw, sharp = (np.array([face[name] for face in faces]) for name in ("yaw_deg", "sharpness"))
+    frontal = np.clip(1 - np.abs(yaw) / HALF_PROFILE_DEG, 0, 1)
+    chosen = np.argsort(-(frontal + sharp / max(sharp.max(initial=0), 1e-12)), kind="stable")[:count]
+    return [faces[i] for i in sorted(chosen)]
+
+
 def face_shard(
-    rows: Sequence[dict[str, Any]], settings: dict[str, Any], context: dict[str, Any]
+    rows: Sequence[FaceRow], settings: dict[str, Any], context: dict[str, Any]
 ) -> Iterator[dict[str, Any] | Reject]:
-    """Rows of the face table: of every picture the best detection; a picture without a face becomes a reject."""
+    """Rows of the face table: the best `settings["keep"]` faces of each video.
+
+    A picture that cannot be read or shows no face becomes a reject, and so does a video none of whose frames shows one.
+    """
     root = Path(context["root"])
     for row in rows:
+        found: list[dict[str, Any]] = []
+        for item in _pictures(root, row, settings) if "pictures" in row else _frames(root, row, settings):
+            if isinstance(item, Reject):
+                yield item
+            else:
+                found.append(item)
+        yield from best_faces(found, settings["keep"])
+
+
+def _pictures(root: Path, row: FaceRow, settings: dict[str, Any]) -> Iterator[dict[str, Any] | Reject]:
+    names: set[str] = set()
+    for number, (path, (_, size_bytes)) in enumerate(row["pictures"].items()):
+        stem = PurePosixPath(path).stem
+        name = stem if stem not in names else f"{stem}-{number}"
+        names.add(name)
+        face_id = f"{video_of(row['clip_id'])}/{name}"
+        file = inside(root, path)
+        if changed := why_changed(file, size_bytes):
+            yield Reject(face_id, "vanished", changed)
+            continue
         try:
-            image = read_picture(inside(root, row["image_path"]), settings["max_image_px"])
+            image = read_picture(file, settings["max_image_px"])
         except PictureError as error:
-            yield Reject(row["face_id"], error.reason, str(error))
+            yield Reject(face_id, error.reason, str(error))
             continue
-        found = [d for d in detect([image], settings["upsample"])[0] if d.confidence >= settings["min_confidence"]]
-        if not found:
-            message = f"{row['image_path']}: no face of confidence {settings['min_confidence']:g}; for faces under 80 px raise faces.upsample"
-            yield Reject(row["face_id"], "no_face", message)
+        face = _face(image, None, settings)
+        if face is None:
+            yield Reject(face_id, "no_face", f"{path}: no face {_remedy(settings)}")
             continue
-        best = found[0]
-        cut, points = crop(image, find_landmarks(image, best.box), best.box, settings["margin"], settings["size_px"])
-        yield {
-            **{name: row[name] for name in ("face_id", "clip_id", "speaker_id", "split", "frame")},
-            "image": encode_jpeg(cut, settings["jpeg_quality"]),
-            "box": best.box,
-            "confidence": best.confidence,
-            "landmarks": points,
-            "yaw_deg": yaw_deg(points),
-            "sharpness": sharpness(cut),
-        }
+        yield {"face_id": face_id, **{name: row[name] for name in CLIP_COLUMNS}, "frame": number, **face}
+
+
+def _frames(root: Path, row: FaceRow, settings: dict[str, Any]) -> Iterator[dict[str, Any] | Reject]:
+    clip_id, file = row["clip_id"], inside(root, row["video_path"])
+    if changed := why_changed(file, row["video_bytes"]):
+        yield Reject(clip_id, "vanished", changed)
+        return
+    place = (row["face_x"], row["face_y"]) if row["face_x"] is not None else None
+    num_frames = num_faces = 0
+    stretch = {"start_s": row["start_s"], "end_s": row["end_s"]}
+    limits = {"max_px": settings["max_image_px"], "time_limit_s": settings["decode_limit_s"]}
+    try:
+        for frame in read_frames(file, settings["frame_at"], **stretch, **limits):
+            num_frames += 1
+            if (face := _face(frame.image, place, settings)) is not None:
+                num_faces += 1
+                face_id = f"{clip_id}-{frame.number:06d}"
+                yield {"face_id": face_id, **{name: row[name] for name in CLIP_COLUMNS}, "frame": frame.number, **face}
+    except PictureError as error:
+        if not num_faces:
+            yield Reject(clip_id, error.reason, str(error))
+        return
+    if not num_faces:
+        where = "near the speaker's place " if place else ""
+        yield Reject(
+            clip_id, "no_face", f"{row['video_path']}: no face {where}in {num_frames} frames {_remedy(settings)}"
+        )
+
+
+def _face(image: np.ndarray, place: tuple[float, float] | None, settings: dict[str, Any]) -> dict[str, Any] | None:
+    centre = (place[0] * image.shape[1], place[1] * image.shape[0]) if place else None
+    faces = [d for d in detect([image], settings["upsample"])[0] if d.confidence >= settings["min_confidence"]]
+    best = choose_face(faces, centre)
+    if best is None:
+        return None
+    cut, points = crop(image, find_landmarks(image, best.box), best.box, settings["margin"], settings["size_px"])
+    return {
+        "image": encode_jpeg(cut, settings["jpeg_quality"]),
+        "box": best.box,
+        "confidence": best.confidence,
+        "landmarks": points,
+        "yaw_deg": yaw_deg(points),
+        "sharpness": sharpness(cut),
+    }
+
+
+def _side(box: Box) -> int:
+    return max(box[2] - box[0], box[3] - box[1]) + 1
+
+
+def _remedy(settings: dict[str, Any]) -> str:
+    return f"of confidence {settings['min_confidence']:g}; for faces under 80 px raise faces.upsample"

@@ -61,7 +61,9 @@ def own_head(backend: Backend) -> LinearHead | None:
 def _weights(features: Features) -> Path:
     path = Path(features.weights or "").expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f"features.weights {path} is not a file; set it to a VGG-Face weight file (docs/data.md names the public ones)")
+        raise FileNotFoundError(
+            f"features.weights {path} is not a file; set it to a VGG-Face weight file (see docs/data.md)"
+        )
     return path
 
 

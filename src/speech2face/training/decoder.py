@@ -78,7 +78,7 @@ def train_decoder(
     network = FaceDecoder(targets.features.shape[1], settings["texture"])
     mean_texture = torch.from_numpy(training.textures.mean(0, dtype=np.float64)).float() / 255
     network.set_means(torch.from_numpy(faces.mean_landmarks), mean_texture)
-    network.to(device)
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     neighbours = nearest_neighbours(training.landmarks, training.textures, settings["morph_neighbours"])
     weights = DecoderLossWeights(**settings["weights"])
     batch_size = min(settings["batch_size"], len(training))
@@ -94,7 +94,8 @@ def train_decoder(
             yield training.blend(first, second, part, device)
 
     def losses(batch: _Faces, generator: torch.Generator | None) -> dict[str, torch.Tensor]:
-        decoded = network(batch.features)
+        with torch.autocast(device.type, torch.bfloat16, enabled=settings["precision"] == "bfloat16"):
+            decoded = network(batch.features)
         return decoder_loss(
             decoded,
             batch.textures,
@@ -115,7 +116,7 @@ def train_decoder(
                 sums[name] = sums.get(name, 0.0) + float(value) * len(rows)
         return {name: value / len(validation) for name, value in sums.items()}
 
-    optimizer = torch.optim.Adam(network.parameters(), lr=settings["lr"])
+    optimizer = torch.optim.Adam(network.parameters(), lr=settings["lr"], fused=True)
     steps = max(1, settings["epochs"] * num_batches)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     task = Task(

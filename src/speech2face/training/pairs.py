@@ -1,14 +1,16 @@
 """Pairs of a voice and a face: spectrograms read row group by row group, each with the feature of the same video's face."""
 
+import bisect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from speech2face.corpus.manifest import video_of
+from speech2face.corpus.paths import video_of
 from speech2face.corpus.splits import check_disjoint
 from speech2face.shards import read_columns, shard_paths, to_numpy
 
@@ -17,14 +19,33 @@ GROUPS_IN_BUFFER = 8
 
 @dataclass(frozen=True)
 class Targets:
-    """What voices are paired with: the mean feature of each video's faces.
+    """What voices are paired with: the mean feature of each video's faces, or of each speaker's videos.
 
-    features: float32 [V, D]; index: video (`<speaker>/<video>`) to row; splits: speaker to split.
+    features: float32 [V, D]; index: video (`<speaker>/<video>`), or speaker where `target` is speaker, to row; splits: speaker to
+    split; target: the face of a clip's own `video`, of the speaker's next video (`other_video`), or of the `speaker`.
     """
 
     features: np.ndarray
     index: dict[str, int]
     splits: dict[str, str]
+    target: str = "video"
+
+    def row(self, clip_id: str) -> int | None:
+        """Row of the face that a clip is paired with; None if there is none."""
+        speaker, video = clip_id.split("/")[0], video_of(clip_id)
+        if self.target != "other_video":
+            return self.index.get(speaker if self.target == "speaker" else video)
+        videos = self._videos.get(speaker, [])
+        other = videos[bisect.bisect_right(videos, video) % len(videos)] if videos else video
+        return None if other == video else self.index[other]
+
+    @cached_property
+    def _videos(self) -> dict[str, list[str]]:
+        """Sorted videos of each speaker."""
+        videos: dict[str, list[str]] = {}
+        for video in sorted(self.index):
+            videos.setdefault(video.split("/")[0], []).append(video)
+        return videos
 
     def speakers(self, split: str) -> list[str]:
         """The speakers of a split that have faces, sorted."""
@@ -38,8 +59,8 @@ class Targets:
         return np.stack([self.features[rows[speaker]].mean(0) for speaker in speakers])
 
 
-def read_targets(directory: Path) -> Targets:
-    """Targets from a feature table. Raises ValueError if a speaker is in two splits."""
+def read_targets(directory: Path, target: str = "video") -> Targets:
+    """Targets from a feature table; `target` as in `Targets`. Raises ValueError if a speaker is in two splits."""
     table = read_columns(directory, ["face_id", "speaker_id", "split", "feature"])
     check_disjoint(zip(table["speaker_id"].to_pylist(), table["split"].to_pylist(), strict=True))
     videos = [video_of(face_id) for face_id in table["face_id"].to_pylist()]
@@ -49,7 +70,11 @@ def read_targets(directory: Path) -> Targets:
     np.add.at(sums, inverse, features)
     means = (sums / np.bincount(inverse)[:, None]).astype(np.float32)
     splits = dict(zip(table["speaker_id"].to_pylist(), table["split"].to_pylist(), strict=True))
-    return Targets(means, {str(name): i for i, name in enumerate(names)}, splits)
+    by_video = Targets(means, {str(name): i for i, name in enumerate(names)}, splits, target)
+    if target != "speaker":
+        return by_video
+    speakers = sorted({str(name).split("/")[0] for name in names})
+    return Targets(by_video.speaker_means(speakers), {s: i for i, s in enumerate(speakers)}, splits, target)
 
 
 @dataclass(frozen=True)
@@ -78,12 +103,15 @@ class Pairs:
                     table = file.read_row_group(group, columns=["clip_id", "speaker_id", "split"])
                     splits, clips = table["split"].to_pylist(), table["clip_id"].to_pylist()
                     speaker_splits |= set(zip(table["speaker_id"].to_pylist(), splits, strict=True))
-                    rows = [i for i, clip in enumerate(clips) if splits[i] == split and video_of(clip) in targets.index]
+                    rows = [i for i, clip in enumerate(clips) if splits[i] == split and targets.row(clip) is not None]
                     if rows:
                         self.groups.append((path, group, rows))
         check_disjoint(speaker_splits)
         if not self.groups:
-            raise ValueError(f"no clip of the {split} split has a face; add speakers or change corpus.splits")
+            raise ValueError(
+                f"no clip of the {split} split has a face of its {targets.target}; add speakers, or change corpus.splits or "
+                "encoder.target"
+            )
 
     def __len__(self) -> int:
         """Number of clips."""
@@ -128,7 +156,7 @@ class Pairs:
             torch.from_numpy(np.stack([groups[g].spectrograms[row] for g, row in chosen])),
             clips,
             [groups[g].speaker_ids[row] for g, row in chosen],
-            torch.tensor([self.targets.index[video_of(clip)] for clip in clips]),
+            torch.tensor([self.targets.row(clip) for clip in clips]),
         )
 
 

@@ -1,0 +1,28 @@
+"""How much of a waveform is speech: Silero's voice activity detector, whose network comes with its package."""
+
+import functools
+from typing import Any
+
+import numpy as np
+import torch
+
+from speech2face.audio.spectrogram import SAMPLE_RATE_HZ
+
+SPEECH_PROBABILITY = 0.5  # the detector's own threshold
+
+
+def speech_fraction(waveform: np.ndarray) -> float:
+    """Part (0..1) of the 32 ms windows of float32 [T], 16 kHz, that are more likely speech than not."""
+    detector = _detector()
+    with torch.inference_mode():
+        probabilities = detector.audio_forward(torch.from_numpy(waveform)[None], SAMPLE_RATE_HZ)
+    return float((probabilities >= SPEECH_PROBABILITY).float().mean())
+
+
+@functools.lru_cache(maxsize=1)
+def _detector() -> Any:
+    threads = torch.get_num_threads()  # the package sets it to 1 for the whole process
+    from silero_vad import load_silero_vad  # type: ignore[import-untyped]
+
+    torch.set_num_threads(threads)
+    return load_silero_vad(onnx=True)

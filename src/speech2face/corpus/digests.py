@@ -1,0 +1,117 @@
+"""Digests of a corpus's files, remembered from one listing to the next, so that only new and changed files are read."""
+
+import contextlib
+import os
+import sqlite3
+import stat
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from speech2face.corpus.paths import inside
+from speech2face.machine import num_workers
+from speech2face.progress import progress
+from speech2face.provenance import file_digest
+
+BATCH = 500
+SETTLED_NS = 2_000_000_000
+"""A file that changed less than this before it was read may change again within one tick of its clock; it is not remembered."""
+
+Stamp = tuple[int, int, int, int]  # size, times of change of content and of entry (ns), inode
+
+
+@dataclass(frozen=True)
+class FileDigest:
+    """SHA-256 and size of a file, or why it could not be read: a reason of the list of rejects, and the message."""
+
+    sha256: str = ""
+    size_bytes: int = 0
+    reason: str | None = None
+    message: str = ""
+
+
+def digest_files(root: Path, relatives: Sequence[str], memory: Path) -> dict[str, FileDigest]:
+    """Digests of files below `root` by relative path; `memory` is a file that remembers them.
+
+    A remembered digest is used where size, times and inode are what they were. Raises ValueError for a path that leaves the root.
+    """
+    names = sorted(set(relatives))
+    batches = [names[start : start + BATCH] for start in range(0, len(names), BATCH)]
+    found: dict[str, FileDigest] = {}
+    with _Memory(memory, root.resolve()) as remembered, ThreadPoolExecutor(num_workers()) as pool:
+        for batch in progress(batches, len(batches), "make_corpus: reading files", f"x {BATCH} files"):
+            known = remembered.recall(batch)
+            results = list(pool.map(lambda name: _digest(inside(root, name), known.get(name)), batch))  # noqa: B023
+            found |= {name: digest for name, (digest, _) in zip(batch, results, strict=True)}
+            fresh = [(n, s, d.sha256) for n, (d, s) in zip(batch, results, strict=True) if s is not None]
+            remembered.keep(fresh)
+    return found
+
+
+def _digest(path: Path, known: tuple[Stamp, str] | None) -> tuple[FileDigest, Stamp | None]:
+    """A file's digest, and its stamp if that is to be remembered."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return FileDigest(reason="unreadable", message=f"{path}: not a file that can be read"), None
+        stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        if known is not None and known[0] == stamp:
+            return FileDigest(known[1], status.st_size), None
+        digest = FileDigest(file_digest(path), status.st_size)
+        settled = time.time_ns() - max(stamp[1], stamp[2]) > SETTLED_NS
+        return digest, stamp if settled else None
+    except FileNotFoundError:
+        return FileDigest(reason="missing_file", message=f"{path}: no such file"), None
+    except OSError as error:
+        return FileDigest(reason="unreadable", message=f"{path}: {error.strerror}"), None
+
+
+class _Memory:
+    """Digests in an SQLite file. Losing it costs time only, so a file that cannot be used is left out with a warning."""
+
+    def __init__(self, path: Path, root: Path) -> None:
+        self.path, self.root = path, f"{root}{os.sep}"
+        self.connection: sqlite3.Connection | None = None
+
+    def __enter__(self) -> "_Memory":
+        with self._tolerant():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.connection = sqlite3.connect(self.path, timeout=10)
+            columns = "path TEXT PRIMARY KEY, size, mtime_ns, ctime_ns, inode, sha256"
+            self.connection.execute(f"CREATE TABLE IF NOT EXISTS digests ({columns}) WITHOUT ROWID")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.connection is not None:
+            self.connection.close()
+
+    def recall(self, names: Sequence[str]) -> dict[str, tuple[Stamp, str]]:
+        known = {}
+        with self._tolerant():
+            if self.connection is not None:
+                query = f"SELECT * FROM digests WHERE path IN ({', '.join('?' * len(names))})"
+                for path, *stamp, sha256 in self.connection.execute(query, [self.root + name for name in names]):
+                    known[path[len(self.root) :]] = ((stamp[0], stamp[1], stamp[2], stamp[3]), sha256)
+        return known
+
+    def keep(self, rows: Sequence[tuple[str, Stamp, str]]) -> None:
+        with self._tolerant():
+            if self.connection is not None and rows:
+                values = [(self.root + name, *stamp, sha256) for name, stamp, sha256 in rows]
+                self.connection.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?, ?)", values)
+                self.connection.commit()
+
+    @contextlib.contextmanager
+    def _tolerant(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            print(
+                f"{self.path} cannot be used ({error}); every file is read, delete it if this goes on", file=sys.stderr
+            )
+            if self.connection is not None:
+                self.connection.close()
+            self.connection = None

@@ -1,0 +1,90 @@
+"""From `corpus.source` and `corpus.root` to a manifest: reads the corpus, assigns splits, and says what is missing."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from speech2face.corpus import avspeech, hq_voxceleb, videos, voxceleb
+from speech2face.corpus.digests import digest_files
+from speech2face.corpus.listing import Listing, without_unwritable
+from speech2face.corpus.manifest import build_manifest, speaker_counts, usable
+from speech2face.corpus.paths import corpus_root
+from speech2face.corpus.splits import assign_splits
+from speech2face.params import Corpus
+from speech2face.shards import Reject
+
+NAMED = 3  # missing things that the summary names; rejects.parquet names all
+
+
+def list_corpus(corpus: Corpus, memory: Path, roles: Mapping[str, str]) -> tuple[pa.Table, Listing]:
+    """The manifest of a corpus and what was left out of it; `memory` is the file that remembers digests.
+
+    Raises ValueError if nothing usable is there.
+    """
+    root = corpus_root(corpus.root)
+    if not root.is_dir():
+        raise ValueError(f"corpus.root {corpus.root} does not exist; it must name the folder of the recordings")
+    listing = without_unwritable(_read(corpus, root))
+    paths = [p for c in listing.clips for p in (c.audio_path, c.video_path, *c.image_paths) if p is not None]
+    digests = digest_files(root, paths, memory)
+    listing.clips, rejects = usable(listing.clips, digests)
+    listing.rejects += rejects
+    if not listing.clips:
+        raise ValueError(
+            f"corpus.root {root} has no clip that can be used; {_commonest(listing.rejects + listing.missing)}"
+        )
+    by = "column" if any(i.split for i in listing.identities.values()) else corpus.splits.by
+    splits = assign_splits(listing.identities, by, corpus.splits.val, corpus.splits.test)
+    return build_manifest(listing.clips, splits, digests, corpus.source, roles), listing
+
+
+def _read(corpus: Corpus, root: Path) -> Listing:
+    match corpus.source:
+        case "synthetic" | "voxceleb1":
+            return voxceleb.list_voxceleb1(root, corpus.pictures_per_video)
+        case "voxceleb2":
+            return voxceleb.list_voxceleb2(root)
+        case "voxceleb1+2":
+            return voxceleb.list_both(root, corpus.pictures_per_video)
+        case "hq_voxceleb":
+            return hq_voxceleb.list_hq_voxceleb(root, corpus.pictures_per_video)
+        case "avspeech":
+            return avspeech.list_avspeech(root)
+        case "videos":
+            return videos.list_videos(root)
+        case "manifest":
+            from speech2face.corpus import own_list  # with pandas, which the others do without
+
+            return own_list.list_own(str(corpus.root), corpus.splits.column, corpus.splits.by == "column")
+
+
+def missing_line(missing: list[Reject]) -> str:
+    """What a complete copy would have besides, counted, the first of each kind named; empty if nothing is missing."""
+    if not missing:
+        return ""
+    kinds = {"missing_file": "without recordings", "no_image": "without faces"}
+    parts = []
+    for reason, count in sorted(Counter(r.reason for r in missing).items()):
+        items = [r.item for r in missing if r.reason == reason]
+        parts.append(f"{count} {kinds[reason]} ({', '.join(items[:NAMED])}{', ...' if count > NAMED else ''})")
+    return f"\nmissing from a complete copy: {'; '.join(parts)}; all are in rejects.parquet"
+
+
+def tally(table: pa.Table, listing: Listing) -> dict[str, Any]:
+    """What the stage's summary says of a listing; what is missing counts as neither read nor rejected."""
+    return {"rows_in": table.num_rows + len(listing.rejects), "rows_out": table.num_rows, "rejects": listing.rejects}
+
+
+def counts(table: pa.Table, listing: Listing) -> dict[str, dict[str, int]]:
+    """Counts of what is missing and of the speakers, for the metrics."""
+    reasons = Counter(r.reason for r in listing.missing)
+    return {"missing": {"total": len(listing.missing), **dict(sorted(reasons.items()))}} | speaker_counts(table)
+
+
+def _commonest(rejects: list[Reject]) -> str:
+    reasons = Counter(r.reason for r in rejects).most_common(3)
+    examples = [(n, next(r for r in rejects if r.reason == reason)) for reason, n in reasons]
+    return "; ".join(f"{n} x {r.reason}, for example {r.item}: {r.message}" for n, r in examples)

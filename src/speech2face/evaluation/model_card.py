@@ -1,0 +1,149 @@
+"""The model card, filled from a run's metrics."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+CARD = """\
+# Model card
+
+Written by the evaluate stage from the run whose numbers are in `results/evaluation/metrics.json`; edit the template in
+`src/speech2face/evaluation/model_card.py`, not this file.
+
+## What it is
+
+A voice encoder that predicts, from a few seconds of speech, the face features of a typical owner of such a voice, and a
+decoder that draws a frontal, neutral face from features (Oh et al. 2019, arXiv 1905.09773; Cole et al. 2017, arXiv
+1701.04851).
+
+| | |
+|---|---|
+{%- for name, value in description.items() %}
+| {{ name }} | {{ value }} |
+{%- endfor %}
+| Test speakers, none of them in training | {{ metrics.test_speakers }} |
+| Test clips | {{ metrics.test_clips }} |
+
+## What it cannot do
+
+* **It draws a typical face for a voice, never an identity.** The picture is an average over people who sound alike. It is
+  not a likeness of the speaker, and looking at it tells nobody who is speaking.
+* Whatever does not shape the voice is not in the picture: hair, skin, glasses and background come from the average of the
+  training faces, and must not be read as a finding about the speaker.
+* What it does with voices unlike those in training is not known: other languages, children, disordered, sung, disguised
+  or synthetic speech, poor recordings.
+
+## Intended use
+
+Research and teaching: what a voice tells about its speaker, how such claims are measured, and how a pipeline is made
+repeatable.
+
+**Not for** identifying, finding, tracking or verifying anyone; not for guessing sex, age, origin or any other attribute of
+a person for a decision about them; not as evidence; not on voices whose speakers have not agreed.
+
+## How well it does
+
+Intervals are {{ confidence }} %, by bootstrap over speakers.
+
+| measure | this run | chance |
+|---|---|---|
+{%- for row in results %}
+| {{ row.name }} | {{ row.value }} | {{ row.chance }} |
+{%- endfor %}
+
+{% if controls -%}
+Negative controls, attributes that are tied to the voice or to the face but never to both: {{ metrics.controls_distinguishable }}
+of {{ controls }} could be told from chance{% if names != "none" %} ({{ names }}): **something leaks, do not trust the numbers
+above**{% endif %}.
+{%- else -%}
+This corpus names no negative controls, so nothing here rules out that what is measured came in some other way than the voice.
+{%- endif %}
+
+## Uneven performance
+
+{% if groups -%}
+Recall at 10 % of the gallery and choosing one of two, by group. Small groups have wide intervals.
+
+| group | speakers | recall at 10 % | one of two |
+|---|---|---|---|
+{%- for row in groups %}
+| {{ row.name }} | {{ row.speakers }} | {{ row.recall }} | {{ row.one_of_2 }} |
+{%- endfor %}
+{%- else -%}
+The corpus tells no attribute of the speakers by which to look; unevenness is to be expected and has not been measured.
+{%- endif %}
+
+A model learns the correlations of its training speakers, among them those of who was recorded. Classes of sex or
+nationality are the corpus's labels; they are not a statement about how anyone describes themselves.
+
+## Data, consent and licence
+
+{{ consent }}
+
+The code is under the MIT licence. Weights inherit the terms of the data and of the face network that they were trained with:
+check both before you pass them on.
+"""
+
+SYNTHETIC = """\
+The default corpus is synthetic: rendered faces and synthesised voices drawn from a seed. It holds no recording and no
+photograph of anyone, so there is nobody's consent to ask, and nothing in it says how real voices and faces go together: the
+links are those that the corpus was built with."""
+REAL = """\
+The corpus consists of recordings of people. Whether they agreed to this use is for whoever runs the pipeline to establish, and
+so are the data set's terms. A voice and a face are biometric data in many laws; a person may ask to be taken out."""
+
+
+def model_card(metrics: Mapping[str, Any], description: Mapping[str, str], synthetic: bool, confidence: float) -> str:
+    """The card as Markdown."""
+    controls = metrics["controls"]
+    template = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(CARD)
+    return template.render(
+        metrics=metrics,
+        description={_plain(name): _plain(value) for name, value in description.items()},
+        confidence=f"{100 * confidence:g}",
+        results=_results(metrics),
+        controls=len(controls["tests"]),
+        names=controls["distinguishable_names"],
+        groups=_groups(metrics),
+        consent=SYNTHETIC if synthetic else REAL,
+    )
+
+
+def _results(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+    rows = []
+    gallery = metrics["retrieval"]["speaker_mean"]
+    for key in ("recall_at_1", "recall_at_10_percent", "median_rank"):
+        name = f"{key.replace('_', ' ').replace(' percent', ' %')}, gallery of {gallery['gallery_size']}"
+        rows.append({"name": name, "value": _estimate(gallery[key]), "chance": f"{gallery[key]['chance']:.3g}"})
+    if two := metrics["matching"]["all"].get("one_of_2"):
+        rows.append({"name": "choosing one of two faces", "value": _estimate(two), "chance": "0.5"})
+    for name, sources in metrics["attributes"].items():
+        voice = sources["voice"]
+        for key, chance in (("accuracy", f"{voice.get('majority', 0):.3g} (commonest class)"), ("correlation", "0")):
+            if key in voice:
+                label = f"{_plain(name).replace('_', ' ')}, {key} read from the voice"
+                rows.append({"name": label, "value": _estimate(voice[key]), "chance": chance})
+    return rows
+
+
+def _groups(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [
+        {
+            "name": f"{name.replace('_', ' ')}: {_plain(group)}",
+            "speakers": str(entry["speakers"]),
+            "recall": _estimate(entry.get("recall_at_10_percent", {})),
+            "one_of_2": _estimate(entry.get("one_of_2", {})),
+        }
+        for name, entries in metrics["groups"].items()
+        for group, entry in entries.items()
+    ]
+
+
+def _estimate(value: Mapping[str, float]) -> str:
+    return f"{value['value']:.3g} ({value['low']:.3g} to {value['high']:.3g})" if "value" in value else "–"
+
+
+def _plain(text: str) -> str:
+    """Text that cannot break out of a table's cell."""
+    return " ".join(str(text).replace("|", "/").replace("<", "&lt;").split())

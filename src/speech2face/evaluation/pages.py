@@ -1,0 +1,208 @@
+"""The sections of the report, from a run's metrics, tables and pictures."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from speech2face.evaluation import charts
+from speech2face.evaluation.inputs import Aligned, Inputs
+from speech2face.evaluation.measures import Measured
+from speech2face.evaluation.page_measures import (
+    MEASURE_NAMES,
+    attributes_section,
+    controls_section,
+    craniofacial_section,
+    groups_section,
+    retrieval_section,
+    similarity_section,
+    systems_section,
+)
+from speech2face.evaluation.report import Cell, Person, Section, Table, number, photo, svg_picture, words
+from speech2face.evaluation.scores import chance_scores
+
+MOST_REJECTS = 40
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Pictures uint8 RGB [H, W, 3] of one test speaker by label; the rank of the right face; who is nearest."""
+
+    speaker: str
+    rank: float
+    nearest: str
+    pictures: dict[str, np.ndarray]
+
+
+def summary(metrics: Mapping[str, Any]) -> str:
+    """The outcome in a few sentences."""
+    recall = metrics["retrieval"]["speaker_mean"]["recall_at_10_percent"]
+    return (
+        f"{metrics['test_clips']} recordings of {metrics['test_speakers']} speakers who were not in training. For "
+        f"{100 * recall['value']:.0f} % of them ({100 * recall['low']:.0f} to {100 * recall['high']:.0f} %) the right face is "
+        f"among the nearest 10 % of {metrics['gallery_size']} faces; chance is {100 * recall['chance']:.0f} %. What is drawn is "
+        f"a typical face for a voice, never the speaker's likeness, and no picture is exaggerated."
+    )
+
+
+def warnings(metrics: Mapping[str, Any]) -> list[str]:
+    """What a reader must know before believing the numbers."""
+    found = []
+    if metrics["controls"]["distinguishable"]:
+        found.append(
+            f"Leak: the voice tells attributes that it cannot know: {metrics['controls']['distinguishable_names']}. Something "
+            "other than the voice reaches the model, or the corpus ties what it should not."
+        )
+    leaks = metrics["leaks"]
+    if leaks["shared_files"] or leaks["identical_faces"]:
+        found.append(
+            f"Leak: {leaks['shared_files']} test clips share a file with another split, and {leaks['identical_faces']} test "
+            f"videos have the very face of another split's video ({leaks['names']})."
+        )
+    elif leaks["look_alikes"]:
+        found.append(
+            f"{leaks['look_alikes']} test speakers look more like a speaker of another split than any two training speakers look "
+            f"like each other; check that none is in the corpus under two names ({leaks['names']})."
+        )
+    return found
+
+
+def sections(
+    inputs: Inputs,
+    aligned: Aligned,
+    measured: Measured,
+    tables: Mapping[str, pd.DataFrame],
+    shown: Sequence[Shown],
+    confidence: float,
+) -> list[Section]:
+    """All sections, in order."""
+    metrics = measured.metrics
+    return [
+        _headline(metrics, confidence),
+        _people(shown),
+        retrieval_section(metrics, tables),
+        attributes_section(measured),
+        controls_section(metrics),
+        similarity_section(metrics),
+        systems_section(metrics),
+        *([craniofacial_section(metrics)] if "craniofacial" in metrics else []),
+        groups_section(metrics),
+        _map(inputs, tables["embeddings"]),
+        _failures(inputs, aligned, metrics),
+        _about(inputs),
+    ]
+
+
+def _headline(metrics: Mapping[str, Any], confidence: float) -> Section:
+    voice, oracle = metrics["systems"]["voice"], metrics["systems"].get("oracle", {})
+    chances: dict[str, float] = chance_scores(metrics["gallery_size"])
+    if "mean_feature" in metrics["systems"]:
+        chances["cosine"] = metrics["systems"]["mean_feature"]["cosine"]["value"]
+    for name, sources in metrics["attributes"].items():
+        chances |= {f"{name}_correlation": 0.0, f"{name}_accuracy": sources["voice"].get("majority", 0.0)}
+    learned = metrics.get("fraction_of_knowable", {})
+    rows = [
+        [
+            Cell(MEASURE_NAMES.get(name, words(name))),
+            number(estimate),
+            number(chances.get(name)),
+            number(oracle.get(name)),
+            number(learned.get(name), 2),
+        ]
+        for name, estimate in voice.items()
+    ]
+    note = (
+        f"Beneath each number its {100 * confidence:g} % interval, by bootstrap over speakers, the gallery held as it is. Chance "
+        "of the cosine is what the mean training face gives everyone; of an accuracy, the commonest class. The ceiling is an "
+        "oracle that is told the true linked attributes instead of hearing the voice; “of the knowable” is (this run − chance) "
+        "/ (ceiling − chance)."
+    )
+    columns = ["measure", "this run", "chance", "ceiling", "of the knowable"]
+    title = f"{metrics['test_speakers']} test speakers, gallery of {metrics['gallery_size']}"
+    return Section("headline", "Headline", tables=[Table(title, columns, rows, note)])
+
+
+def _people(shown: Sequence[Shown]) -> Section:
+    texts = [
+        "From the speaker whose face is found best to the one found worst, evenly spaced in rank, so the middle one is typical. "
+        "A decoded face is frontal and neutral; hair, skin and background are averages where the voice does not tell."
+    ]
+    if not shown:
+        texts = ["No pictures: this evaluation was given no decoder or no face crops."]
+    people = []
+    for place, person in enumerate(shown):
+        standing = {0: "best", len(shown) // 2: "median", len(shown) - 1: "worst"}.get(place, "")
+        title = f"{person.speaker}: rank {person.rank:g}{f' ({standing})' if standing else ''}"
+        alts = {
+            "true face": f"Photograph of speaker {person.speaker}",
+            "from its feature": f"Face decoded from the true feature of {person.speaker}",
+            "from the voice": f"Face decoded from the voice of {person.speaker}",
+            "nearest in gallery": f"Photograph of {person.nearest}, the nearest face to the voice of {person.speaker}",
+        }
+        captions = {"nearest in gallery": f"nearest in gallery: {person.nearest}"}
+        pictures = [photo(image, alts[label], captions.get(label, label)) for label, image in person.pictures.items()]
+        people.append(Person(title, pictures))
+    return Section("pictures", "Faces from best to worst", texts, people=people)
+
+
+def _map(inputs: Inputs, embeddings: pd.DataFrame) -> Section:
+    faces, voices = (embeddings[embeddings["source"] == source] for source in ("face", "voice"))
+    group = ["speaker"] * len(faces)
+    if "sex" in inputs.attributes:
+        of_clip = inputs.attributes["sex"].dropna()
+        of_speaker = of_clip.groupby(of_clip.index.str.split("/").str[0]).first()
+        group = of_speaker.reindex(faces["speaker_id"]).fillna("unknown").tolist()
+    true, heard = (table[["component_1", "component_2"]].to_numpy() for table in (faces, voices))
+    caption = (
+        "Test speakers on the two main axes of training faces: filled, the true feature; open, the mean of what the voice predicts, "
+        "joined by a line. Predictions huddle where the voice does not tell people apart."
+    )
+    alt = f"Map of {len(faces)} test speakers' true and predicted features on two principal components, coloured by group."
+    return Section(
+        "map", "Map of embeddings", charts=[svg_picture(charts.embedding_map(true, heard, group), alt, caption)]
+    )
+
+
+def _failures(inputs: Inputs, aligned: Aligned, metrics: Mapping[str, Any]) -> Section:
+    texts, tables = [], []
+    rejects = inputs.rejects
+    if rejects is None or rejects.empty:
+        texts.append("No clip and no picture was rejected by an earlier stage.")
+    else:
+        counts = Counter(zip(rejects["stage"], rejects["reason"], strict=True))
+        reasons = [
+            [Cell(f"{stage}: {words(reason)}"), number(count)] for (stage, reason), count in sorted(counts.items())
+        ]
+        tables.append(Table("Rejected, by reason", ["reason", "items"], reasons))
+        first = rejects.head(MOST_REJECTS).astype(str).to_dict("records")
+        listed = [[Cell(row["item"]), Cell(words(row["reason"])), Cell(row["message"])] for row in first]
+        tables.append(
+            Table(f"The first {len(first)} of {len(rejects)}", ["item", "reason", "message"], listed, numbers=False)
+        )
+    if metrics["not_evaluated"]:
+        rows = [[Cell(words(name)), Cell(reason)] for name, reason in metrics["not_evaluated"].items()]
+        tables.append(Table("Attributes that could not be evaluated", ["attribute", "because"], rows, numbers=False))
+    leaks = metrics["leaks"]
+    texts.append(
+        f"Between test speakers and the others: {leaks['shared_files']} clips with a shared file, {leaks['identical_faces']} videos with "
+        f"an identical face, {leaks['look_alikes']} speakers who look alike enough to be one person under two names."
+    )
+    return Section("failures", "Failures and leaks", texts, tables)
+
+
+def _about(inputs: Inputs) -> Section:
+    rows = [[Cell(name), Cell(value)] for name, value in inputs.description.items()]
+    texts = [
+        "This model draws a typical face for a voice, never an identity. It must not be used to identify, find, verify or judge "
+        "anyone. What a voice does not shape (hair, skin, glasses, background) is an average of the training faces and says nothing "
+        "about the speaker. It works unevenly across groups, and only as well as the tables above say.",
+    ]
+    return Section(
+        "about",
+        "What this is not",
+        texts,
+        [Table("This run", ["setting", "value"], rows, numbers=False)] if rows else [],
+    )

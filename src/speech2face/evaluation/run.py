@@ -1,0 +1,147 @@
+"""The evaluation of one run: numbers, tables, pictures, report and model card."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.decomposition import PCA
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from speech2face.corpus.manifest import video_of
+from speech2face.evaluation.figures import choose_spread, draw_strip
+from speech2face.evaluation.inputs import Aligned, Inputs, align
+from speech2face.evaluation.measures import Measured, measure
+from speech2face.evaluation.model_card import model_card
+from speech2face.evaluation.pages import Shown, sections, summary, warnings
+from speech2face.evaluation.ranking import recall_curve, stand_among_speakers
+from speech2face.evaluation.report import write_report
+from speech2face.evaluation.retrieval import distances, middle_rank
+from speech2face.evaluation.scores import row_scores
+from speech2face.evaluation.similarity import similarities
+from speech2face.evaluation.verification import roc_curve
+from speech2face.stage import write_json
+
+ROC_POINTS = 201
+
+
+def evaluate(
+    inputs: Inputs, settings: dict[str, Any], seed: int, out: Path, card: Path | None = None
+) -> dict[str, Any]:
+    """Evaluate the first of `inputs.predicted`; return the metrics, and write into `out`:
+
+    metrics.json; report.html; strip.png (with `inputs.decode` and `inputs.pictures`); tables/*.csv. `card` is where the model
+    card goes. settings: the `evaluation` section of params.yaml (confidence, resamples, pictures). The same inputs and seed
+    give the same bytes. Raises ValueError for inputs that do not fit, or a speaker in two splits.
+    """
+    # Many small sums: threads would cost more than they give, and one order of adding gives the same bytes everywhere.
+    with threadpool_limits(1):
+        return _evaluate(inputs, settings, seed, out, card)
+
+
+def _evaluate(inputs: Inputs, settings: dict[str, Any], seed: int, out: Path, card: Path | None) -> dict[str, Any]:
+    out.mkdir(parents=True, exist_ok=True)
+    aligned = align(inputs)
+    measured = measure(inputs, aligned, settings, seed)
+    tables = make_tables(aligned, measured)
+    (out / "tables").mkdir(exist_ok=True)
+    for name, table in tables.items():
+        table.to_csv(out / "tables" / f"{name}.csv", index=False, float_format="%.6g")
+    shown = _choose_pictures(inputs, aligned, measured, settings["pictures"])
+    if shown:
+        titles = [f"{person.speaker}, rank {person.rank:g}" for person in shown]
+        rows = [(label, [person.pictures[label] for person in shown]) for label in shown[0].pictures]
+        draw_strip(out / "strip.png", rows, titles)
+    parts = sections(inputs, aligned, measured, tables, shown, settings["confidence"])
+    write_report(out / "report.html", summary(measured.metrics), parts, warnings(measured.metrics))
+    if card is not None:
+        card.parent.mkdir(parents=True, exist_ok=True)
+        text = model_card(measured.metrics, inputs.description, bool(inputs.roles), settings["confidence"])
+        partial = card.with_name(f"{card.name}.{os.getpid()}.partial")
+        partial.write_text(text, "utf-8")
+        partial.replace(card)
+    write_json(out / "metrics.json", measured.metrics)
+    return measured.metrics
+
+
+def make_tables(aligned: Aligned, measured: Measured) -> dict[str, pd.DataFrame]:
+    """The tables behind the report's charts, for DVC plots, and `clips`, by which two experiments are compared."""
+    ranks = np.arange(1, len(aligned.speakers) + 1)
+    recall = {name: recall_curve(stand_among_speakers(aligned, f)) for name, f in measured.systems.items()}
+    tables = {"recall": pd.DataFrame({"rank": ranks, **recall, "chance": ranks / len(ranks)})}
+    false_positives, true_positives = roc_curve(measured.trials, measured.over_rows, np.ones((1, len(aligned.clips))))
+    grid = np.linspace(0, 1, ROC_POINTS)
+    places = np.searchsorted(false_positives[0], grid, "right") - 1
+    tables["roc"] = pd.DataFrame(
+        {"false_positive_rate": grid, "true_positive_rate": true_positives[0][places], "chance": grid}
+    )
+    tables["clips"] = _clips(aligned, measured)
+    tables["embeddings"] = _embeddings(aligned, measured)
+    for attribute in measured.attributes:
+        if not attribute.is_number and attribute.name in measured.metrics["attributes"]:
+            read = attribute.probe.predict(measured.systems["voice"][attribute.known])
+            tables[f"confusion_{attribute.name}"] = pd.DataFrame({"true": attribute.truth, "read": read})
+    tables["groups"] = pd.DataFrame(
+        [
+            {"group": f"{name}: {group}", "recall_at_10_percent": entry["recall_at_10_percent"]["value"]}
+            for name, entries in measured.metrics["groups"].items()
+            for group, entry in entries.items()
+        ],
+        columns=["group", "recall_at_10_percent"],
+    )
+    return tables
+
+
+def _clips(aligned: Aligned, measured: Measured) -> pd.DataFrame:
+    voice = measured.systems["voice"]
+    columns = row_scores(aligned, voice) | similarities(voice, aligned.true)
+    table = aligned.clips[["clip_id", "speaker_id"]].assign(rank=middle_rank(measured.found), **columns)
+    for attribute in measured.attributes:
+        known = pd.Series(attribute.truth, index=np.flatnonzero(attribute.known))
+        table[f"{attribute.name}_true"] = known.reindex(table.index)
+        table[f"{attribute.name}_from_voice"] = attribute.probe.predict(voice)
+    return table
+
+
+def _embeddings(aligned: Aligned, measured: Measured) -> pd.DataFrame:
+    """Two principal components of the test speakers' faces, axes from training faces, and of the mean of their voices."""
+    fitted_on = aligned.means[[split == "train" for split in aligned.video_splits]]
+    if min(fitted_on.shape) < 2:
+        fitted_on = aligned.means
+    plane = PCA(2, svd_solver="full").fit(fitted_on)
+    heard = sorted(set(aligned.clips["speaker"]))
+    voice = measured.systems["voice"]
+    voices = np.stack([voice[(aligned.clips["speaker"] == speaker).to_numpy()].mean(0) for speaker in heard])
+    parts = []
+    for source, features in (("face", aligned.gallery[heard]), ("voice", voices)):
+        x, y = plane.transform(features).T
+        speakers = [aligned.speakers[speaker] for speaker in heard]
+        parts.append(pd.DataFrame({"speaker_id": speakers, "source": source, "component_1": x, "component_2": y}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _choose_pictures(inputs: Inputs, aligned: Aligned, measured: Measured, count: int) -> list[Shown]:
+    """Pictures of test speakers from the best to the worst by the rank of their first clip."""
+    if inputs.decode is None or inputs.pictures is None:
+        return []
+    ranks, voice = middle_rank(measured.found), measured.systems["voice"]
+    first = aligned.clips.drop_duplicates("speaker_id").index.to_numpy()
+    rows = first[choose_spread(ranks[first], count)]
+    face_of = {video_of(face): face for face in sorted(inputs.faces.face_ids, reverse=True)}
+    nearest = [aligned.speakers[column] for column in distances(voice[rows], aligned.gallery).argmin(1)]
+    first_video = {video.split("/")[0]: video for video in reversed(aligned.videos)}
+    true = inputs.pictures([face_of[video] for video in aligned.clips["video"].iloc[rows]])
+    neighbours = inputs.pictures([face_of[first_video[speaker]] for speaker in nearest])
+    from_true, from_voice = (inputs.decode(f[rows].astype(np.float32))[0] for f in (aligned.true, voice))
+    shown = []
+    for place, row in enumerate(rows):
+        pictures = {
+            "true face": true[place],
+            "from its feature": from_true[place],
+            "from the voice": from_voice[place],
+            "nearest in gallery": neighbours[place],
+        }
+        speaker = str(aligned.clips["speaker_id"].iloc[row])
+        shown.append(Shown(speaker, float(ranks[row]), nearest[place], pictures))
+    return shown

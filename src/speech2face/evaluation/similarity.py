@@ -1,0 +1,45 @@
+"""How near predicted features are to the true ones."""
+
+import numpy as np
+
+from speech2face.evaluation.statistics import Bootstrap, mean, spread
+
+Values = dict[str, np.ndarray]
+
+
+def similarities(predicted: np.ndarray, true: np.ndarray) -> Values:
+    """Of each row of predicted and true features [N, D]: cosine, its angle in degrees, L1 and L2 distance, raw and between
+    unit vectors (Oh et al. 2019, table 2, compares unit vectors). The cosine of a zero vector is 0."""
+    first, second = (np.asarray(values, np.float64) for values in (predicted, true))
+    unit_first, unit_second = (_unit(values) for values in (first, second))
+    cosine = np.clip((unit_first * unit_second).sum(1), -1, 1)
+    return {
+        "cosine": cosine,
+        "angle_deg": np.degrees(2 * np.arctan2(_l2(unit_first - unit_second), _l2(unit_first + unit_second))),
+        "l1": np.abs(first - second).sum(1),
+        "l2": _l2(first - second),
+        "unit_l1": np.abs(unit_first - unit_second).sum(1),
+        "unit_l2": _l2(unit_first - unit_second),
+    }
+
+
+def summarise(values: Values, bootstrap: Bootstrap) -> dict[str, dict[str, float]]:
+    """Mean with its interval, and the standard deviation over clips and over the speakers' means."""
+    summary = {}
+    for name, rows in values.items():
+        of_speaker = np.bincount(bootstrap.of_row, rows) / np.bincount(bootstrap.of_row)
+        over_clips = float(spread(rows)(np.ones((1, len(rows))))[0])
+        summary[name] = bootstrap.estimate(mean(rows)) | {
+            "sd_clips": over_clips,
+            "sd_speakers": float(of_speaker.std()),
+        }
+    return summary
+
+
+def _l2(values: np.ndarray) -> np.ndarray:
+    return np.sqrt((values**2).sum(1))
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    norm = _l2(values)[:, None]
+    return np.divide(values, norm, out=np.zeros_like(values), where=norm > 0)

@@ -1,0 +1,162 @@
+"""Intervals by bootstrap over speakers, permutation tests, and Holm's correction.
+
+A statistic is a function of weights: float64 [R, N], how often each of N rows counts in each of R resamples, to its
+value in each, [R] (NaN where it is undefined). So all resamples are computed at once, and every statistic has one
+definition for the estimate (weights of one) and its interval.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Statistic = Callable[[Floats], Floats]
+VALUES_PER_BLOCK = 4_000_000  # bounds memory: weights of a block of resamples
+
+
+class Bootstrap:
+    """Resamples of whole speakers, so that a speaker's clips, which resemble each other, do not pass for many opinions.
+
+    speakers: the speaker of each row [N]. confidence: of the intervals, for example 0.95.
+    """
+
+    def __init__(self, speakers: npt.ArrayLike, resamples: int, confidence: float, seed: int) -> None:
+        names, self.first, self.of_row = np.unique(
+            np.asarray(speakers, dtype=str), return_index=True, return_inverse=True
+        )
+        if not len(names):
+            raise ValueError("no rows to resample; the test speakers have no clip with a face")
+        rng = np.random.default_rng([seed, 1])
+        self.counts = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), resamples).astype(np.float64)
+        self.tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+
+    def draws(self, statistic: Statistic) -> Floats:
+        """The statistic in each resample, [R]."""
+        size = max(1, VALUES_PER_BLOCK // len(self.of_row))
+        blocks = (self.counts[start : start + size] for start in range(0, len(self.counts), size))
+        return np.concatenate([statistic(counts[:, self.of_row]) for counts in blocks])
+
+    def estimate(self, statistic: Statistic) -> dict[str, float]:
+        """`value`, and `low` and `high` of its percentile interval; empty where the statistic is undefined."""
+        value = float(statistic(np.ones((1, len(self.of_row))))[0])
+        draws = self.draws(statistic)
+        if not np.isfinite(value) or np.isnan(draws).all():
+            return {}
+        low, high = np.nanquantile(draws, self.tails)
+        return {"value": value, "low": float(low), "high": float(high)}
+
+
+def mean(values: npt.ArrayLike, where: npt.ArrayLike | None = None) -> Statistic:
+    """Mean of values [N], over the rows `where` (bool [N]) and where the value is not NaN."""
+    array = np.asarray(values, np.float64)
+    used = ~np.isnan(array) if where is None else ~np.isnan(array) & np.asarray(where, bool)
+    filled = np.where(used, array, 0.0)
+    return lambda weights: _ratio(weights @ filled, weights @ used)
+
+
+def spread(values: npt.ArrayLike) -> Statistic:
+    """Standard deviation of values [N] (divided by N, not N - 1)."""
+    array = np.asarray(values, np.float64)
+    array = array - array.mean()  # keeps the digits
+    return lambda w: np.sqrt(np.maximum(0, _ratio(w @ array**2, w.sum(1)) - _ratio(w @ array, w.sum(1)) ** 2))
+
+
+def median(values: npt.ArrayLike) -> Statistic:
+    """Median of values [N]; the mean of the middle two where their number is even."""
+    array = np.asarray(values, np.float64)
+    order = np.argsort(array, kind="stable")
+
+    def statistic(weights: Floats) -> Floats:
+        reached = np.cumsum(weights[:, order], axis=1)
+        half = reached[:, -1:] / 2
+        low, high = (reached < half).sum(1), (reached <= half).sum(1)
+        last = len(order) - 1
+        middle = (array[order[np.minimum(low, last)]] + array[order[np.minimum(high, last)]]) / 2
+        return np.where(reached[:, -1] > 0, middle, np.nan)
+
+    return statistic
+
+
+def accuracy(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> Statistic:
+    """Part of the rows whose label [N] is right."""
+    return mean(np.asarray(truth) == np.asarray(predicted))
+
+
+def balanced_accuracy(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> Statistic:
+    """Mean over the classes that occur of the part of a class's rows whose label [N] is right."""
+    labels, right = np.asarray(truth), (np.asarray(truth) == np.asarray(predicted)).astype(np.float64)
+    members = (labels[:, None] == np.unique(labels)[None]).astype(np.float64)  # [N, C]
+
+    def statistic(weights: Floats) -> Floats:
+        recalls = _ratio((weights * right) @ members, weights @ members)
+        present = ~np.isnan(recalls)
+        return _ratio(np.nansum(recalls, axis=1), present.sum(1).astype(np.float64))
+
+    return statistic
+
+
+def pearson(first: npt.ArrayLike, second: npt.ArrayLike) -> Statistic:
+    """Pearson's correlation between values [N]; NaN where either does not vary."""
+    x, y = (np.asarray(values, np.float64) for values in (first, second))
+    x, y = x - x.mean(), y - y.mean()
+
+    def statistic(weights: Floats) -> Floats:
+        total = weights.sum(1)
+        mean_x, mean_y = _ratio(weights @ x, total), _ratio(weights @ y, total)
+        covariance = _ratio(weights @ (x * y), total) - mean_x * mean_y
+        var_x, var_y = (_ratio(weights @ v**2, total) - m**2 for v, m in ((x, mean_x), (y, mean_y)))
+        flat = (var_x <= 1e-12 * np.mean(x**2)) | (var_y <= 1e-12 * np.mean(y**2))
+        safe = np.where(flat, 1.0, var_x * var_y)
+        return np.where(flat, np.nan, np.clip(covariance / np.sqrt(np.abs(safe)), -1, 1))
+
+    return statistic
+
+
+def correlations(many: Floats, one: Floats) -> Floats:
+    """Pearson's correlation of each row of `many` [R, N] with `one` [N]; 0 where either does not vary."""
+    x, y = one - one.mean(), many - many.mean(1, keepdims=True)
+    scale = np.sqrt((x**2).sum() * (y**2).sum(1))
+    return np.divide(y @ x, scale, out=np.zeros(len(y)), where=scale > 1e-12)
+
+
+def permuted(units: Sequence[str], values: np.ndarray, permutations: int, seed: Sequence[int]) -> np.ndarray:
+    """`values` [N] shuffled among units (speakers, or videos), [permutations, N].
+
+    The rows of a unit keep one value between them. `values` must be the same for all rows of a unit.
+    """
+    _, first, of_row = np.unique(np.asarray(units, dtype=str), return_index=True, return_inverse=True)
+    rng = np.random.default_rng(list(seed))
+    shuffled = rng.permuted(np.tile(np.arange(len(first)), (permutations, 1)), axis=1)
+    return values[first][shuffled][:, of_row]
+
+
+def p_value(observed: float, under_chance: Floats) -> float:
+    """One-sided p-value of a permutation test: how often chance does as well, the observation counted as one draw.
+
+    Differences below 1e-12 are rounding and count as ties. Phipson & Smyth 2010.
+    """
+    return float((1 + (under_chance >= observed - 1e-12).sum()) / (1 + len(under_chance)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values corrected for their number (Holm 1979), in the order given."""
+    order = np.argsort(p_values, kind="stable")
+    scaled = np.asarray(p_values, np.float64)[order] * np.arange(len(p_values), 0, -1)
+    corrected = np.empty(len(p_values))
+    corrected[order] = np.minimum(1, np.maximum.accumulate(scaled))
+    return [float(p) for p in corrected]
+
+
+def rounded(value: Any) -> Any:
+    """The same nested value with floats of 6 significant digits, so that the last bits do not show up as changes."""
+    if isinstance(value, dict):
+        return {key: rounded(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(entry) for entry in value]
+    return float(f"{value:.6g}") if isinstance(value, float | np.floating) else value
+
+
+def _ratio(above: Floats, below: Floats) -> Floats:
+    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=np.asarray(below) > 0)

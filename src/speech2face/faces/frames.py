@@ -1,0 +1,168 @@
+"""Frames of a video at chosen times, by seeking, so that a long video costs what its frames cost."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from speech2face.containers import OPEN_OPTIONS
+from speech2face.faces.pictures import MAX_PIXELS, PictureError
+
+SEEK_BEYOND_S = 2.0
+"""Over a shorter way, decoding on is cheaper than going back to the key frame before the goal."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame: its number at the video's average rate, when it is shown (s), and the picture, uint8 RGB [H, W, 3], upright."""
+
+    number: int
+    time_s: float
+    image: np.ndarray
+
+
+def read_frames(
+    path: Path,
+    at: Sequence[float],
+    *,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    max_px: int,
+    time_limit_s: float,
+) -> Iterator[Frame]:
+    """The frames of a video at the times `at`, parts (0..1) of the stretch from `start_s` to `end_s`, or of all of it.
+
+    Pictures are turned as the file says and scaled down to a longer side of `max_px`. Each time the decoder starts at the key frame
+    before it; places that are damaged are passed over, and no frame is given twice.
+    Raises PictureError with reason `missing_file`, `unreadable`, `no_image` (no pictures in the file), `too_large` or `timeout`
+    (decoding took longer than `time_limit_s`; looked at between frames).
+    """
+    if not path.is_file():
+        raise PictureError("missing_file", f"{path}: no such file")
+    damage = "holds no frame that can be decoded"
+    count = 0
+    try:
+        with av.open(f"file:{path}", options=OPEN_OPTIONS, timeout=time_limit_s) as container:
+            stream = container.streams.best("video")
+            if not isinstance(stream, av.VideoStream):
+                raise PictureError(
+                    "no_image", f"{path}: has no pictures; leave it out or use a file with a video stream"
+                )
+            if stream.width * stream.height > MAX_PIXELS:
+                size = f"{stream.width} x {stream.height}"
+                raise PictureError("too_large", f"{path}: {size} pixels, at most {MAX_PIXELS:,}; scale it down")
+            clock = _Clock(path, time_limit_s)
+            first = start_s or 0.0
+            last = end_s if end_s is not None else _duration_s(container, stream, clock)
+            reader = _Reader(container, stream, clock)
+            for goal_s in sorted(first + part * max(last - first, 0.0) for part in at):
+                frame = reader.frame_at(goal_s)
+                damage = reader.damage or damage
+                if frame is not None:
+                    time_s = reader.time_s(frame)
+                    number = round(time_s * float(stream.average_rate or 25))
+                    found = Frame(number, time_s, _picture(frame, stream.sample_aspect_ratio, max_px))
+                    count += 1
+                    clock.pause()
+                    yield found
+                    clock.resume()
+    except (av.FFmpegError, OSError) as error:
+        if not count:
+            raise PictureError("unreadable", f"{path}: {_first_line(error)}") from None
+    if not count:
+        raise PictureError("unreadable", f"{path}: {damage}")
+
+
+class _Clock:
+    """Stops a decoder that takes too long; the time that the frames' user takes does not count."""
+
+    def __init__(self, path: Path, limit_s: float) -> None:
+        self.path, self.limit_s, self.spent_s = path, limit_s, 0.0
+        self.resume()
+
+    def pause(self) -> None:
+        self.spent_s += time.monotonic() - self.started
+
+    def resume(self) -> None:
+        self.started = time.monotonic()
+
+    def check(self) -> None:
+        if self.spent_s + time.monotonic() - self.started > self.limit_s:
+            text = (
+                f"{self.path}: decoding took longer than {self.limit_s:g} s; re-encode it or raise faces.decode_limit_s"
+            )
+            raise PictureError("timeout", text)
+
+
+class _Reader:
+    def __init__(self, container: av.container.InputContainer, stream: av.VideoStream, clock: _Clock) -> None:
+        self.container, self.stream, self.clock = container, stream, clock
+        self.origin_s = (container.start_time or 0) / av.time_base
+        self.frames: Iterator[av.VideoFrame] | None = None
+        self.last: av.VideoFrame | None = None
+        self.can_seek = True
+        self.damage = ""
+
+    def frame_at(self, goal_s: float) -> av.VideoFrame | None:
+        """The first frame that is shown at `goal_s` or after it, else the last one; None if that was given already, or is damaged."""
+        before = self.last
+        if self.frames is None or (
+            self.can_seek and before is not None and goal_s - self.time_s(before) > SEEK_BEYOND_S
+        ):
+            self._seek(goal_s)
+        elif before is not None and self.time_s(before) >= goal_s:
+            return None
+        try:
+            assert self.frames is not None
+            for frame in self.frames:
+                self.clock.check()
+                self.last = frame
+                if self.time_s(frame) >= goal_s - 1e-3:
+                    break
+        except av.FFmpegError as error:
+            self.damage, self.frames = _first_line(error), None
+        if self.last is None or (before is not None and self.time_s(self.last) <= self.time_s(before)):
+            return None
+        return self.last
+
+    def time_s(self, frame: av.VideoFrame) -> float:
+        return float(frame.time or 0.0) - self.origin_s if frame.time is not None else 0.0
+
+    def _seek(self, goal_s: float) -> None:
+        if self.can_seek and goal_s > SEEK_BEYOND_S:
+            try:
+                self.container.seek(int((goal_s + self.origin_s) * av.time_base))
+            except (av.FFmpegError, OSError):
+                self.can_seek = False  # a file without an index: decode from where it is
+        self.frames = iter(self.container.decode(self.stream))
+
+
+def _duration_s(container: av.container.InputContainer, stream: av.VideoStream, clock: _Clock) -> float:
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    if container.duration is not None:
+        return container.duration / av.time_base
+    last = 0.0  # a recorder that did not know how long it would run: look at the packets, without decoding them
+    for packet in container.demux(stream):
+        clock.check()
+        if packet.pts is not None and packet.time_base is not None:
+            last = max(last, float(packet.pts * packet.time_base))
+    container.seek(0)
+    return last - (container.start_time or 0) / av.time_base
+
+
+def _picture(frame: av.VideoFrame, pixel_aspect: Fraction | None, max_px: int) -> np.ndarray:
+    """uint8 RGB [H, W, 3] with square pixels, upright, its longer side at most `max_px`."""
+    width, height = frame.width * float(pixel_aspect or 1), float(frame.height)
+    scale = min(1.0, max_px / max(width, height))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    image = frame.reformat(*size, format="rgb24").to_ndarray()
+    return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error).splitlines()[0]

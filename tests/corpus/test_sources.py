@@ -1,0 +1,206 @@
+"""From settings to a manifest, and what growth and change of a corpus cost: counts of shards computed."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from speech2face.audio.extraction import ROW_KEYS, segment_frames, spectrogram_shard
+from speech2face.corpus.listing import Listing
+from speech2face.corpus.sources import counts, list_corpus, missing_line
+from speech2face.engine import Summary, map_shards
+from speech2face.faces import crops
+from speech2face.params import Corpus, load_params
+from speech2face.provenance import chunk
+from speech2face.shards import FACES, spectrograms_schema
+from tests.corpus.trees import touch, voxceleb1, write_meta, write_picture, write_wav
+
+PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
+
+
+@pytest.fixture(autouse=True)
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "repository"))
+    monkeypatch.setenv("S2F_WORKERS", "1")
+    return tmp_path
+
+
+def corpus(source: str, root: Path | str, **splits: Any) -> Corpus:
+    values = PARAMS.corpus.model_dump() | {"source": source, "root": str(root), "pictures_per_video": None}
+    return Corpus.model_validate(values | {"splits": values["splits"] | splits})
+
+
+def listed(root: Path, source: str = "voxceleb1", **splits: Any) -> tuple[pa.Table, Listing]:
+    return list_corpus(corpus(source, root, **splits), root.parent / "memory", {})
+
+
+def test_a_manifest_of_a_tree(tmp_path: Path):
+    table, found = listed(voxceleb1(tmp_path / "v"), by="every_tenth")
+    assert table.num_rows == 12 and set(table["source"].to_pylist()) == {"voxceleb1"}
+    assert set(table["split"].to_pylist()) == {"train"} and not found.rejects
+    assert missing_line(found.missing) == "" and counts(table, found)["missing"] == {"total": 0}
+
+
+def test_what_is_missing_is_counted_and_named_and_no_error(tmp_path: Path):
+    voxceleb1(tmp_path / "v", 10)
+    for name in ("wav/id10001", "wav/id10002", "unzippedFaces/Speaker_007"):
+        shutil.rmtree(tmp_path / "v" / name)
+    table, found = listed(tmp_path / "v")
+    assert table.num_rows == 7 * 4
+    assert counts(table, found)["missing"] == {"total": 6, "missing_file": 2, "no_image": 4}
+    line = missing_line(found.missing)
+    assert "2 without recordings (id10001, id10002)" in line and "4 without faces (id10008/video0/00001, " in line
+
+
+def test_nothing_to_use_says_why(tmp_path: Path):
+    voxceleb1(tmp_path / "v")
+    (tmp_path / "v/unzippedFaces").rename(tmp_path / "v/faces")
+    with pytest.raises(
+        ValueError, match=r"no clip that can be used; 12 x no_image, for example id10001/video0/00001: no pic"
+    ):
+        listed(tmp_path / "v")
+    with pytest.raises(ValueError, match="does not exist"):
+        listed(tmp_path / "nowhere")
+
+
+def test_names_that_no_table_can_hold_become_rejects(tmp_path: Path):
+    voxceleb1(tmp_path / "v", 2)
+    folder = os.fsencode(tmp_path / "v/wav/id10001/video0")
+    Path(os.fsdecode(folder + b"/00009\xff.wav")).write_bytes(b"x")
+    table, found = listed(tmp_path / "v")
+    assert table.num_rows == 8
+    assert [(r.item, r.reason) for r in found.rejects] == [(r"id10001/video0/00009\udcff", "unreadable")]
+
+
+def test_links_out_of_the_root_are_refused(tmp_path: Path):
+    voxceleb1(tmp_path / "v")
+    outside = write_wav(tmp_path / "outside.wav")
+    (tmp_path / "v/wav/id10001/video0/00009.wav").symlink_to(outside)
+    with pytest.raises(ValueError, match=r"00009\.wav' is a link that leads out of the corpus root"):
+        listed(tmp_path / "v")
+
+
+def test_a_list_with_splits_of_its_own_is_split_by_them(tmp_path: Path):
+    rows = [("a/v/1", "a", "a.wav", "test"), ("b/v/1", "b", "gone.wav", "val"), ("c/v/1", "c", "a.wav", "train")]
+    path = write_meta(tmp_path / "l/my.csv", ("clip_id", "speaker_id", "audio_path", "split"), rows, ",")
+    touch(tmp_path / "l/a.wav")
+    table, found = listed(path, "manifest", by="hash")
+    assert dict(zip(table["speaker_id"].to_pylist(), table["split"].to_pylist(), strict=True)) == {
+        "a": "test",
+        "c": "train",
+    }
+    assert [(r.item, r.reason) for r in found.rejects] == [("b/v/1", "missing_file")]
+
+
+@pytest.mark.parametrize("path", ["/etc/hostname", "../my.csv"])
+def test_a_list_with_paths_outside_its_folder_is_refused(tmp_path: Path, path: str):
+    listing = write_meta(tmp_path / "l/my.csv", ("clip_id", "speaker_id", "audio_path"), [("a/v/1", "a", path)], ",")
+    with pytest.raises(ValueError, match="must be a path below the corpus root"):
+        listed(listing, "manifest")
+
+
+# What growth costs.
+
+CLIPS_PER_SHARD = 8
+
+
+def segment(table: pa.Table, root: Path) -> Summary:
+    rows = {row["clip_id"]: row for row in table.select(list(ROW_KEYS)).to_pylist()}
+    return map_shards(
+        "segment_audio",
+        spectrogram_shard,
+        [[rows[clip_id] for clip_id in run] for run in chunk(rows, CLIPS_PER_SHARD)],
+        schema=spectrograms_schema(segment_frames(3.0)),
+        out=None,
+        settings=PARAMS.audio.model_dump() | {"segment_s": 3.0},
+        context={"root": str(root)},
+        max_reject_fraction=0,
+    )
+
+
+def crop_faces(table: pa.Table, root: Path) -> Summary:
+    rows = crops.face_rows(table.select(list(crops.FACE_COLUMNS)).to_pylist())
+    return map_shards(
+        "crop_faces",
+        crops.face_shard,
+        [[rows[name] for name in run] for run in chunk(rows, CLIPS_PER_SHARD)],
+        schema=FACES,
+        out=None,
+        settings=PARAMS.faces.model_dump(),
+        context={"root": str(root)},
+        max_reject_fraction=1,
+        rows_in=crops.count_items(rows.values()),
+    )
+
+
+@pytest.fixture
+def no_detector(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crops, "detect", lambda images, upsample: [[] for _ in images])
+
+
+def grow(root: Path, number: int) -> None:
+    """One more speaker, `Speaker_<number>`, with two clips."""
+    name, speaker = f"Speaker_{number:03d}", f"id{10001 + number}"
+    for utterance in (1, 2):
+        write_wav(root / f"wav/{speaker}/video0/{utterance:05d}.wav", 50 + number + utterance)
+    write_picture(root / f"unzippedFaces/{name}/1.6/video0/1.jpg", number)
+    with (root / "vox1_meta.csv").open("a") as meta:
+        meta.write("\t".join((speaker, name, "m", "", "dev")) + "\n")
+
+
+@pytest.mark.usefixtures("no_detector")
+@pytest.mark.parametrize("work_on", [segment, crop_faces])
+def test_only_the_shards_that_a_change_touches_are_computed(tmp_path: Path, work_on: Callable[..., Summary]):
+    root = voxceleb1(tmp_path / "v", num_speakers=40, num_videos=2, num_clips=2, num_pictures=1)
+    first = work_on(listed(root)[0], root)
+    assert first.computed == first.shards >= 5
+
+    again = work_on(listed(root)[0], root)
+    assert (again.computed, again.shards) == (0, first.shards)
+
+    if work_on is segment:  # another recording under the same name, of the same length
+        write_wav(root / "wav/id10020/video1/00002.wav", 999)
+    else:
+        write_picture(root / "unzippedFaces/Speaker_019/1.6/video1/0000000.jpg", 254)
+    assert work_on(listed(root)[0], root).computed == 1
+
+    grow(root, 40)
+    grown = work_on(listed(root)[0], root)
+    assert 1 <= grown.computed <= 2 and grown.rows_in > first.rows_in
+
+    shutil.rmtree(root / "wav/id10011")
+    assert work_on(listed(root)[0], root).computed <= 2
+
+
+@pytest.mark.usefixtures("no_detector")
+def test_another_recording_leaves_the_faces_alone_and_another_split_too(tmp_path: Path):
+    root = voxceleb1(tmp_path / "v", 10)
+    crop_faces(listed(root)[0], root)
+    write_wav(root / "wav/id10004/video1/00001.wav", 999)
+    assert crop_faces(listed(root)[0], root).computed == 0
+    shutil.copytree(root, tmp_path / "elsewhere")
+    assert crop_faces(listed(tmp_path / "elsewhere")[0], tmp_path / "elsewhere").computed == 0
+
+
+def test_a_recording_that_vanishes_or_changes_after_listing_is_rejected(tmp_path: Path):
+    root = voxceleb1(tmp_path / "v", 2)
+    table = listed(root)[0]
+    (root / "wav/id10001/video0/00001.wav").unlink()
+    write_wav(root / "wav/id10002/video0/00001.wav", duration_s=2)
+    rows = table.select(list(ROW_KEYS)).to_pylist()
+    found = list(spectrogram_shard(rows, PARAMS.audio.model_dump(), {"root": str(root)}))
+    rejects = {r.item: r for r in found if not isinstance(r, dict)}
+    assert set(rejects) == {"id10001/video0/00001", "id10002/video0/00001"}
+    assert {r.reason for r in rejects.values()} == {"vanished"} and len(found) == 8
+
+
+def test_a_tree_of_a_real_copy():
+    root = os.environ.get("S2F_VOXCELEB1")
+    if root is None:
+        pytest.skip("S2F_VOXCELEB1 does not name a copy of VoxCeleb1")
+    table, _ = list_corpus(corpus("voxceleb1", root), Path(os.environ["DVC_ROOT"]) / "memory", {})
+    assert table.num_rows > 0

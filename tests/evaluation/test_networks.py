@@ -1,0 +1,91 @@
+"""Networks as functions of arrays, against the networks themselves."""
+
+import numpy as np
+import pytest
+import torch
+
+from speech2face.evaluation.networks import decode_with, embed_with, predict_test_clips
+from speech2face.models.face_decoder import FaceDecoder
+from speech2face.models.voice_encoder import VoiceEncoder
+from speech2face.shards import SPECTROGRAMS, write_shard
+from speech2face.training.pairs import Targets
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def clips(tmp_path):
+    """Ten test clips and two of training, every clip of other values."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for index in range(12):
+        split = "train" if index < 2 else "test"
+        row = {"clip_id": f"id{index:02d}/v/1", "speaker_id": f"id{index:02d}", "split": split, "segment": 0}
+        spectrogram = rng.normal(size=(2, 257, 601)).astype(np.float16)
+        rows.append(row | {"start_s": 0.0, "duration_s": 6.0, "spectrogram": spectrogram})
+    write_shard(tmp_path / "shard-a.parquet", rows, SPECTROGRAMS, "fingerprint")
+    targets = Targets(
+        np.zeros((12, 5), np.float32),
+        {f"id{i:02d}/v": i for i in range(12)},
+        {f"id{i:02d}": "train" if i < 2 else "test" for i in range(12)},
+    )
+    return tmp_path, targets, np.stack([row["spectrogram"] for row in rows[2:]])
+
+
+def test_predictions_are_of_the_whole_segment_and_of_its_first_3_s(clips):
+    spectrograms, targets, values = clips
+    torch.manual_seed(0)
+    encoder = VoiceEncoder(2, 5, 16)
+    torch.nn.init.normal_(encoder.fc1.weight)  # else an untrained network gives everyone the same
+    clip_ids, predicted = predict_test_clips(encoder, spectrograms, targets, 6.0, CPU)
+    assert clip_ids == [f"id{i:02d}/v/1" for i in range(2, 12)]
+    assert list(predicted) == ["6 s", "3 s"]
+    encoder.eval()
+    with torch.no_grad():
+        whole = encoder(torch.from_numpy(values).float()).numpy()
+        first = encoder(torch.from_numpy(values[..., :301]).float()).numpy()
+    assert np.allclose(predicted["6 s"], whole, atol=1e-5)
+    assert np.allclose(predicted["3 s"], first, atol=1e-5)
+    assert not np.allclose(whole, first, atol=1e-3)
+
+
+def test_a_model_of_3_s_has_one_length(clips):
+    spectrograms, targets, _ = clips
+    assert list(predict_test_clips(VoiceEncoder(2, 5, 16), spectrograms, targets, 3.0, CPU)[1]) == ["3 s"]
+    assert list(predict_test_clips(VoiceEncoder(2, 5, 16), spectrograms, targets, 10.0, CPU)[1]) == [
+        "10 s",
+        "3 s",
+        "6 s",
+    ]
+
+
+def test_decoded_faces_are_the_decoders_clipped_and_nothing_more():
+    torch.manual_seed(0)
+    decoder = FaceDecoder(5, "linear", first_dim=20)
+    decoder.set_means(torch.rand(68, 2) * 150 + 30, torch.rand(3, 224, 224) * 1.4 - 0.2)
+    features = np.random.default_rng(0).normal(size=(11, 5)).astype(np.float32)  # more than a batch
+    images, landmarks = decode_with(decoder, CPU)(features)
+    with torch.no_grad():
+        face = decoder(torch.from_numpy(features))
+    assert images.dtype == np.uint8
+    reference = (face.image.clamp(0, 1) * 255).permute(0, 2, 3, 1).numpy()
+    assert np.abs(images - reference).max() <= 0.51
+    assert np.allclose(landmarks, face.landmarks.numpy(), atol=1e-3)
+
+
+def test_pictures_reach_the_face_network_in_its_own_range():
+    class Network:
+        feature_dim = 3
+
+        def to(self, device):
+            return self
+
+        def embed(self, crops, landmarks):
+            assert crops.shape[1:] == (3, 224, 224)
+            assert 0 <= crops.min() <= crops.max() <= 1
+            return crops.mean((2, 3)) + landmarks.mean((1, 2))[:, None]
+
+    images = np.zeros((10, 224, 224, 3), np.uint8)
+    images[..., 0] = 255
+    found = embed_with(Network(), CPU)(images, np.full((10, 68, 2), 7.0))
+    assert np.allclose(found, [[8, 7, 7]] * 10)

@@ -1,0 +1,164 @@
+"""Rows of the face table: which face, which frames, where the landmarks lie, and why an item was left out."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from speech2face.faces.crops import best_faces, choose_face, count_items, crop, face_rows, face_shard
+from speech2face.faces.detection import Detection
+from speech2face.faces.pictures import decode_jpeg
+from speech2face.params import load_params
+from speech2face.shards import Reject
+from tests.audio.test_reading import encode, tone
+from tests.dlib_nets import pictures
+from tests.faces.videos import write_video
+
+SETTINGS = load_params(Path(__file__).parents[2] / "params.yaml").faces.model_dump()
+
+
+def scene(*faces: tuple[int, int, int], size_px: tuple[int, int] = (640, 360)) -> np.ndarray:
+    """Heads at (left, top, size in px) before a background of (width, height)."""
+    rng = np.random.default_rng(1)
+    canvas = pictures.background(rng, size_px[1], size_px[0])
+    for left, top, head_px in faces:
+        canvas.paste(pictures.head(rng, head_px), (left, top))
+    return np.asarray(canvas)
+
+
+def clip(**values: Any) -> dict[str, Any]:
+    common = {
+        "clip_id": "s/v/1",
+        "speaker_id": "s",
+        "split": "train",
+        "image_paths": [],
+        "image_sha256": [],
+        "image_bytes": [],
+    }
+    video = dict.fromkeys(("video_path", "video_sha256", "video_bytes", "start_s", "end_s", "face_x", "face_y"))
+    return common | video | values
+
+
+def with_pictures(root: Path, **images: np.ndarray | bytes) -> dict[str, Any]:
+    for name, image in images.items():
+        if isinstance(image, bytes):
+            (root / f"{name}.png").write_bytes(image)
+        else:
+            Image.fromarray(image).save(root / f"{name}.png")
+    paths = [f"{name}.png" for name in images]
+    sizes = [(root / path).stat().st_size for path in paths]
+    return clip(image_paths=paths, image_sha256=[""] * len(paths), image_bytes=sizes)
+
+
+def faces_of(root: Path, *clips: dict[str, Any], **settings: Any) -> tuple[list[dict[str, Any]], list[Reject]]:
+    found = list(face_shard(list(face_rows(clips).values()), SETTINGS | settings, {"root": str(root)}))
+    return [f for f in found if isinstance(f, dict)], [f for f in found if isinstance(f, Reject)]
+
+
+def centre(box: tuple[int, int, int, int]) -> tuple[float, float]:
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
+def test_a_crop_shows_what_the_box_held():
+    rows, columns = np.mgrid[0:300, 0:400]
+    image = np.dstack([columns // 2, rows // 2, np.zeros_like(rows)]).astype(np.uint8)
+    points = np.array([[150.0, 100.0], [249.0, 199.0], [100.0, 50.0]])
+    cut, moved = crop(image, points, (150, 100, 249, 199), margin=0.5, size_px=100)
+    # A side of 200 px from (100, 50) on, halved: pixel (i, j) of the crop is at 100 + 2 i + 0.5.
+    np.testing.assert_allclose(moved, (points - [100, 50] + 0.5) / 2 - 0.5, atol=1e-5)
+    np.testing.assert_allclose(cut[40, 30, :2], [(100 + 60) / 2, (50 + 80) / 2], atol=1)
+
+
+def test_a_box_over_the_edge_repeats_the_edge():
+    image = np.full((100, 100, 3), 50, np.uint8)
+    image[:, 0] = 200
+    cut, _ = crop(image, np.zeros((68, 2)), (-60, 20, 19, 99), margin=0.0, size_px=80)
+    assert (cut[:, :55] == 200).all() and (cut[:, 66:] == 50).all()
+
+
+def test_the_largest_face_or_the_one_at_the_place():
+    small, large = Detection((10, 10, 49, 49), 1.2), Detection((100, 100, 219, 219), 0.9)
+    assert choose_face([small, large], None) is large
+    assert choose_face([small, large], (35, 30)) is small
+    assert choose_face([small, large], (200, 150)) is large
+    assert choose_face([small], (300, 30)) is None and choose_face([], None) is None and choose_face([], (1, 1)) is None
+
+
+def test_best_faces_are_frontal_and_sharp():
+    values = [(40, 0.9), (-5, 0.8), (2, 0.1), (-35, 0.2), (8, 0.7)]  # 0.11 + 1, 0.89 + 0.89, 0.96 + 0.11, ...
+    faces = [{"n": n, "yaw_deg": yaw, "sharpness": s} for n, (yaw, s) in enumerate(values)]
+    assert [f["n"] for f in best_faces(faces, 1)] == [1]
+    assert [f["n"] for f in best_faces(faces, 4)] == [0, 1, 2, 4]
+    assert best_faces([], 3) == []
+
+
+def test_rows_are_videos_and_pictures_are_listed_once():
+    images = {"image_paths": ["p.jpg", "q.jpg"], "image_sha256": ["1", "2"], "image_bytes": [10, 20]}
+    clips = [
+        clip(clip_id="s/v/1", **images),
+        clip(clip_id="s/v/2", **images),
+        clip(clip_id="s/w/1", video_path="w.mp4", video_sha256="3", video_bytes=30),
+        clip(clip_id="s/w/2", video_path="w.mp4", video_sha256="3", video_bytes=30, start_s=5.0),
+        clip(clip_id="s/x/1"),
+    ]
+    rows = face_rows(clips)
+    assert list(rows) == ["s/v", "s/w/1", "s/w/2"]
+    assert rows["s/v"]["pictures"] == {"p.jpg": ["1", 10], "q.jpg": ["2", 20]} and rows["s/v"]["clip_id"] == "s/v/1"
+    assert count_items(rows.values()) == 4
+
+
+def test_pictures(tmp_path: Path):
+    three = scene((20, 200, 130), (220, 20, 300), (520, 10, 110))
+    row = with_pictures(tmp_path, three=three, none=scene(), text=b"no picture")
+    faces, rejects = faces_of(tmp_path, row)
+    assert [face["face_id"] for face in faces] == ["s/v/three"]
+    x, y = centre(faces[0]["box"])
+    assert 220 < x < 520 and 20 < y < 320  # the largest
+    assert decode_jpeg(faces[0]["image"]).shape == (224, 224, 3)
+    assert (
+        faces[0]["landmarks"].shape == (68, 2) and faces[0]["landmarks"].min() > 0 and faces[0]["landmarks"].max() < 224
+    )
+    assert {(r.item, r.reason) for r in rejects} == {("s/v/none", "no_face"), ("s/v/text", "unreadable")}
+
+
+def test_several_are_kept_and_their_names_differ(tmp_path: Path):
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+    row = with_pictures(tmp_path, **{f"{folder}/0": scene((20 + 20 * i, 20, 250)) for i, folder in enumerate("ab")})
+    faces, _ = faces_of(tmp_path, row)
+    assert [face["face_id"] for face in faces] == ["s/v/0", "s/v/0-1"]
+    assert len(faces_of(tmp_path, row, keep=1)[0]) == 1
+
+
+def video_of(root: Path, *scenes: np.ndarray) -> dict[str, Any]:
+    path = write_video(root / "v.mp4", [image for image in scenes for _ in range(10)])
+    return clip(video_path="v.mp4", video_sha256="", video_bytes=path.stat().st_size)
+
+
+def test_faces_from_a_video(tmp_path: Path):
+    head = (200, 30, 280)
+    blurred = np.asarray(Image.fromarray(scene(head)).resize((80, 45)).resize((640, 360)))
+    row = video_of(tmp_path, scene(head), blurred, scene(head), scene())
+    faces, rejects = faces_of(tmp_path, row, frame_at=[0.1, 0.4, 0.6, 0.9], keep=2)
+    assert [face["frame"] for face in faces] == pytest.approx([4, 24], abs=1)  # the sharp ones
+    assert [face["face_id"] for face in faces] == [f"s/v/1-{face['frame']:06d}" for face in faces] and not rejects
+
+
+def test_the_place_tells_whose_face_it_is(tmp_path: Path):
+    row = video_of(tmp_path, scene((10, 150, 170), (320, 20, 300)))
+    assert centre(faces_of(tmp_path, row)[0][0]["box"])[0] > 320
+    assert centre(faces_of(tmp_path, row | {"face_x": 0.15, "face_y": 0.65})[0][0]["box"])[0] < 200
+    faces, rejects = faces_of(tmp_path, video_of(tmp_path, scene((10, 150, 170))) | {"face_x": 0.9, "face_y": 0.2})
+    assert not faces and rejects[0].reason == "no_face" and "near the speaker's place" in rejects[0].message
+
+
+def test_videos_that_cannot_be_used(tmp_path: Path):
+    nobody = video_of(tmp_path, scene())
+    assert [(r.item, r.reason) for r in faces_of(tmp_path, nobody)[1]] == [("s/v/1", "no_face")]
+    encode(tmp_path / "sound.m4a", "aac", tone())
+    (tmp_path / "text.mp4").write_text("text")
+    for name, reason in (("sound.m4a", "no_image"), ("text.mp4", "unreadable"), ("gone.mp4", "vanished")):
+        assert [r.reason for r in faces_of(tmp_path, clip(video_path=name))[1]] == [reason]
+    assert [r.reason for r in faces_of(tmp_path, nobody | {"video_bytes": 1})[1]] == ["vanished"]

@@ -1,0 +1,159 @@
+"""Frames at chosen times: the right ones, upright, bounded, and cheap in a long video."""
+
+import os
+import struct
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from speech2face.faces import frames
+from speech2face.faces.frames import read_frames
+from speech2face.faces.pictures import PictureError
+from tests.audio.test_reading import encode, tone
+from tests.faces.videos import RATE_HZ, number_of, numbered, write_video
+
+LIMITS = {"max_px": 1280, "time_limit_s": 30.0}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [("mp4", "libx264"), ("mkv", "libx264"), ("webm", "libvpx"), ("avi", "mpeg4")]
+)
+@pytest.mark.parametrize("gop", [1, 10, 250])
+def test_the_frames_at_the_times_asked_for(tmp_path: Path, suffix: str, codec: str, gop: int):
+    path = write_video(tmp_path / f"a.{suffix}", 100, gop, codec)
+    found = list(read_frames(path, [0.9, 0.0, 0.33, 0.5], **LIMITS))
+    for frame, expected in zip(found, (0, 33, 50, 90), strict=True):
+        assert abs(number_of(frame.image) - expected) <= 1.2
+        assert abs(frame.number - expected) <= 1 and frame.time_s == pytest.approx(
+            expected / RATE_HZ, abs=1.1 / RATE_HZ
+        )
+        assert frame.image.dtype == np.uint8 and frame.image.shape == (48, 64, 3)
+
+
+def test_a_stretch_of_a_video(tmp_path: Path):
+    path = write_video(tmp_path / "a.mp4", 110)
+    found = list(read_frames(path, [0.0, 0.5], start_s=2.0, end_s=4.0, **LIMITS))
+    assert [round(number_of(frame.image)) for frame in found] == [50, 75]
+
+
+def test_no_frame_comes_twice(tmp_path: Path):
+    path = write_video(tmp_path / "a.mp4", 3)
+    assert [frame.number for frame in read_frames(path, np.linspace(0, 1, 50).tolist(), **LIMITS)] == [0, 1, 2]
+    assert len(list(read_frames(write_video(tmp_path / "b.mp4", 1), [0.1, 0.5, 0.9], **LIMITS))) == 1
+
+
+def test_a_recording_that_does_not_know_its_length(tmp_path: Path):
+    path = write_video(tmp_path / "a.webm", 100, 25, "libvpx", options={"live": "1"})
+    with av.open(str(path)) as container:
+        assert container.duration is None  # as browsers record
+    found = list(read_frames(path, [0.1, 0.6, 0.95], **LIMITS))
+    assert [frame.number for frame in found] == pytest.approx([10, 60, 95], abs=1)
+
+
+def marked(number: int) -> np.ndarray:
+    """Red above, blue below, with a white top left corner."""
+    image = np.zeros((48, 64, 3), np.uint8)
+    image[:24, :, 0], image[24:, :, 2] = 200, 200
+    image[:16, :16] = 255
+    return image
+
+
+@pytest.mark.parametrize(("turn_deg", "matrix"), [(90, (0, 1, -1, 0)), (180, (-1, 0, 0, -1)), (270, (0, -1, 1, 0))])
+def test_a_video_of_a_turned_camera_is_turned_upright(tmp_path: Path, turn_deg: int, matrix: tuple[int, ...]):
+    path = write_video(tmp_path / "a.mp4", 5, picture=marked)
+    upright = next(read_frames(path, [0.0], **LIMITS)).image.astype(int)
+    # The track header's matrix (ISO 14496-12, 8.3.2): (x, y) is shown at (a x + c y, b x + d y).
+    content = bytearray(path.read_bytes())
+    place = content.index(b"tkhd") + 4 + 40
+    a, b, c, d = (value << 16 for value in matrix)
+    content[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+    turned = next(read_frames(path, [0.0], **LIMITS)).image.astype(int)
+    np.testing.assert_array_equal(turned, np.rot90(upright, -turn_deg // 90))  # clockwise
+
+
+def test_large_pictures_are_scaled_down(tmp_path: Path):
+    path = write_video(tmp_path / "a.mp4", [np.zeros((360, 640, 3), np.uint8)] * 2)
+    assert next(read_frames(path, [0.5], max_px=224, time_limit_s=30)).image.shape == (126, 224, 3)
+
+
+def test_a_three_hour_video_costs_what_its_frames_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    long = write_video(tmp_path / "long.mp4", 10_800, 10, "mpeg4", picture=lambda n: numbered(n % 100), rate_hz=1)
+    decoded = []
+    time_s = frames._Reader.time_s
+    monkeypatch.setattr(frames._Reader, "time_s", lambda self, frame: decoded.append(frame.pts) or time_s(self, frame))
+    started = time.perf_counter()
+    found = list(read_frames(long, [0.1, 0.3, 0.5, 0.7, 0.9], **LIMITS))
+    assert [frame.number for frame in found] == pytest.approx([1080, 3240, 5400, 7560, 9720], abs=1)
+    assert len(set(decoded)) <= 5 * 11
+    assert time.perf_counter() - started < 2
+
+
+def reason(path: Path, **limits: float) -> tuple[str, str]:
+    with pytest.raises(PictureError) as caught:
+        list(read_frames(path, [0.1, 0.5, 0.9], **(LIMITS | limits)))
+    assert "\n" not in str(caught.value) and path.name in str(caught.value)
+    return caught.value.reason, str(caught.value)
+
+
+def test_bad_files(tmp_path: Path):
+    good = write_video(tmp_path / "good.mp4", 50)
+    (tmp_path / "text.mp4").write_text("this is no video")
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    (tmp_path / "half.mp4").write_bytes(good.read_bytes()[: good.stat().st_size // 2])
+    os.mkfifo(tmp_path / "pipe.mp4")
+    for name in ("text", "empty", "half"):
+        assert reason(tmp_path / f"{name}.mp4")[0] == "unreadable"
+    assert reason(tmp_path / "none.mp4")[0] == "missing_file"
+    assert reason(tmp_path / "pipe.mp4")[0] == "missing_file"
+    assert reason(encode(tmp_path / "sound.m4a", "aac", tone()))[0] == "no_image"
+
+
+def test_a_video_that_breaks_off_gives_what_is_there(tmp_path: Path):
+    whole = write_video(
+        tmp_path / "a.mkv", 100, picture=lambda n: np.random.default_rng(n).integers(0, 255, (48, 64, 3), np.uint8)
+    )
+    content = whole.read_bytes()
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(content[: len(content) * 6 // 10])
+    found = list(read_frames(cut, [0.1, 0.3, 0.8], **LIMITS))
+    assert [frame.number for frame in found][:2] == pytest.approx([10, 30], abs=1)
+
+
+def test_damage_in_the_middle_is_passed_over(tmp_path: Path):
+    path = write_video(
+        tmp_path / "a.mkv", 100, picture=lambda n: np.random.default_rng(n).integers(0, 255, (48, 64, 3), np.uint8)
+    )
+    content = bytearray(path.read_bytes())
+    start = len(content) * 4 // 10
+    content[start : start + len(content) // 10] = bytes(len(content) // 10)
+    path.write_bytes(content)
+    found = [frame.number for frame in read_frames(path, [0.1, 0.2, 0.8, 0.9], **LIMITS)]
+    assert found[:2] == pytest.approx([10, 20], abs=1) and found[-1] == pytest.approx(90, abs=1)
+
+
+def test_decoding_has_a_time_limit(tmp_path: Path):
+    path = write_video(tmp_path / "a.mp4", 50)
+    assert reason(path, time_limit_s=1e-9)[0] in ("timeout", "unreadable")
+    clock = frames._Clock(path, 0.05)
+    time.sleep(0.06)
+    with pytest.raises(PictureError) as clock_error:
+        clock.check()
+    assert clock_error.value.reason == "timeout"
+
+
+def test_the_time_of_the_frames_user_does_not_count(tmp_path: Path):
+    path = write_video(tmp_path / "a.mp4", 50)
+    found = []
+    for frame in read_frames(path, [0.1, 0.5, 0.9], max_px=640, time_limit_s=0.5):
+        time.sleep(0.3)
+        found.append(frame.number)
+    assert len(found) == 3
+
+
+def test_too_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(frames, "MAX_PIXELS", 3000)
+    assert reason(write_video(tmp_path / "a.mp4", 3))[0] == "too_large"

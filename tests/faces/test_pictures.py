@@ -1,0 +1,109 @@
+"""Pictures of every kind become upright 8-bit RGB of bounded size, or have a reason."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from speech2face.faces import pictures
+from speech2face.faces.pictures import PictureError, decode_jpeg, encode_jpeg, read_picture
+
+ORIENTATION = 0x0112
+
+
+def quarters(width: int = 64, height: int = 48) -> np.ndarray:
+    """Four colours: a picture that shows how it lies."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[: height // 2, : width // 2] = (250, 20, 20)
+    image[: height // 2, width // 2 :] = (20, 250, 20)
+    image[height // 2 :, : width // 2] = (20, 20, 250)
+    image[height // 2 :, width // 2 :] = (240, 240, 240)
+    return image
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tiff", "webp"])
+def test_rgb_is_exact(tmp_path: Path, suffix: str):
+    Image.fromarray(quarters()).save(tmp_path / f"a.{suffix}", lossless=True)
+    read = read_picture(tmp_path / f"a.{suffix}", 1000)
+    assert read.dtype == np.uint8
+    np.testing.assert_array_equal(read, quarters())
+
+
+def test_grey(tmp_path: Path):
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.png", 1000), np.stack([grey] * 3, axis=-1))
+
+
+def test_16_bit(tmp_path: Path):
+    grey = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    expected = np.round(grey / 257)
+    np.testing.assert_allclose(read_picture(tmp_path / "a.png", 1000)[..., 0], expected, atol=1)
+
+
+def test_cmyk(tmp_path: Path):
+    Image.fromarray(quarters()).convert("CMYK").save(tmp_path / "a.tiff")
+    np.testing.assert_allclose(read_picture(tmp_path / "a.tiff", 1000), quarters().astype(int), atol=1)
+    Image.fromarray(quarters()).convert("CMYK").save(tmp_path / "a.jpg", quality=100)
+    middles = (slice(12, 48, 24), slice(16, 64, 32))
+    read = read_picture(tmp_path / "a.jpg", 1000).astype(int)
+    np.testing.assert_allclose(read[middles], quarters().astype(int)[middles], atol=6)
+
+
+def test_palette_and_transparency(tmp_path: Path):
+    Image.fromarray(quarters()).quantize(8).save(tmp_path / "a.gif")
+    np.testing.assert_allclose(read_picture(tmp_path / "a.gif", 1000), quarters().astype(int), atol=2)
+    alpha = np.dstack([quarters(), np.full((48, 64), 255, np.uint8)])
+    alpha[:, :32, 3] = 0
+    Image.fromarray(alpha).save(tmp_path / "b.png")
+    read = read_picture(tmp_path / "b.png", 1000)
+    assert (read[:, :32] == 255).all() and (read[:, 32:] == quarters()[:, 32:]).all()
+
+
+@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 1), (8, 3)])
+def test_pictures_are_turned_as_exif_says(tmp_path: Path, orientation: int, turns: int):
+    # A camera held so that the stored picture must be turned clockwise by `turns` quarters (EXIF 2.32, table 6).
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    Image.fromarray(np.rot90(quarters(), turns)).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.png", 1000), quarters())
+
+
+def test_wide_pictures_are_scaled_down(tmp_path: Path):
+    Image.fromarray(quarters(20_000, 400)).save(tmp_path / "a.png")
+    read = read_picture(tmp_path / "a.png", 1280)
+    assert read.shape == (26, 1280, 3)
+    np.testing.assert_allclose(read[6, 300], (250, 20, 20), atol=2)
+
+
+def test_too_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 3000)
+    Image.fromarray(quarters()).save(tmp_path / "a.png")
+    with pytest.raises(PictureError, match="64 x 48 pixels, at most 3,000") as caught:
+        read_picture(tmp_path / "a.png", 1000)
+    assert caught.value.reason == "too_large"
+
+
+def test_what_is_no_picture(tmp_path: Path):
+    (tmp_path / "text.jpg").write_text("a picture is worth a thousand words")
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    for name in ("whole.jpg", "whole.png"):
+        Image.fromarray(noise).save(tmp_path / name)
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / f"half_{name}").write_bytes(content[: len(content) // 2])
+    for name in ("text.jpg", "empty.jpg", "half_whole.jpg", "half_whole.png"):
+        with pytest.raises(PictureError) as caught:
+            read_picture(tmp_path / name, 1000)
+        assert caught.value.reason == "unreadable" and name in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(PictureError, match="no such file") as caught:
+        read_picture(tmp_path / "none.jpg", 1000)
+    assert caught.value.reason == "missing_file"
+
+
+def test_stored_crops():
+    image = np.repeat(np.arange(0, 224, dtype=np.uint8)[None], 224, axis=0)
+    image = np.dstack([image, image[::-1], 255 - image])
+    assert np.abs(decode_jpeg(encode_jpeg(image, 95)).astype(int) - image).mean() < 2
