@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Stages are started by dvc as `python`, which must be the one of the environment.
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: help setup repro test lint bench deps doctor clean-work
+.PHONY: help setup repro test test-report lint bench deps doctor clean-work
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
@@ -25,6 +25,9 @@ repro: setup  ## run the pipeline: from recordings to faces and their evaluation
 
 test: $(VENV)/.installed-dev  ## run the tests
 	$(RUN) python -m pytest
+
+test-report: $(VENV)/.installed-dev  ## look at the report in Debian's Chromium (apt-get install chromium)
+	$(RUN) python -m pytest tests/evaluation/browser_report.py
 
 lint: $(VENV)/.installed-dev  ## check style and types
 	$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy

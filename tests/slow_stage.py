@@ -26,7 +26,9 @@ def square(
         time.sleep(context.get("pause_s", 0))
         if row["value"] == settings.get("fatal"):
             os.abort()
-        if row["value"] < 0:
+        if row["value"] == context.get("vanished"):
+            yield Reject(str(row["value"]), "vanished", "was there a moment ago")
+        elif row["value"] < 0:
             yield Reject(str(row["value"]), "unreadable", "negative")
         else:
             yield {"value": row["value"] ** settings["power"]}

@@ -123,3 +123,12 @@ def test_a_killed_stage_redoes_at_most_the_shards_in_flight(work: Path, with_sig
 
     slow_stage.run(work / "unbroken", context={})
     assert contents(work / "out") == contents(work / "unbroken")
+
+
+def test_a_reject_that_may_pass_is_tried_again(work: Path):
+    shards = [[{"value": 1}], [{"value": 2}]]
+    first = slow_stage.run(work / "out", shards, context={"vanished": 1})
+    assert [reject.reason for reject in first.rejects] == ["vanished"]
+    again = slow_stage.run(work / "out", shards)
+    assert (again.computed, again.rejects) == (1, [])
+    assert values(work / "out") == [1, 4]

@@ -1,7 +1,8 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -108,5 +109,21 @@ def test_equal_rows_give_equal_bytes(tmp_path):
 
 def test_the_spectrogram_schema_has_the_frames_asked_for():
     kind = shards.spectrograms_schema(301).field("spectrogram").type
-    assert isinstance(kind, pa.FixedShapeTensorType)
-    assert kind.shape == [2, 257, 301]
+    assert isinstance(kind, shards.Tensor)
+    assert (kind.dtype, kind.shape) == (np.dtype("float16"), (2, 257, 301))
+
+
+def test_spectrograms_come_back_as_they_were_and_are_known_to_other_programs_as_bytes(tmp_path):
+    rng = np.random.default_rng(0)
+    spectrogram = rng.normal(size=(2, 257, 7)).astype(np.float16)
+    row = {"clip_id": "s/v/1", "speaker_id": "s", "split": "train", "segment": 0, "start_s": 0.0, "duration_s": 6.0}
+    rows = [row | {"spectrogram": spectrogram * factor} for factor in range(20)]
+    path = tmp_path / "shard-a.parquet"
+    write_shard(path, rows, shards.spectrograms_schema(7), "f")
+    for factor, back in enumerate(iterate_rows(path)):
+        np.testing.assert_array_equal(back["spectrogram"], spectrogram * factor)
+    table = read_columns(tmp_path, ["spectrogram"])
+    np.testing.assert_array_equal(shards.to_numpy(table["spectrogram"].take([3, 1])), [spectrogram * 3, spectrogram])
+    reader = "import sys, pyarrow.parquet as pq; print(pq.read_table(sys.argv[1])['spectrogram'].type)"
+    seen = subprocess.run([sys.executable, "-c", reader, str(path)], capture_output=True, text=True, check=True).stdout
+    assert seen.strip() == f"fixed_size_binary[{2 * 257 * 7 * 2}]"

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import torch
 
 from speech2face.machine import num_workers
 from speech2face.progress import progress
@@ -34,6 +33,7 @@ ShardFunction = Callable[[Sequence[Row], dict[str, Any], dict[str, Any]], Iterab
 the files are) does not. Must be a module's own function, so that worker processes can import it."""
 
 NAME_DIGITS = 24
+PASSING_REASONS = ("vanished", "timeout")
 
 
 @dataclass
@@ -98,9 +98,7 @@ def map_shards(
     common = {"stage": stage, "settings": settings, "weights": weights or {}, "code": code, "schema": str(schema)}
     store = work_directory() / "shards" / stage
     paths = {json_digest(common | {"rows": list(rows)}): rows for rows in shards}
-    pending = {
-        fingerprint: rows for fingerprint, rows in paths.items() if not (store / f"{fingerprint}.parquet").exists()
-    }
+    pending = {f: rows for f, rows in paths.items() if not _is_finished(store / f"{f}.parquet")}
     summary.computed = len(pending)
 
     jobs = [(function, rows, settings, context, schema, store / f"{f}.parquet", f) for f, rows in pending.items()]
@@ -117,6 +115,11 @@ def map_shards(
         _fill(out, summary)
     check_rejects(summary, max_reject_fraction)
     return summary
+
+
+def _is_finished(path: Path) -> bool:
+    """Whether a shard need not be computed: it is there, and none of its rejects may be different next time."""
+    return path.exists() and not any(reject.reason in PASSING_REASONS for reject in footer(path)[1])
 
 
 def _fill(out: Path, summary: Summary) -> None:
@@ -136,14 +139,16 @@ def write_rejects(path: Path, summary: Summary) -> None:
 
 def check_rejects(summary: Summary, max_reject_fraction: float) -> None:
     """Raise ValueError, with the commonest reasons, if too many of a stage's items were rejected."""
-    if len(summary.rejects) <= max_reject_fraction * summary.rows_in:
+    # An item may give several rows, each of which may be rejected.
+    num_items = max(summary.rows_in, summary.rows_out + len(summary.rejects))
+    if len(summary.rejects) <= max_reject_fraction * num_items:
         return
     lines = []
     for reason, count in Counter(r.reason for r in summary.rejects).most_common(5):
         example = next(r for r in summary.rejects if r.reason == reason)
         lines.append(f"  {count} x {reason}, for example {example.item}: {example.message}")
     raise ValueError(
-        f"{summary.stage} rejected {len(summary.rejects)} of {summary.rows_in} items, more than max_reject_fraction = "
+        f"{summary.stage} rejected {len(summary.rejects)} of {num_items} items, more than max_reject_fraction = "
         f"{max_reject_fraction:g}; mend the recordings or raise it in params.yaml. Commonest reasons:\n"
         + "\n".join(lines)
     )
@@ -156,6 +161,8 @@ def _run(stage: str, jobs: list[tuple[Any, ...]]) -> Iterator[None]:
             _compute(*job)
             yield
         return
+    import torch  # here, because a stage that only lists files does without its half gigabyte
+
     threads = max(1, torch.get_num_threads() // workers)
     # Not fork: a forked child of a process that has run torch may hang in its thread pool.
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (threads,))
@@ -177,6 +184,8 @@ def _run(stage: str, jobs: list[tuple[Any, ...]]) -> Iterator[None]:
 
 
 def _start_worker(threads: int) -> None:
+    import torch
+
     torch.set_num_threads(threads)
     parent = parent_process()
     assert parent is not None

@@ -1,8 +1,10 @@
 """What only changes speed comes from the environment, so that one dvc.lock serves every machine."""
 
 import os
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 def num_workers() -> int:
@@ -20,11 +22,13 @@ def num_workers() -> int:
     return int(text)
 
 
-def device() -> torch.device:
+def device() -> "torch.device":
     """Where networks run: `S2F_DEVICE` (for example cpu, cuda, cuda:1), else the first GPU, else the CPU.
 
     Raises ValueError if the setting names no device or one that this machine lacks.
     """
+    import torch  # here, because a stage that only lists files does without its half gigabyte
+
     text = os.environ.get("S2F_DEVICE")
     if text is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
