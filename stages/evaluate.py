@@ -13,7 +13,8 @@ from speech2face.training.loop import Clock
 def main(params: Params) -> str:
     clock, settings = Clock(), params.evaluation.model_dump()
     inputs = load_inputs(Path("data"), Path("models"), params, device())
-    metrics = evaluate(inputs, settings, params.seed, Path("results/evaluation"), Path("docs/model-card.md"))
+    out, card, comparisons = Path("results/evaluation"), Path("docs/model-card.md"), Path("results/comparisons")
+    metrics = evaluate(inputs, settings, params.seed, out, card, comparisons)
     recall = f"recall at 10 % of the gallery {metrics['recall_at_10_percent']:.3f}"
     return f"evaluate: {len(inputs.clip_ids)} clips in, 0 rejects, {recall}, {clock.seconds():.1f} s"
 

@@ -1,5 +1,8 @@
-"""Paired differences between two runs."""
+"""Paired differences between two runs, and other experiments beside a run in its report and metrics."""
 
+import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +10,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from speech2face.evaluation.compare import compare
-from tests.evaluation.simulated import SETTINGS
+from speech2face.evaluation.compare import OF_DECODED, REPORTED, Comparisons, compare, compare_with_all
+from speech2face.evaluation.run import evaluate
+from tests.evaluation.simulated import SETTINGS, simulate, with_pictures
 
 MEASURES = ("cosine", "recall_at_1", "recall_at_10_percent", "reciprocal_rank", "one_of_2")
+QUICK = SETTINGS | {"resamples": 200}
+BETTER_IF_HIGHER = ("cosine", "recall_at_10_percent", "reciprocal_rank", "one_of_2", "decoded_cosine")
 
 
 def write(path: Path, better: float = 0.0, seed: int = 0, speakers: int = 60) -> Path:
@@ -72,3 +78,137 @@ def test_another_file_is_refused(tmp_path):
     (tmp_path / "recall.csv").write_text("rank,recall\n1,0.5\n")
     with pytest.raises(ValueError, match="lacks the columns clip_id"):
         compare(tmp_path / "recall.csv", write(tmp_path / "b.csv"), SETTINGS, 0)
+
+
+def test_only_chosen_measures_are_compared_in_their_order(tmp_path):
+    path = write(tmp_path / "a.csv")
+    found = compare(path, path, SETTINGS, 0, ("sex_accuracy", "decoded_cosine", "cosine"))
+    assert found["measure"].tolist() == ["sex_accuracy", "cosine"]  # neither run decoded faces
+
+
+def test_faces_of_two_decoders_are_compared(tmp_path):
+    paths = [write(tmp_path / name) for name in ("a.csv", "b.csv")]
+    for path, cosine in zip(paths, (0.5, 0.75), strict=True):
+        pd.read_csv(path).assign(decoded_cosine=cosine).to_csv(path, index=False)
+    row = compare(*paths, SETTINGS, 0).set_index("measure").loc["decoded_cosine"]
+    assert (row["first"], row["second"], row["difference"], row["low"], row["high"]) == (0.5, 0.75, 0.25, 0.25, 0.25)
+
+
+def test_a_file_that_is_no_table_is_named(tmp_path):
+    (tmp_path / "empty.csv").write_text("")
+    with pytest.raises(ValueError, match=r"empty\.csv is not a table"):
+        compare(write(tmp_path / "a.csv"), tmp_path / "empty.csv", SETTINGS, 0)
+
+
+class TestWithAll:
+    def test_each_file_is_compared_or_set_aside(self, tmp_path):
+        own, others = write(tmp_path / "own.csv"), tmp_path / "others"
+        others.mkdir()
+        write(others / "better.csv", better=0.1, seed=1)
+        write(others / "other_corpus.csv", speakers=40)
+        (others / "README.md").write_text("not a table")
+        found = compare_with_all(own, others, SETTINGS, 0)
+        assert found.skipped == ["other_corpus"]
+        entry = found.as_metrics()
+        assert list(entry) == ["better"]
+        assert list(entry["better"]) == [name for name in REPORTED if name not in OF_DECODED]
+        whole = compare(own, others / "better.csv", SETTINGS, 0).set_index("measure")
+        for name, values in entry["better"].items():
+            assert values == whole.loc[name, ["difference", "low", "high", "p_value"]].to_dict()
+
+    def test_another_table_there_is_an_error(self, tmp_path):
+        (tmp_path / "others").mkdir()
+        (tmp_path / "others/recall.csv").write_text("rank,recall\n1,0.5\n")
+        with pytest.raises(ValueError, match=r"recall\.csv lacks the columns"):
+            compare_with_all(write(tmp_path / "own.csv"), tmp_path / "others", SETTINGS, 0)
+
+    @pytest.mark.parametrize("directory", [None, "missing"])
+    def test_nothing_there_is_nothing_found(self, directory, tmp_path):
+        where = None if directory is None else tmp_path / directory
+        assert compare_with_all(write(tmp_path / "own.csv"), where, SETTINGS, 0) == Comparisons()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A noisy run set against a better one of the same clips, against itself, and against one of other clips."""
+    root = tmp_path_factory.mktemp("runs")
+    others = root / "comparisons"
+    others.mkdir()
+    inputs = {
+        "l1_alone": with_pictures(simulate(noise=4.0)),
+        "with_contrastive": with_pictures(simulate(noise=0.5)),
+        "other_corpus": simulate(60),
+    }
+    for name, given in inputs.items():
+        evaluate(given, QUICK, 0, root / name)
+        (others / f"{name}.csv").write_bytes((root / name / "tables/clips.csv").read_bytes())
+    metrics = evaluate(inputs["l1_alone"], QUICK, 0, root / "run", comparisons=others)
+    return root, metrics
+
+
+def test_a_better_run_is_reported_as_better(runs):
+    _, metrics = runs
+    found = metrics["comparisons"]["with_contrastive"]
+    for name in BETTER_IF_HIGHER:
+        assert 0 < found[name]["low"] < found[name]["difference"] < found[name]["high"], name
+        assert found[name]["p_value"] == pytest.approx(1 / 201, rel=1e-4), name
+    assert found["age_years_absolute_error"]["high"] < 0
+    # One decoder drew both runs, so what it makes of true features cannot differ.
+    assert found["decoded_true_cosine"] == {"difference": 0, "low": 0, "high": 0, "p_value": 1}
+
+
+def test_a_run_does_not_differ_from_itself(runs):
+    _, metrics = runs
+    for entry in metrics["comparisons"]["l1_alone"].values():
+        assert entry == {"difference": 0, "low": 0, "high": 0, "p_value": 1}
+
+
+def test_metrics_come_last_and_are_of_the_compared_alone(runs):
+    root, metrics = runs
+    assert list(metrics)[-1] == "comparisons"
+    assert list(metrics["comparisons"]) == ["l1_alone", "with_contrastive"]
+    assert json.loads((root / "run/metrics.json").read_text()) == metrics
+
+
+def test_report_shows_both_values_and_says_what_was_set_aside(runs):
+    root, metrics = runs
+    text = (root / "run/report.html").read_text()
+    section = re.search(r'<section id="comparisons".*?</section>', text, re.DOTALL).group()
+    plain = " ".join(re.sub("<[^>]+>", " ", section).split())
+    assert "Settings against each other" in plain
+    assert "The other: with contrastive" in plain
+    assert "Set aside: other corpus was evaluated on other test clips" in plain
+    own, other = (
+        pd.read_csv(root / name / "tables/clips.csv")["cosine"].mean() for name in ("run", "with_contrastive")
+    )
+    difference = metrics["comparisons"]["with_contrastive"]["cosine"]["difference"]
+    assert difference == pytest.approx(other - own, abs=1e-5)
+    row = f"cosine {own:.3f} {other:.3f} {difference:.4f}"
+    assert row in plain
+
+
+def test_clips_alone_of_another_corpus_leave_a_line_and_no_metrics(runs, tmp_path):
+    root, _ = runs
+    (tmp_path / "comparisons").mkdir()
+    (tmp_path / "comparisons/old.csv").write_bytes((root / "other_corpus/tables/clips.csv").read_bytes())
+    metrics = evaluate(simulate(), QUICK, 0, tmp_path / "run", comparisons=tmp_path / "comparisons")
+    assert "comparisons" not in metrics
+    assert "Set aside: old was evaluated" in (tmp_path / "run/report.html").read_text()
+
+
+def test_none_gives_no_section(tmp_path):
+    (tmp_path / "comparisons").mkdir()
+    (tmp_path / "comparisons/README.md").write_text("how a file gets here")
+    metrics = evaluate(simulate(60), QUICK, 0, tmp_path / "run", comparisons=tmp_path / "comparisons")
+    assert "comparisons" not in metrics
+    assert 'id="comparisons"' not in (tmp_path / "run/report.html").read_text()
+
+
+def test_decoded_faces_are_scored_clip_by_clip(runs, tmp_path):
+    root, _ = runs
+    clips = pd.read_csv(root / "l1_alone/tables/clips.csv")
+    # The simulated face network undoes the simulated decoder, so a decoded face keeps the feature it was drawn from.
+    np.testing.assert_allclose(clips["decoded_true_cosine"], 1, atol=1e-5)
+    np.testing.assert_allclose(clips["decoded_cosine"], clips["cosine"], atol=1e-5)
+    evaluate(replace(with_pictures(simulate(60)), embed=None), QUICK, 0, tmp_path)
+    assert "decoded_cosine" not in pd.read_csv(tmp_path / "tables/clips.csv")

@@ -1,5 +1,7 @@
 """Two experiments on the same clips, compared pair by pair."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +11,72 @@ import pandas as pd
 from speech2face.evaluation.statistics import Bootstrap, mean, p_value
 
 MEASURES = ("cosine", "recall_at_1", "recall_at_10_percent", "reciprocal_rank", "one_of_2")
+OF_DECODED = ("decoded_cosine", "decoded_true_cosine")
+REPORTED = (
+    "cosine",
+    "recall_at_10_percent",
+    "reciprocal_rank",
+    "one_of_2",
+    "sex_accuracy",
+    "age_years_absolute_error",
+    *OF_DECODED,
+)
+"""What the report tells of every comparison, where both runs have it."""
 
 
-def compare(first: Path, second: Path, settings: dict[str, Any], seed: int) -> pd.DataFrame:
+class OtherClipsError(ValueError):
+    """Two runs that were not evaluated on the same test clips."""
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """Tables as `compare` makes them by the other experiment's name, and the names of those on other clips."""
+
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+
+    def as_metrics(self) -> dict[str, Any]:
+        """`difference`, `low`, `high` and `p_value` by experiment and measure."""
+        columns = ["difference", "low", "high", "p_value"]
+        return {name: table.set_index("measure")[columns].to_dict("index") for name, table in self.tables.items()}
+
+
+def compare_with_all(own: Path, directory: Path | None, settings: dict[str, Any], seed: int) -> Comparisons:
+    """Compare the clips.csv of a run with every *.csv of `directory`, each that of another experiment, named by its file.
+
+    A file of other test clips is set aside and not an error, because a corpus may change after the file was kept.
+    Raises ValueError if a file is not the clips.csv of an evaluation.
+    """
+    found = Comparisons()
+    for path in sorted(directory.glob("*.csv")) if directory is not None else []:
+        try:
+            found.tables[path.stem] = compare(own, path, settings, seed, REPORTED)
+        except OtherClipsError:
+            found.skipped.append(path.stem)
+    return found
+
+
+def compare(
+    first: Path, second: Path, settings: dict[str, Any], seed: int, chosen: Sequence[str] | None = None
+) -> pd.DataFrame:
     """Differences `second` minus `first` between two runs' clips.csv, with an interval by bootstrap over speakers and the
     two-sided p-value of swapping the runs at random, speaker by speaker.
 
     settings: the `evaluation` section of params.yaml. Attributes are compared by accuracy, numbers by mean absolute error.
-    Raises ValueError if the files are not of the same test clips.
+    chosen: the measures wanted, in their order; None compares every measure that both runs have.
+    Raises OtherClipsError, a ValueError, if the files are not of the same test clips.
     """
     tables = [_read(path) for path in (first, second)]
     if not tables[0]["clip_id"].equals(tables[1]["clip_id"]):
-        raise ValueError(f"{first} and {second} must hold the same test clips; compare runs on one corpus and split")
+        raise OtherClipsError(
+            f"{first} and {second} must hold the same test clips; compare runs on one corpus and split"
+        )
     bootstrap = Bootstrap(tables[0]["speaker_id"], settings["resamples"], settings["confidence"], seed)
     signs = np.random.default_rng([seed, 4]).choice([-1.0, 1.0], (settings["resamples"], len(bootstrap.first)))
     rows = []
-    for measure, values in _measures(tables).items():
-        before, after = values
+    found = _measures(tables)
+    for measure in found if chosen is None else [name for name in chosen if name in found]:
+        before, after = found[measure]
         difference = after - before
         estimate = bootstrap.estimate(mean(difference))
         of_speaker = np.bincount(bootstrap.of_row, np.nan_to_num(difference))
@@ -37,7 +88,10 @@ def compare(first: Path, second: Path, settings: dict[str, Any], seed: int) -> p
 
 
 def _read(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(path)
+    try:
+        table = pd.read_csv(path)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+        raise ValueError(f"{path} is not a table ({error}); give the clips.csv of an evaluation") from error
     if missing := [name for name in ("clip_id", "speaker_id", *MEASURES) if name not in table]:
         raise ValueError(f"{path} lacks the columns {', '.join(missing)}; give the clips.csv of an evaluation")
     return table
@@ -45,7 +99,8 @@ def _read(path: Path) -> pd.DataFrame:
 
 def _measures(tables: list[pd.DataFrame]) -> dict[str, list[np.ndarray]]:
     """Of each measure that both runs have, its rows in the first and in the second."""
-    found = {name: [table[name].to_numpy(np.float64) for table in tables] for name in MEASURES}
+    plain = [*MEASURES, *(name for name in OF_DECODED if all(name in table for table in tables))]
+    found = {name: [table[name].to_numpy(np.float64) for table in tables] for name in plain}
     for column in tables[0].columns:
         name = column.removesuffix("_true")
         read = f"{name}_from_voice"

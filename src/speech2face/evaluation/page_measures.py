@@ -8,6 +8,7 @@ import pandas as pd
 
 from speech2face.evaluation import charts
 from speech2face.evaluation.attributes import Attribute, confusion
+from speech2face.evaluation.compare import Comparisons
 from speech2face.evaluation.measures import Measured
 from speech2face.evaluation.report import Cell, Picture, Section, Table, number, svg_picture, words
 
@@ -16,6 +17,8 @@ MEASURE_NAMES = {
     "recall_at_10_percent": "recall at 10 % of the gallery",
     "reciprocal_rank": "mean reciprocal rank",
     "one_of_2": "choosing one of two faces",
+    "decoded_cosine": "cosine, face decoded from the voice and true feature",
+    "decoded_true_cosine": "cosine, face decoded from the true feature and that feature",
 }
 GALLERIES = {
     "speaker_mean": "mean face, cosine",
@@ -216,6 +219,31 @@ def systems_section(metrics: Mapping[str, Any]) -> Section:
     )
     table = Table("The same measures of each", ["measure", *map(words, systems)], rows, note)
     return Section("baselines", "Baselines and ceiling", tables=[table])
+
+
+def comparisons_section(compared: Comparisons, confidence: float) -> Section:
+    """This run against other experiments on the same clips, and which were set aside."""
+    columns = ["measure", "this run", "the other", "the other − this run", "p"]
+    tables = []
+    for name, table in compared.tables.items():
+        rows = []
+        for entry in table.to_dict("records"):
+            difference = {"value": entry["difference"], "low": entry["low"], "high": entry["high"]}
+            measure = MEASURE_NAMES.get(entry["measure"], words(entry["measure"]))
+            values = [number(entry["first"]), number(entry["second"]), number(difference, 4)]
+            rows.append([Cell(measure), *values, number(entry["p_value"], 4)])
+        tables.append(Table(f"The other: {words(name)}", columns, rows))
+    texts = [
+        f"Other experiments on the same test clips, clip by clip. Beneath each difference its {100 * confidence:g} % interval by "
+        "bootstrap over speakers; p, two-sided, is of swapping the two runs at random speaker by speaker, not corrected for the "
+        "number of measures. Above 0 the other is better, except for an error, where it is worse. Cosines compare only within "
+        "one face network."
+    ]
+    texts += [
+        f"Set aside: {words(name)} was evaluated on other test clips than this run; run that experiment again on this corpus."
+        for name in compared.skipped
+    ]
+    return Section("comparisons", "Settings against each other", texts, tables)
 
 
 def craniofacial_section(metrics: Mapping[str, Any]) -> Section:

@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 
 from speech2face.evaluation import charts
+from speech2face.evaluation.compare import Comparisons
 from speech2face.evaluation.inputs import Aligned, Inputs
 from speech2face.evaluation.measures import Measured
 from speech2face.evaluation.page_measures import (
     MEASURE_NAMES,
     attributes_section,
+    comparisons_section,
     controls_section,
     craniofacial_section,
     groups_section,
@@ -76,6 +78,7 @@ def sections(
     measured: Measured,
     tables: Mapping[str, pd.DataFrame],
     shown: Sequence[Shown],
+    compared: Comparisons,
     confidence: float,
 ) -> list[Section]:
     """All sections, in order."""
@@ -88,6 +91,7 @@ def sections(
         controls_section(metrics),
         similarity_section(metrics),
         systems_section(metrics),
+        *([comparisons_section(compared, confidence)] if compared.tables or compared.skipped else []),
         *([craniofacial_section(metrics)] if "craniofacial" in metrics else []),
         groups_section(metrics),
         _map(inputs, tables["embeddings"]),

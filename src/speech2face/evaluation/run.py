@@ -10,6 +10,7 @@ from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from speech2face.corpus.manifest import video_of
+from speech2face.evaluation.compare import compare_with_all
 from speech2face.evaluation.figures import choose_spread, draw_strip
 from speech2face.evaluation.inputs import Aligned, Inputs, align
 from speech2face.evaluation.measures import Measured, measure
@@ -20,6 +21,7 @@ from speech2face.evaluation.report import write_report
 from speech2face.evaluation.retrieval import distances, middle_rank
 from speech2face.evaluation.scores import row_scores
 from speech2face.evaluation.similarity import similarities
+from speech2face.evaluation.statistics import rounded
 from speech2face.evaluation.verification import roc_curve
 from speech2face.stage import write_json
 
@@ -27,20 +29,28 @@ ROC_POINTS = 201
 
 
 def evaluate(
-    inputs: Inputs, settings: dict[str, Any], seed: int, out: Path, card: Path | None = None
+    inputs: Inputs,
+    settings: dict[str, Any],
+    seed: int,
+    out: Path,
+    card: Path | None = None,
+    comparisons: Path | None = None,
 ) -> dict[str, Any]:
     """Evaluate the first of `inputs.predicted`; return the metrics, and write into `out`:
 
     metrics.json; report.html; strip.png (with `inputs.decode` and `inputs.pictures`); tables/*.csv. `card` is where the model
-    card goes. settings: the `evaluation` section of params.yaml (confidence, resamples, pictures). The same inputs and seed
-    give the same bytes. Raises ValueError for inputs that do not fit, or a speaker in two splits.
+    card goes; `comparisons` is a directory of other experiments' clips.csv, each of which this run is set against. settings: the
+    `evaluation` section of params.yaml (confidence, resamples, pictures). The same inputs and seed give the same bytes. Raises
+    ValueError for inputs that do not fit, a speaker in two splits, or a comparison that is not the clips.csv of an evaluation.
     """
     # Many small sums: threads would cost more than they give, and one order of adding gives the same bytes everywhere.
     with threadpool_limits(1):
-        return _evaluate(inputs, settings, seed, out, card)
+        return _evaluate(inputs, settings, seed, out, card, comparisons)
 
 
-def _evaluate(inputs: Inputs, settings: dict[str, Any], seed: int, out: Path, card: Path | None) -> dict[str, Any]:
+def _evaluate(
+    inputs: Inputs, settings: dict[str, Any], seed: int, out: Path, card: Path | None, comparisons: Path | None
+) -> dict[str, Any]:
     out.mkdir(parents=True, exist_ok=True)
     aligned = align(inputs)
     measured = measure(inputs, aligned, settings, seed)
@@ -48,12 +58,13 @@ def _evaluate(inputs: Inputs, settings: dict[str, Any], seed: int, out: Path, ca
     (out / "tables").mkdir(exist_ok=True)
     for name, table in tables.items():
         table.to_csv(out / "tables" / f"{name}.csv", index=False, float_format="%.6g")
+    compared = compare_with_all(out / "tables" / "clips.csv", comparisons, settings, seed)
     shown = _choose_pictures(inputs, aligned, measured, settings["pictures"])
     if shown:
         titles = [f"{person.speaker}, rank {person.rank:g}" for person in shown]
         rows = [(label, [person.pictures[label] for person in shown]) for label in shown[0].pictures]
         draw_strip(out / "strip.png", rows, titles)
-    parts = sections(inputs, aligned, measured, tables, shown, settings["confidence"])
+    parts = sections(inputs, aligned, measured, tables, shown, compared, settings["confidence"])
     write_report(out / "report.html", summary(measured.metrics), parts, warnings(measured.metrics))
     if card is not None:
         card.parent.mkdir(parents=True, exist_ok=True)
@@ -61,8 +72,9 @@ def _evaluate(inputs: Inputs, settings: dict[str, Any], seed: int, out: Path, ca
         partial = card.with_name(f"{card.name}.{os.getpid()}.partial")
         partial.write_text(text, "utf-8")
         partial.replace(card)
-    write_json(out / "metrics.json", measured.metrics)
-    return measured.metrics
+    metrics = measured.metrics | ({"comparisons": rounded(compared.as_metrics())} if compared.tables else {})
+    write_json(out / "metrics.json", metrics)
+    return metrics
 
 
 def make_tables(aligned: Aligned, measured: Measured) -> dict[str, pd.DataFrame]:
@@ -96,6 +108,9 @@ def make_tables(aligned: Aligned, measured: Measured) -> dict[str, pd.DataFrame]
 def _clips(aligned: Aligned, measured: Measured) -> pd.DataFrame:
     voice = measured.systems["voice"]
     columns = row_scores(aligned, voice) | similarities(voice, aligned.true)
+    for source, name in (("voice", "decoded_cosine"), ("true_feature", "decoded_true_cosine")):
+        if source in measured.decoded:
+            columns[name] = similarities(measured.decoded[source], aligned.true)["cosine"]
     table = aligned.clips[["clip_id", "speaker_id"]].assign(rank=middle_rank(measured.found), **columns)
     for attribute in measured.attributes:
         known = pd.Series(attribute.truth, index=np.flatnonzero(attribute.known))
