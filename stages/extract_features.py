@@ -8,7 +8,7 @@ from speech2face.features.extraction import feature_shard
 from speech2face.features.head import fit_head_of_table
 from speech2face.models.weights_io import save_network
 from speech2face.params import Params
-from speech2face.shards import count_rows, features_schema, shard_paths
+from speech2face.shards import count_rows, features_schema, footer, shard_paths
 from speech2face.stage import run_stage, write_json
 
 
@@ -18,10 +18,10 @@ def main(params: Params) -> str:
     summary = map_shards(
         "extract_features",
         feature_shard,
-        [[{"shard": path.name}] for path in shard_paths(faces)],
+        [[{"shard": path.name, "rows": footer(path)[0]}] for path in shard_paths(faces)],
         schema=features_schema(backend.feature_dim),
         out=out,
-        settings=features.model_dump(exclude={"weights"}),
+        settings=features.model_dump(include={"backend", "layer"}),
         context={"faces": str(faces), "weights": features.weights},
         max_reject_fraction=params.max_reject_fraction,
         weights=weight_digests(features),

@@ -1,5 +1,6 @@
 """List the clips, speakers, splits and attributes of the corpus; for the synthetic source, make its recordings first."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ def main(params: Params) -> str:
             context={},
             max_reject_fraction=params.max_reject_fraction,
         )
+        shutil.rmtree(manifest.CORPUS, ignore_errors=True)  # its files may be links into DVC's cache
         synthetic.export(computed.finished, manifest.CORPUS, settings)
     table, found = sources.list_corpus(corpus, work_directory() / "digests.sqlite", roles)
     summary = replace(computed, **sources.tally(table, found))

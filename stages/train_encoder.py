@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+from speech2face.audio.extraction import table_segment_s
 from speech2face.features.head import LinearHead
 from speech2face.machine import device
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.weights_io import load_network, save_network
 from speech2face.params import Params
+from speech2face.predict import INPUT_NAME
 from speech2face.provenance import file_digest
 from speech2face.shards import shard_names
 from speech2face.stage import run_stage, write_json
@@ -21,7 +23,7 @@ def main(params: Params) -> str:
     decoder, head = load_network(FaceDecoder, "models/decoder/decoder"), load_network(LinearHead, features / "head")
     inputs = [
         *shard_names(Path("data/spectrograms"), features),
-        file_digest(Path("models/decoder/decoder.safetensors")),
+        *(file_digest(Path(f"{name}.safetensors")) for name in ("models/decoder/decoder", "data/features/head")),
     ]
     fingerprint = run_fingerprint(__file__, settings | {"lr": params.lr}, params.seed, inputs)
     targets, spectrograms = read_targets(features, settings["target"]), Path("data/spectrograms")
@@ -32,9 +34,10 @@ def main(params: Params) -> str:
     Path("models/encoder").mkdir(parents=True, exist_ok=True)
     dimensions = {"base_channels": settings["base_channels"], "hidden_dim": settings["hidden_dim"]}
     save_network(network, "models/encoder/encoder", feature_dim=decoder.feature_dim, **dimensions)
+    write_json(Path("models/encoder") / INPUT_NAME, {"segment_s": table_segment_s(spectrograms)})
     write_json(results / "metrics.json", metrics)
     epochs = f"best epoch {metrics['best_epoch']} of {settings['epochs']}"
-    return f"train_encoder: {metrics['clips']} clips in, 0 rejects, {epochs}, {clock.seconds():.1f} s"
+    return f"train_encoder: {metrics['clips']} clips in, {metrics['clips_without_face']} without a face, {epochs}, {clock.seconds():.1f} s"
 
 
 if __name__ == "__main__":

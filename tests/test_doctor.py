@@ -24,10 +24,12 @@ def test_a_healthy_machine_says_so(capsys: pytest.CaptureFixture[str]):
 
 
 def test_what_is_missing_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys):
-    monkeypatch.setattr(doctor, "PACKAGES", ("torch", "no-such-package"))
+    (tmp_path / "requirements.txt").write_text("# a comment\ntorch==1.0  # old\nno-such-package==1.0\n")
     monkeypatch.setenv("S2F_WORKERS", "none")
     assert cli.main(["doctor", "--root", str(tmp_path)]) == 1
-    lines = {line.split()[1]: line for line in capsys.readouterr().out.splitlines() if line.startswith("MISSING")}
+    text = capsys.readouterr().out
+    assert "tested with 1.0" in text
+    lines = {line.split()[1]: line for line in text.splitlines() if line.startswith("MISSING")}
     assert set(lines) == {"no-such-package", "workers", "params.yaml"}
     assert "pip install -r requirements.txt" in lines["no-such-package"]
     assert "S2F_WORKERS" in lines["workers"]

@@ -32,6 +32,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         (root / name).mkdir()
         save_network(network, root / name / name, **dimensions)
+    (root / "encoder" / "input.json").write_text('{"segment_s": 6.0}')
     return root
 
 
@@ -105,6 +106,17 @@ def test_an_output_that_cannot_be_written_is_told_before_anything_is_done(models
     assert run("predict", voice, "-o", tmp_path / out, "--models", models) != 0
     errors = capsys.readouterr().err
     assert errors.count("\n") == 1 and out.split("/")[0] in errors
+
+
+def test_networks_that_do_not_belong_together_are_refused(models, voice, tmp_path, capsys):
+    other = FaceDecoder(8, texture_channels=8)
+    for name in ("encoder", "decoder"):
+        (tmp_path / "m" / name).mkdir(parents=True)
+        for path in (models / name).iterdir():
+            (tmp_path / "m" / name / path.name).write_bytes(path.read_bytes())
+    save_network(other, tmp_path / "m" / "decoder" / "decoder", feature_dim=8, texture_channels=8)
+    assert run("predict", voice, "-o", tmp_path / "face.png", "--models", tmp_path / "m") == 1
+    assert "different features" in capsys.readouterr().err
 
 
 def test_missing_models_say_how_to_get_them(voice, tmp_path, capsys):

@@ -11,23 +11,10 @@ from pathlib import Path
 import torch
 
 from speech2face.dlib_nets.models import SHA256, model_path
+from speech2face.features.backends import weight_digests
 from speech2face.machine import device, num_workers
 from speech2face.params import load_params
 
-PACKAGES = (
-    "torch",
-    "torchaudio",
-    "numpy",
-    "pandas",
-    "pyarrow",
-    "av",
-    "pillow",
-    "dlib-bin",
-    "face_recognition_models",
-    "dvc",
-    "dvclive",
-)
-SYNTHETIC_PACKAGES = ("anny", "mitsuba", "espeakng-loader")
 SETTINGS = ("S2F_DEVICE", "S2F_WORKERS", "S2F_FACE_ENGINE")
 
 
@@ -44,8 +31,11 @@ def findings(root: Path) -> Iterator[Finding]:
     """Everything that the pipeline in `root` needs, found or missing."""
     supported = sys.version_info[:2] == (3, 11)
     yield Finding(supported, "python", platform.python_version() + ("" if supported else "; needs 3.11"))
-    for name in (*PACKAGES, *SYNTHETIC_PACKAGES):
-        yield _package(name)
+    try:
+        pins = [line.partition("#")[0].strip() for line in (root / "requirements.txt").read_text("utf-8").splitlines()]
+        yield from (_package(*pin.split("==")) for pin in pins if pin)
+    except FileNotFoundError:
+        yield Finding(False, "requirements.txt", f"not in {root.resolve()}; run in the repository, or give --root")
     for name in SHA256:
         yield _try(name, lambda name=name: f"found, sha256 as expected ({model_path(name)})")  # type: ignore[misc]
     yield _try("device", lambda: f"{device()}{_gpus()}")
@@ -53,6 +43,10 @@ def findings(root: Path) -> Iterator[Finding]:
     for name in SETTINGS:
         yield Finding(None, name, os.environ.get(name, "not set; the default is used"))
     yield _try("params.yaml", lambda: f"valid, corpus.source is {load_params(root / 'params.yaml').corpus.source}")
+    if (root / "params.yaml").exists():
+        yield _try(
+            "features", lambda: "found: " + ", ".join(weight_digests(load_params(root / "params.yaml").features))
+        )
     for name in ("decoder", "encoder"):
         path = root / "models" / name / f"{name}.safetensors"
         yield Finding(
@@ -76,11 +70,12 @@ def report(root: Path) -> tuple[str, bool]:
     return "\n".join(lines), healthy
 
 
-def _package(name: str) -> Finding:
+def _package(name: str, pinned: str) -> Finding:
     try:
-        return Finding(True, name, version(name))
+        found = version(name)
     except PackageNotFoundError:
         return Finding(False, name, "not installed; run: make setup, or pip install -r requirements.txt")
+    return Finding(True, name, found if found == pinned else f"{found}; tested with {pinned}")
 
 
 def _try(subject: str, check: Callable[[], str]) -> Finding:

@@ -119,7 +119,10 @@ def map_shards(
 
 def _is_finished(path: Path) -> bool:
     """Whether a shard need not be computed: it is there, and none of its rejects may be different next time."""
-    return path.exists() and not any(reject.reason in PASSING_REASONS for reject in footer(path)[1])
+    try:
+        return not any(reject.reason in PASSING_REASONS for reject in footer(path)[1])
+    except (FileNotFoundError, pa.ArrowInvalid):  # not there, or damaged since
+        return False
 
 
 def _fill(out: Path, summary: Summary) -> None:

@@ -17,6 +17,10 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 
 
+MAX_DETECTOR_PX = 5792
+"""Largest side of a square picture that the detector takes after doubling: the root of its limit of 2^25 pixels."""
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -80,6 +84,12 @@ class Audio(_Section):
     min_speech_fraction: Fraction
     decode_limit_s: Positive
 
+    @model_validator(mode="after")
+    def _shortest_fits(self) -> "Audio":
+        if self.min_clip_s > self.segment_s:
+            raise ValueError(f"min_clip_s must be at most segment_s, {self.segment_s:g} (got {self.min_clip_s:g})")
+        return self
+
 
 class Faces(_Section):
     size_px: Literal[224]
@@ -91,6 +101,15 @@ class Faces(_Section):
     keep: Count
     decode_limit_s: Positive
     jpeg_quality: Annotated[int, Field(ge=50, le=100)]
+
+    @model_validator(mode="after")
+    def _detector_can_take_it(self) -> "Faces":
+        side_px = self.max_image_px * 2**self.upsample
+        if side_px > MAX_DETECTOR_PX:
+            raise ValueError(
+                f"max_image_px times 2 to the power of upsample must be at most {MAX_DETECTOR_PX} (got {side_px})"
+            )
+        return self
 
 
 class Features(_Section):

@@ -1,5 +1,6 @@
 """From a recording to the face that such a voice typically has."""
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,8 @@ from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.models.weights_io import load_network
 
 MIN_CLIP_S = 1.0
-SEGMENT_S = 6.0
+INPUT_NAME = "input.json"
+"""Beside the encoder: the length of speech that it was trained to hear."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 NOTE = (
     "A face that is typical of such a voice. It is not the speaker's face: do not use it to identify or judge anyone."
@@ -30,18 +32,22 @@ class Speech2Face:
     encoder: VoiceEncoder
     decoder: FaceDecoder
     device: torch.device
+    segment_s: float
 
     @classmethod
     def load(cls, models: Path, device: torch.device) -> "Speech2Face":
         """Load `models`/encoder and `models`/decoder. Raises FileNotFoundError or ValueError with the remedy."""
         encoder = load_network(VoiceEncoder, models / "encoder" / "encoder", device)
         decoder = load_network(FaceDecoder, models / "decoder" / "decoder", device)
-        return cls(encoder.eval(), decoder.eval(), device)
+        if encoder.fc2.out_features != decoder.feature_dim:
+            raise ValueError(f"{models} holds an encoder and a decoder of different features; run: dvc repro")
+        segment_s = json.loads((models / "encoder" / INPUT_NAME).read_text("utf-8"))["segment_s"]
+        return cls(encoder.eval(), decoder.eval(), device, float(segment_s))
 
     @torch.inference_mode()
     def features(self, waveform: np.ndarray) -> torch.Tensor:
-        """Face feature [1, D] of a voice, float32 [T] at 16 kHz; its first 6 s, repeated if shorter."""
-        spectrogram = spectrogram_of(waveform, segment_samples(SEGMENT_S))
+        """Face feature [1, D] of a voice, float32 [T] at 16 kHz; its first `segment_s`, repeated if shorter."""
+        spectrogram = spectrogram_of(waveform, segment_samples(self.segment_s))
         return self.encoder(spectrogram[None].to(self.device))
 
     @torch.inference_mode()
@@ -66,8 +72,8 @@ def predict(voice: Path, out: Path, models: Path, device: torch.device) -> str:
         raise ValueError(
             f"{out} cannot be written: {out.parent} must be a folder that exists and that you may write to"
         )
-    waveform = read_audio(voice, SAMPLE_RATE_HZ, min_duration_s=MIN_CLIP_S, max_duration_s=SEGMENT_S)
     model = Speech2Face.load(models, device)
+    waveform = read_audio(voice, SAMPLE_RATE_HZ, min_duration_s=MIN_CLIP_S, max_duration_s=model.segment_s)
     picture = Image.fromarray(model.face(model.features(waveform)))
     partial = out.with_name(f".{out.stem}.{os.getpid()}{out.suffix}")
     try:

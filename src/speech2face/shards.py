@@ -25,7 +25,6 @@ REJECT_REASONS = (
     "unreadable",
     "no_audio_stream",
     "too_short",
-    "too_long",
     "silent",
     "not_finite",
     "out_of_range",
@@ -208,8 +207,11 @@ def shard_paths(directory: Path) -> list[Path]:
 
 
 def shard_names(*directories: Path) -> list[str]:
-    """Names of the shards of some tables, which carry their fingerprints."""
-    return [path.name for directory in directories for path in shard_paths(directory)]
+    """Names of the shards of some tables, which carry their fingerprints, with their numbers of rows.
+
+    The rows count because a shard in which a file had vanished for a moment is computed again under its old name.
+    """
+    return [f"{path.name}:{footer(path)[0]}" for directory in directories for path in shard_paths(directory)]
 
 
 def count_rows(directory: Path) -> int:

@@ -17,14 +17,15 @@ def run_stage(main: Callable[[Params], str], description: str | None) -> None:
     """Run a stage script: `main` takes the parameters and returns the closing line.
 
     What a user can mend (ValueError, OSError, RuntimeError of the engine) ends in one clear message and exit status 1;
-    SIGTERM in exit status 143, with nothing half-written.
+    SIGTERM in exit status 143 and an interrupt from the keyboard in 130, with nothing half-written.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--params", type=Path, default=Path("params.yaml"), help="parameter file (default: %(default)s)"
     )
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _terminate)
     try:
         print(main(load_params(arguments.params)), flush=True)
     except (ValueError, OSError, RuntimeError) as error:

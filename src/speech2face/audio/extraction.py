@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import torch
 
 from speech2face.audio.reading import AudioError, checked, stream_audio
@@ -14,7 +15,7 @@ from speech2face.audio.segments import fit_length
 from speech2face.audio.spectrogram import HOP_LENGTH, SAMPLE_RATE_HZ, compress, num_frames, stft
 from speech2face.audio.speech import speech_fraction
 from speech2face.corpus.paths import inside, why_changed
-from speech2face.shards import Reject
+from speech2face.shards import Reject, shard_paths
 
 ROW_KEYS = ("clip_id", "speaker_id", "split", "audio_path", "audio_sha256", "audio_bytes", "start_s", "end_s")
 
@@ -30,6 +31,12 @@ def segment_samples(segment_s: float) -> int:
             f"audio.segment_s must be a whole number of {HOP_LENGTH / SAMPLE_RATE_HZ:g} s steps (got {segment_s:g})"
         )
     return samples
+
+
+def table_segment_s(directory: Path) -> float:
+    """Length of speech, in seconds, that a spectrogram table holds in a row."""
+    frames = pq.read_schema(shard_paths(directory)[0]).field("spectrogram").type.shape[-1]
+    return (frames - 1) * HOP_LENGTH / SAMPLE_RATE_HZ
 
 
 def segment_frames(segment_s: float) -> int:

@@ -196,6 +196,10 @@ def _decode_any(path: Path, start_s: float, time_limit_s: float) -> Generator[tu
                 if not frame.format.is_planar:
                     data = data.reshape(-1, frame.layout.nb_channels).T
                 yield frame.sample_rate, _to_mono(data.T[max(early, 0) :])
+    except TimeoutError as error:
+        raise AudioError(
+            "timeout", f"{path}: reading took longer than {time_limit_s:g} s; copy it to a faster disk"
+        ) from error
     except (av.FFmpegError, OSError) as error:
         if not started:
             raise AudioError("unreadable", f"{path}: {_first_line(error)}; check that it is a recording") from error

@@ -35,7 +35,9 @@ def assign_splits(identities: "Mapping[str, Identity]", by: str, val: float, tes
         )
         return {speaker: _by_initial(initial(str(i.name))) for speaker, i in identities.items()}
     if by == "every_tenth":
-        numbered = all(i.number is not None for i in identities.values())
+        numbered = any(i.number is not None for i in identities.values())
+        if numbered:
+            _need(by, {speaker: i.number is not None for speaker, i in identities.items()}, "a row in the metafile")
         numbers = {s: i.number if numbered else n for n, (s, i) in enumerate(sorted(identities.items()))}
         return {s: {8: "test", 9: "val"}.get(int(number or 0) % 10, "train") for s, number in numbers.items()}
     if by == "column":

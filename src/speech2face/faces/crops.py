@@ -149,7 +149,8 @@ def _frames(root: Path, row: FaceRow, settings: dict[str, Any]) -> Iterator[dict
                 face_id = f"{clip_id}-{frame.number:06d}"
                 yield {"face_id": face_id, **{name: row[name] for name in CLIP_COLUMNS}, "frame": frame.number, **face}
     except PictureError as error:
-        if not num_faces:
+        # A timeout depends on the machine, so it is told even where some faces were found before it.
+        if not num_faces or error.reason == "timeout":
             yield Reject(clip_id, error.reason, str(error))
         return
     if not num_faces:

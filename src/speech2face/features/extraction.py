@@ -29,7 +29,7 @@ def feature_shard(
     rows: Sequence[dict[str, Any]], settings: dict[str, Any], context: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
     """Rows of the feature table for the face shards that `rows` name."""
-    backend = _backend(Features(**settings, weights=context["weights"]))
+    backend = _backend(Features(**settings, weights=context["weights"], head_l2=1.0))
     for row in rows:
         faces = iterate_rows(Path(context["faces"]) / row["shard"], [*COPIED, "image", "landmarks"])
         while batch := list(islice(faces, BATCH)):

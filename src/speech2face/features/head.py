@@ -9,7 +9,7 @@ from torch import nn
 
 from speech2face.features.vgg_face import VggFace
 from speech2face.provenance import stable_fraction
-from speech2face.shards import read_columns, to_numpy
+from speech2face.shards import iterate_rows, read_columns, shard_paths
 
 FACES_PER_SPEAKER = 16  # bounds the fit's memory by the number of speakers, however many clips they have
 MAX_ITERATIONS = 200
@@ -73,9 +73,20 @@ def fit_head(features: np.ndarray, labels: np.ndarray, l2: float) -> LinearHead:
 
 
 def fit_head_of_table(directory: Path, l2: float) -> LinearHead:
-    """Fit the head to the training speakers of a feature table, classes in the order of their ids."""
-    table = read_columns(directory, ["face_id", "speaker_id", "split", "feature"])
-    training = table.filter(pc.equal(table["split"], "train"))
-    chosen = training.take(choose_faces(training["face_id"].to_pylist(), training["speaker_id"].to_pylist()))
-    labels = np.unique(chosen["speaker_id"].to_pylist(), return_inverse=True)[1]
-    return fit_head(to_numpy(chosen["feature"]), labels, l2)
+    """Fit the head to the training speakers of a feature table, classes in the order of their ids.
+
+    Of the features only those of the chosen faces are ever in memory.
+    """
+    ids = read_columns(directory, ["face_id", "speaker_id", "split"])
+    training = ids.filter(pc.equal(ids["split"], "train"))
+    face_ids, speaker_ids = training["face_id"].to_pylist(), training["speaker_id"].to_pylist()
+    chosen = {face_ids[i]: speaker_ids[i] for i in choose_faces(face_ids, speaker_ids)}
+    features = {
+        row["face_id"]: row["feature"]
+        for path in shard_paths(directory)
+        for row in iterate_rows(path, ["face_id", "feature"])
+        if row["face_id"] in chosen
+    }
+    order = sorted(chosen)
+    labels = np.unique([chosen[face_id] for face_id in order], return_inverse=True)[1]
+    return fit_head(np.stack([features[face_id] for face_id in order]), labels, l2)

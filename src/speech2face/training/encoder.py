@@ -143,4 +143,6 @@ def train_encoder(
         validate,
         lambda m: (m["recall_at_10_percent"], -m["total"]),
     )
-    return network, {"clips": len(training)} | train(task, seed, fingerprint, live_directory)
+    return network, {"clips": len(training), "clips_without_face": training.num_without_face} | train(
+        task, seed, fingerprint, live_directory
+    )

@@ -62,13 +62,13 @@ class _State:
 def train(task: Task, seed: int, fingerprint: str, live_directory: Path) -> dict[str, Any]:
     """Train, leave the best epoch's weights in `task.network`, and return the best epoch's number (from 1) and metrics.
 
-    `fingerprint` names the run: a checkpoint of the same run is resumed, that of another never. SIGTERM saves and exits with status 143;
-    a kill costs at most the steps since the last checkpoint. Raises ValueError if the loss is not finite.
+    `fingerprint` names the run: a checkpoint of the same run is resumed, that of another never. SIGTERM and an interrupt save, and
+    exit with status 143 or 130; a kill costs at most the steps since the last checkpoint. Raises ValueError if the loss is not finite.
     """
     device = next(task.network.parameters()).device
     path = work_directory() / "checkpoints" / task.name / f"{fingerprint[:24]}.pt"
     state = _resume(task, path, device) or _State(0, 0, {}, [], {}, -1)
-    asked_to_stop = _stop_on_sigterm()
+    asked_to_stop = _on_signals()
     saved = time.monotonic()
     with Live(str(live_directory), dvcyaml=None, save_dvc_exp=False, report=None) as live:
         for metrics in state.history:
@@ -89,7 +89,7 @@ def train(task: Task, seed: int, fingerprint: str, live_directory: Path) -> dict
                         f"{task.name}: stopped at epoch {state.epoch + 1}, step {state.step}; run again to go on",
                         file=sys.stderr,
                     )
-                    sys.exit(128 + signal.SIGTERM)
+                    sys.exit(128 + stopping)
             _close_epoch(task, state)
             _log(live, state.history[-1])
             print(
@@ -191,14 +191,15 @@ def _resume(task: Task, path: Path, device: torch.device) -> _State | None:
     return state
 
 
-def _stop_on_sigterm() -> Callable[[], bool]:
-    stop: list[int] = []
+def _on_signals() -> Callable[[], int]:
+    stop: list[int] = []  # the signal that asked
 
     def handle(number: int, frame: FrameType | None) -> None:
         stop.append(number)
 
-    signal.signal(signal.SIGTERM, handle)
-    return lambda: bool(stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
+    return lambda: stop[0] if stop else 0
 
 
 def _log(live: Live, metrics: Metrics) -> None:

@@ -95,7 +95,8 @@ class Pairs:
 
     def __init__(self, spectrograms: Path, targets: Targets, split: str) -> None:
         self.targets = targets
-        self.groups: list[tuple[Path, int, list[int]]] = []  # shard, row group, rows of it
+        found: list[tuple[str, Path, int, list[int]]] = []  # first clip, shard, row group, rows of it
+        self.num_without_face = 0
         speaker_splits: set[tuple[str, str]] = set(targets.splits.items())
         for path in shard_paths(spectrograms):
             with pq.ParquetFile(path) as file:
@@ -104,9 +105,12 @@ class Pairs:
                     splits, clips = table["split"].to_pylist(), table["clip_id"].to_pylist()
                     speaker_splits |= set(zip(table["speaker_id"].to_pylist(), splits, strict=True))
                     rows = [i for i, clip in enumerate(clips) if splits[i] == split and targets.row(clip) is not None]
+                    self.num_without_face += splits.count(split) - len(rows)
                     if rows:
-                        self.groups.append((path, group, rows))
+                        found.append((clips[rows[0]], path, group, rows))
         check_disjoint(speaker_splits)
+        # By clip and not by the shards' names, which change with settings that leave the rows as they were.
+        self.groups = [(path, group, rows) for _, path, group, rows in sorted(found)]
         if not self.groups:
             raise ValueError(
                 f"no clip of the {split} split has a face of its {targets.target}; add speakers, or change corpus.splits or "
