@@ -113,7 +113,7 @@ def test_a_learning_rate_reruns_the_last_two_stages_and_the_metrics_differ(clone
     assert "lr: 3e-05" in (clone.path / "params.yaml").read_text()
     encoder = json.loads((clone.path / "results/encoder/metrics.json").read_text())
     assert encoder["lr"] == 3e-5
-    difference = json.loads(clone("dvc", "metrics", "diff", "--json").stdout)["diff"]
+    difference = json.loads(clone("dvc", "metrics", "diff", "--json").stdout)
     assert difference["results/encoder/metrics.json"]["lr"]["new"] == 3e-5
     assert difference["results/evaluation/metrics.json"]
     clone("git", "checkout", "--quiet", "--", ".")
