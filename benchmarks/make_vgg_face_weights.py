@@ -1,6 +1,6 @@
 """Write a file of vgg_face_dag.pth's layout and full size (580 MB) with seeded random weights, to time and test with.
 
-    python benchmarks/make_vgg_face_weights.py /tmp/vgg_face_random.pth
+    python benchmarks/make_vgg_face_weights.py vgg_face_random.pth
 
 The features mean nothing; their size is sane: weights are drawn as by He et al. (2015, equation 10), which keeps the
 scale from layer to layer, and the first layer brings pixels (a spread of about 64) to 1.

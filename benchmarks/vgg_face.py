@@ -1,7 +1,8 @@
 """VGG-Face on this machine: crops a second at several batch sizes, as a share of its matrix multiplication peak.
 
-python benchmarks/make_vgg_face_weights.py /tmp/vgg_face_random.pth
-python benchmarks/vgg_face.py /tmp/vgg_face_random.pth [--gradient]
+python benchmarks/vgg_face.py [WEIGHTS] [--gradient]
+
+Without a weight file the network has random weights, which are as quick.
 """
 
 import argparse
@@ -11,9 +12,16 @@ import time
 from collections.abc import Callable
 
 import torch
+from make_vgg_face_weights import random_state
 
 from speech2face.features.vgg_face import CONVS_PER_BLOCK, FC_NAMES, SIZE_PX, VggFace
 from speech2face.features.weights import load_vgg_face
+
+
+def random_network() -> VggFace:
+    network = VggFace().eval().requires_grad_(False)
+    network.load_state_dict(random_state(seed=0))
+    return network
 
 
 def operations_per_crop(network: VggFace) -> int:
@@ -53,13 +61,13 @@ def memory_mb(device: torch.device) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("weights")
+    parser.add_argument("weights", nargs="?")
     parser.add_argument("--gradient", action="store_true", help="forward and backward with respect to the crops")
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     device = torch.device(os.environ.get("S2F_DEVICE", "cpu"))
     start = time.perf_counter()
-    network = load_vgg_face(arguments.weights).to(device)
+    network = (load_vgg_face(arguments.weights) if arguments.weights else random_network()).to(device)
     print(f"load {time.perf_counter() - start:.1f} s, peak memory {memory_mb(device):,.0f} MB")
     peak = matrix_peak(device)
     print(f"{device}, {torch.get_num_threads()} threads, matrix multiplication {peak / 1e9:,.0f} GFLOP/s")
