@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 
 import torch
-from make_vgg_face_weights import random_state
 
+from make_vgg_face_weights import random_state
 from speech2face.features.vgg_face import CONVS_PER_BLOCK, FC_NAMES, SIZE_PX, VggFace
 from speech2face.features.weights import load_vgg_face
 
