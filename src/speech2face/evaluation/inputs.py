@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from speech2face.corpus.manifest import video_of
 from speech2face.corpus.splits import check_disjoint
+from speech2face.evaluation.second_opinion import Judge
 from speech2face.faces.pictures import decode_jpeg
 from speech2face.shards import read_columns, shard_paths, to_numpy
 
@@ -40,7 +41,7 @@ class Inputs:
     predicted: features [N, D] by the length heard (for example "6 s", "3 s"); the first is the model's own length.
     attributes: one row a clip, indexed by clip_id; numbers as floats, names as strings, null where unknown.
     roles: `linked` or `control` by attribute; empty where the corpus does not say.
-    decode, embed, pictures: None leaves out what needs them.
+    decode, embed, pictures, judge: None leaves out what needs them.
     voices: simpler descriptions of voices for the ridge baselines, by name; one row a clip of training and test speakers,
         indexed by clip_id.
     rejects: tables of `item`, `stage`, `reason`, `message` from the earlier stages.
@@ -56,6 +57,7 @@ class Inputs:
     decode: Decode | None = None
     embed: Embed | None = None
     pictures: Pictures | None = None
+    judge: Judge | None = None
     voices: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     rejects: pd.DataFrame | None = None
     digests: Mapping[str, Sequence[str]] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from speech2face.evaluation.inputs import (
     read_rejects,
 )
 from speech2face.evaluation.networks import decode_with, embed_with, predict_test_clips
+from speech2face.evaluation.second_opinion import load_judge
 from speech2face.features.backends import load_backend
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.voice_encoder import VoiceEncoder
@@ -44,6 +45,7 @@ def load_inputs(data: Path, models: Path, params: Params, device: torch.device) 
         decode=decode_with(decoder, device),
         embed=embed_with(load_backend(params.features), device),
         pictures=picture_reader(faces),
+        judge=load_judge(device),
         voices=describe_voices(spectrograms, targets),
         rejects=read_rejects([corpus, spectrograms, faces, features]),
         digests=file_digests(manifest),

@@ -29,6 +29,7 @@ from speech2face.evaluation.ranking import (
     summarise_small_galleries,
 )
 from speech2face.evaluation.retrieval import METRICS, Standing
+from speech2face.evaluation.second_opinion import Opinion, summarise_opinions
 from speech2face.evaluation.similarity import similarities, summarise
 from speech2face.evaluation.statistics import Bootstrap, rounded
 
@@ -95,7 +96,7 @@ def measure(inputs: Inputs, aligned: Aligned, settings: dict[str, Any], seed: in
 
     linked, controls = evaluated_attributes(inputs.attributes, inputs.roles)
     fitted, skipped = fit_attributes(aligned, inputs.attributes, linked + controls)
-    decoded, shapes = _decode(inputs, {"true_feature": aligned.true, "voice": voice})
+    decoded, shapes, opinions = _decode(inputs, {"true_feature": aligned.true, "voice": voice})
     sources = {"voice": voice, "true_feature": aligned.true} | {f"decoded_{name}": f for name, f in decoded.items()}
     attributes: dict[str, dict[str, Any]] = {}
     for attribute in fitted:
@@ -136,6 +137,9 @@ def measure(inputs: Inputs, aligned: Aligned, settings: dict[str, Any], seed: in
             settings["resamples"],
             seed,
         )
+    if opinions:
+        of_rows = inputs.attributes.reindex(aligned.clips["clip_id"])
+        metrics["insightface"] = summarise_opinions(opinions, of_rows, over_rows)
     metrics = rounded(_headline(metrics, aligned) | metrics)
     return Measured(metrics, systems, fitted, found, decoded, pairs, over_rows)
 
@@ -180,20 +184,27 @@ def _alike(table: pd.DataFrame, names: tuple[str, ...], aligned: Aligned) -> pd.
     return first.astype(str).agg(" ".join, axis=1) if len(first) else None
 
 
-def _decode(inputs: Inputs, sources: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Features [N, D] and landmarks [N, 68, 2] of the faces decoded from each source; pictures are not kept."""
+def _decode(
+    inputs: Inputs, sources: Mapping[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, Opinion]]:
+    """Features [N, D], landmarks [N, 68, 2] and opinions of the faces decoded from each source; pictures are not kept."""
     features: dict[str, np.ndarray] = {}
     shapes: dict[str, np.ndarray] = {}
+    opinions: dict[str, Opinion] = {}
     if inputs.decode is None:
-        return features, shapes
+        return features, shapes, opinions
     for name, source in sources.items():
-        embedded, landmarks = [], []
+        embedded, landmarks, judged = [], [], []
         for start in range(0, len(source), DECODED_PER_BLOCK):
             images, points = inputs.decode(source[start : start + DECODED_PER_BLOCK].astype(np.float32))
             landmarks.append(points)
             if inputs.embed is not None:
                 embedded.append(inputs.embed(images, points))
+            if inputs.judge is not None:
+                judged.append(inputs.judge(images, points))
         shapes[name] = np.concatenate(landmarks)
         if embedded:
             features[name] = np.concatenate(embedded).astype(np.float64)
-    return features, shapes
+        if judged:
+            opinions[name] = Opinion(*(np.concatenate(column) for column in zip(*judged, strict=True)))
+    return features, shapes, opinions
