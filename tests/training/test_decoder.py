@@ -78,18 +78,19 @@ def test_a_morph_is_the_same_way_between_two_faces_in_everything(faces, targets)
 
 
 def test_training_learns_the_colours_of_faces_and_writes_its_curves(faces, targets, tmp_path: Path):
-    live = tmp_path / "live"
-    cpu = torch.device("cpu")
-    network, metrics = train_decoder(SETTINGS | {"epochs": 20, "lr": 3e-3}, 0, faces, targets, Colour(), cpu, "f", live)
+    live, epochs = tmp_path / "live", 40
+    settings = SETTINGS | {"texture": "linear", "epochs": epochs, "morph_fraction": 0.0}
+    network, metrics = train_decoder(settings, 0, faces, targets, Colour(), torch.device("cpu"), "f", live)
+    truth = torch.from_numpy(targets.features[:6])
     with torch.no_grad():
-        decoded = network(torch.from_numpy(targets.features[:6]))
-    error = (decoded.texture.mean((2, 3)) - torch.from_numpy(targets.features[:6])).abs().mean()
-    spread = np.abs(targets.features[:6] - targets.features[:6].mean(0)).mean()  # what the mean face gets
-    assert error < 0.6 * spread
+        colours = network(truth).texture.mean((2, 3))
+    # the mean face, where training starts, is nearest to one and the same face; by chance 4 of 6 would be found once in 120 times
+    assert (torch.cdist(colours, truth).argmin(1) == torch.arange(6)).sum() >= 4
+    assert (colours - truth).abs().mean() < (truth - truth.median(0).values).abs().mean()
     assert np.abs(network.mean_landmarks.numpy() - faces.mean_landmarks).max() == 0
-    assert 1 <= metrics["best_epoch"] <= 20
+    assert 1 <= metrics["best_epoch"] <= epochs
     assert set(metrics["val"]) == {"total", "texture", "landmarks", "embedding"}
-    assert len((live / "plots/metrics/val/total.tsv").read_text().splitlines()) == 21
+    assert len((live / "plots/metrics/val/total.tsv").read_text().splitlines()) == 1 + epochs
 
 
 def test_too_few_faces_are_refused(faces, targets, tmp_path: Path):
