@@ -57,29 +57,3 @@ def test_sharpness_of_a_checkerboard_in_closed_form():
     board = np.indices((40, 40)).sum(0) % 2 * 255
     inside = geometry.sharpness(np.repeat(board[..., None], 3, 2).astype(np.uint8))
     assert inside == pytest.approx(16, rel=0.06)
-
-
-def test_alignment_undoes_any_similarity():
-    rng = np.random.default_rng(1)
-    target = rng.normal(size=(68, 2)) * 40 + 112
-    angle, scale = 0.4, 1.7
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    moved = scale * target @ turn.T + [30, -12]
-    np.testing.assert_allclose(geometry.align_similarity(moved, target), target, atol=1e-9)
-
-
-def test_alignment_is_the_least_squares_one_and_never_mirrors():
-    from scipy.optimize import minimize
-
-    rng = np.random.default_rng(2)
-    points, target = rng.normal(size=(20, 2)), rng.normal(size=(20, 2))
-
-    def error(p: np.ndarray) -> float:
-        matrix = np.array([[p[0], -p[1]], [p[1], p[0]]])
-        return float(((points @ matrix.T + p[2:] - target) ** 2).sum())
-
-    best = min(minimize(error, start).fun for start in rng.normal(size=(5, 4)))
-    aligned = geometry.align_similarity(points, target)
-    assert ((aligned - target) ** 2).sum() == pytest.approx(best, rel=1e-6)
-    flipped = geometry.align_similarity(points * [-1, 1], points)
-    assert np.linalg.norm(flipped - points) > 1

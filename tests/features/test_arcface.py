@@ -14,8 +14,8 @@ from insightface.model_zoo.attribute import Attribute
 from insightface.utils import face_align
 from onnx import helper
 
+from speech2face.faces.alignment import similarity_transform, warp_affine
 from speech2face.features import arcface
-from speech2face.features.alignment import similarity_transform, warp_affine
 from tests.features.test_onnx_to_torch import noise, save
 
 FIVE_POINTS = np.array([[80, 95], [140, 90], [112, 125], [90, 160], [138, 156]], np.float32)

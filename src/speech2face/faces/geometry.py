@@ -35,13 +35,3 @@ def sharpness(image: np.ndarray) -> float:
     """Variance of the Laplacian of uint8 RGB [H, W, 3], grey levels 0..1: small for a blurred picture."""
     grey = image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32) / 255
     return float(laplace(grey).var())
-
-
-def align_similarity(points: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """`points` [N, 2] moved, turned and scaled onto `target` [N, 2], least squares (Umeyama 1991, equations 34 to 43)."""
-    mean, target_mean = points.mean(0), target.mean(0)
-    centred = points - mean
-    u, s, vt = np.linalg.svd((target - target_mean).T @ centred)
-    sign = np.array([1.0, np.sign(np.linalg.det(u @ vt))])
-    scale = (s * sign).sum() / (centred**2).sum()
-    return scale * centred @ (u * sign @ vt).T + target_mean

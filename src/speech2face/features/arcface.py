@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from speech2face.features.alignment import similarity_transform, warp_affine
+from speech2face.faces.alignment import similarity_transform, warp_affine
 from speech2face.features.onnx_to_torch import OnnxNetwork, inputs, read_model
 from speech2face.features.vgg_face import check_crops
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from speech2face.dlib_nets.embedder import load_embedder
 from speech2face.dlib_nets.models import EMBEDDER, SHA256
+from speech2face.faces.alignment import similarity_transform
 
 CROP_SIZE_PX = 224
 CHIP_SIZE_PX = 150
@@ -106,10 +107,8 @@ def face_chips(crops: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
 def chip_positions(landmarks: torch.Tensor) -> torch.Tensor:
     """Where in the crop each pixel of the chip is sampled.
 
-    The least-squares similarity of two sets of points in the plane has a closed form: with both sets centred and read
-    as complex numbers, it multiplies by sum(conj(mean) * found) / sum(|mean|^2) (Umeyama 1991, eq. 40 to 42 in 2-D).
-    dlib takes angle, scale s and centre from it, and spans the 149 steps between the chip's first and last pixel over
-    150 s - 1 pixels of the picture.
+    dlib takes angle, scale s and centre from the least-squares similarity between mean and found landmarks, and spans
+    the 149 steps between the chip's first and last pixel over 150 s - 1 pixels of the picture.
 
     Args:
         landmarks: [B, 68, 2], (x, y) in pixels of the crop.
@@ -119,14 +118,9 @@ def chip_positions(landmarks: torch.Tensor) -> torch.Tensor:
     """
     mean = landmarks.new_tensor(_MEAN_SHAPE)
     mean = (mean + CHIP_PADDING) / (1 + 2 * CHIP_PADDING) * CHIP_SIZE_PX
-    found = landmarks[:, _USED_LANDMARKS]
-    mean_centre, found_centre = mean.mean(dim=0), found.mean(dim=1)
-    centred, moved = mean - mean_centre, found - found_centre[:, None]
-    real = (centred * moved).sum(dim=(1, 2)) / centred.square().sum()
-    imaginary = (centred[:, 0] * moved[..., 1] - centred[:, 1] * moved[..., 0]).sum(dim=1) / centred.square().sum()
-    rotation = torch.stack([torch.stack([real, -imaginary], -1), torch.stack([imaginary, real], -1)], -2)
-    scale = torch.linalg.vector_norm(torch.stack([real, imaginary]), dim=0).clamp_min(1e-6)
-    centre = found_centre + (rotation @ (CHIP_SIZE_PX / 2 - mean_centre))
+    rotation, shift = similarity_transform(mean, landmarks[:, _USED_LANDMARKS]).split([2, 1], dim=-1)
+    scale = torch.linalg.vector_norm(rotation[..., 0], dim=-1).clamp_min(1e-6)
+    centre = (rotation @ mean.new_full((2, 1), CHIP_SIZE_PX / 2) + shift)[..., 0]
     steps = (CHIP_SIZE_PX - 1 / scale) / (CHIP_SIZE_PX - 1)
     offsets = torch.arange(CHIP_SIZE_PX, device=mean.device, dtype=mean.dtype) - (CHIP_SIZE_PX - 1) / 2
     rows, columns = torch.meshgrid(offsets, offsets, indexing="ij")

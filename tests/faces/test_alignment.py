@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from speech2face.features.alignment import similarity_transform, warp_affine
+from speech2face.faces.alignment import align_similarity, similarity_transform, warp_affine
 
 TEMPLATE = torch.tensor([[38.0, 52.0], [74.0, 51.0], [56.0, 72.0], [42.0, 92.0], [71.0, 92.0]], dtype=torch.float64)
 
@@ -78,7 +78,33 @@ def test_wrong_shapes_and_points_are_refused():
         similarity_transform(torch.ones(1, 5, 2), TEMPLATE)
     with pytest.raises(ValueError, match="finite"):
         similarity_transform(torch.full((1, 5, 2), torch.nan), TEMPLATE)
-    with pytest.raises(ValueError, match=r"\[B, N, 2\]"):
+    with pytest.raises(ValueError, match=r"\[..., N, 2\]"):
         similarity_transform(torch.zeros(1, 4, 2), TEMPLATE)
     with pytest.raises(ValueError, match=r"matrix must be \[2, 2, 3\]"):
         warp_affine(torch.zeros(2, 3, 8, 8), torch.zeros(1, 2, 3), 4)
+
+
+def test_alignment_undoes_any_similarity():
+    rng = np.random.default_rng(1)
+    target = rng.normal(size=(68, 2)) * 40 + 112
+    angle, scale = 0.4, 1.7
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    moved = scale * target @ turn.T + [30, -12]
+    np.testing.assert_allclose(align_similarity(moved, target), target, atol=1e-9)
+
+
+def test_alignment_is_the_least_squares_one_and_never_mirrors():
+    from scipy.optimize import minimize
+
+    rng = np.random.default_rng(2)
+    points, target = rng.normal(size=(20, 2)), rng.normal(size=(20, 2))
+
+    def error(p: np.ndarray) -> float:
+        matrix = np.array([[p[0], -p[1]], [p[1], p[0]]])
+        return float(((points @ matrix.T + p[2:] - target) ** 2).sum())
+
+    best = min(minimize(error, start).fun for start in rng.normal(size=(5, 4)))
+    aligned = align_similarity(points, target)
+    assert ((aligned - target) ** 2).sum() == pytest.approx(best, rel=1e-6)
+    flipped = align_similarity(points * [-1, 1], points)
+    assert np.linalg.norm(flipped - points) > 1

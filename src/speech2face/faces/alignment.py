@@ -1,5 +1,6 @@
 """Alignment of faces by points: the least-squares similarity and the warp that applies it, both differentiable."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,31 +12,37 @@ def similarity_transform(source: Tensor, target: Tensor) -> Tensor:
     solution of Umeyama (1991) in two dimensions where no reflection is allowed.
 
     Args:
-        source: [B, N, 2], (x, y) in pixels.
-        target: [N, 2], (x, y) in pixels, the template.
+        source: [..., N, 2], (x, y) in pixels.
+        target: [..., N, 2], (x, y) in pixels; either may be one template for a batch of the other.
 
     Returns:
-        [B, 2, 3], target = matrix @ (x, y, 1).
+        [..., 2, 3], target = matrix @ (x, y, 1).
 
     Raises:
-        ValueError: fewer than two points, other shapes, or points that all coincide.
+        ValueError: fewer than two points, other shapes, or source points that all coincide.
     """
-    if source.ndim != 3 or source.shape[2] != 2 or source.shape[1] < 2 or source.shape[1:] != target.shape:
+    if source.shape[-1:] != (2,) or source.ndim < 2 or source.shape[-2] < 2 or source.shape[-2:] != target.shape[-2:]:
         raise ValueError(
-            f"source must be [B, N, 2] and target [N, 2], N at least 2 (got {[*source.shape]}, {[*target.shape]})"
+            f"source and target must be [..., N, 2], N at least 2 (got {[*source.shape]}, {[*target.shape]})"
         )
     target = target.to(source)
-    source_mean, target_mean = source.mean(1), target.mean(0)
-    x, y = (source - source_mean[:, None]).unbind(2)
-    u, v = (target - target_mean).unbind(1)
-    spread = (x**2 + y**2).sum(1)
+    source_mean, target_mean = source.mean(-2), target.mean(-2)
+    x, y = (source - source_mean[..., None, :]).unbind(-1)
+    u, v = (target - target_mean[..., None, :]).unbind(-1)
+    spread = (x**2 + y**2).sum(-1)
     if not bool((spread > 0).all()):
         raise ValueError("source points must be finite and must not all coincide: there is no face to align")
-    real = (x * u + y * v).sum(1) / spread
-    imaginary = (x * v - y * u).sum(1) / spread
-    linear = torch.stack([torch.stack([real, -imaginary], 1), torch.stack([imaginary, real], 1)], 1)
-    shift = target_mean - (linear @ source_mean[:, :, None])[:, :, 0]
-    return torch.cat([linear, shift[:, :, None]], 2)
+    real = (x * u + y * v).sum(-1) / spread
+    imaginary = (x * v - y * u).sum(-1) / spread
+    linear = torch.stack([torch.stack([real, -imaginary], -1), torch.stack([imaginary, real], -1)], -2)
+    shift = target_mean[..., None] - linear @ source_mean[..., None]
+    return torch.cat([linear, shift], -1)
+
+
+def align_similarity(points: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """`points` [N, 2] moved, turned and scaled onto `target` [N, 2], least squares, in float64."""
+    matrix = similarity_transform(*(torch.from_numpy(p.astype(np.float64)) for p in (points, target))).numpy()
+    return points @ matrix[:, :2].T + matrix[:, 2]
 
 
 def warp_affine(crops: Tensor, matrix: Tensor, size_px: int) -> Tensor:
