@@ -67,7 +67,7 @@ class TestAgainstOthers:
     def test_recall_is_scikit_learns_top_k_accuracy(self, random_features, metric):
         query, gallery, target = random_features
         closeness = -pairwise_distances(query, gallery, metric=SKLEARN[metric])
-        found = ranks(query, gallery, target, metric)
+        found = standing(query, gallery, target, metric)
         for k in (1, 2, 5, 10):
             assert recall_at(found, k) == top_k_accuracy_score(target, closeness, k=k, labels=np.arange(len(gallery)))
 
@@ -169,8 +169,17 @@ def test_percent_is_rounded_up_to_whole_faces(size, percent):
 
 
 def test_recall_at_percent_is_recall_at_that_rank():
-    found = np.array([1, 5, 6, 48])
-    assert recall_at_percent(found, 48, 10) == recall_at(found, 5) == 0.5
+    found = Standing(np.array([0, 4, 5, 47]), np.zeros(4, int), np.full(4, 48))
+    assert recall_at_percent(found, 10) == recall_at(found, 5) == 0.5
+
+
+def test_recall_counts_ties_as_their_mean_over_every_order():
+    found = Standing(np.array([0, 3, 4, 7]), np.array([9, 2, 3, 0]), np.array([10, 10, 48, 8]))
+    for k in range(1, 11):
+        expected_value = np.mean([np.mean(np.arange(n + 1, n + t + 2) <= k) for n, t, _ in zip(*found, strict=True)])
+        assert recall_at(found, k) == pytest.approx(expected_value)
+    by_size = [expected((np.arange(48) < k).astype(float), found)[i] for i, k in enumerate((1, 1, 5, 1))]
+    assert recall_at_percent(found, 10) == pytest.approx(np.mean(by_size))
 
 
 def test_a_gallery_mapped_from_a_file_is_read_in_blocks(tmp_path):

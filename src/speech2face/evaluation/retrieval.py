@@ -113,9 +113,10 @@ def middle_rank(found: Standing) -> Floats:
     return 1 + found.nearer + found.tied / 2
 
 
-def recall_at(found: npt.NDArray[np.int64], k: int) -> float:
-    """Part of the queries whose match is among the first `k`; chance is k / gallery size."""
-    return float((found <= k).mean())
+def recall_at(found: Standing, k: npt.ArrayLike) -> float:
+    """Part of the queries whose match is among the first `k` (one for all, or [N]) when ties are broken at random, in expectation;
+    chance is k / gallery size."""
+    return float(np.clip((np.asarray(k) - found.nearer) / (found.tied + 1), 0, 1).mean())
 
 
 def percent_to_k(percent: float, gallery_size: int) -> int:
@@ -123,9 +124,10 @@ def percent_to_k(percent: float, gallery_size: int) -> int:
     return max(1, ceil(round(gallery_size * percent / 100, 9)))
 
 
-def recall_at_percent(found: npt.NDArray[np.int64], gallery_size: int, percent: float) -> float:
-    """Part of the queries whose match is within the first `percent` of the gallery, the K of Oh et al. 2019, table 3."""
-    return recall_at(found, percent_to_k(percent, gallery_size))
+def recall_at_percent(found: Standing, percent: float) -> float:
+    """Part of the queries whose match is within the first `percent` of their gallery, the K of Oh et al. 2019, table 3; ties as in
+    `recall_at`."""
+    return recall_at(found, [percent_to_k(percent, int(size)) for size in found.gallery_size])
 
 
 def _blocks(total: int, size: int) -> Iterator[slice]:

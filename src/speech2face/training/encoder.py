@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from speech2face.evaluation.retrieval import ranks, recall_at_percent
+from speech2face.evaluation.retrieval import middle_rank, recall_at_percent, standing
 from speech2face.models.losses import EncoderLossWeights, encoder_loss
 from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.training.loop import Metrics, Task, train
@@ -94,6 +94,7 @@ def train_encoder(
     speakers = {speaker: i for i, speaker in enumerate(sorted(targets.splits))}
     gallery_speakers = targets.speakers("val")
     gallery = targets.speaker_means(gallery_speakers)
+    gallery_rows = {speaker: row for row, speaker in enumerate(gallery_speakers)}
 
     def compare(predicted: torch.Tensor, target_rows: torch.Tensor, speaker_ids: list[str]) -> dict[str, torch.Tensor]:
         identities = torch.tensor([speakers[s] for s in speaker_ids], device=device)
@@ -119,12 +120,19 @@ def train_encoder(
         predicted, clip_ids = predict_features(network, validation.in_order(batch_size), device, settings["precision"])
         clip_speakers = [clip.split("/")[0] for clip in clip_ids]
         rows = torch.tensor([targets.row(clip) for clip in clip_ids])
-        metrics = {name: float(value) for name, value in compare(predicted.to(device), rows, clip_speakers).items()}
-        own = [gallery_speakers.index(speaker) for speaker in clip_speakers]
-        found = ranks(predicted.numpy(), gallery, own, "cosine")
+        metrics: Metrics = {}
+        for start in range(
+            0, len(clip_ids), batch_size
+        ):  # as in training: the contrastive term looks at pairs within a batch
+            part = slice(start, start + batch_size)
+            terms = compare(predicted[part].to(device), rows[part], clip_speakers[part])
+            share = len(rows[part]) / len(rows)
+            for name, value in terms.items():
+                metrics[name] = metrics.get(name, 0.0) + share * float(value)
+        found = standing(predicted.numpy(), gallery, [gallery_rows[s] for s in clip_speakers], "cosine")
         return metrics | {
-            "recall_at_10_percent": recall_at_percent(found, len(gallery), PERCENT),
-            "mean_rank": float(found.mean()),
+            "recall_at_10_percent": recall_at_percent(found, PERCENT),
+            "mean_rank": float(middle_rank(found).mean()),
         }
 
     optimizer = torch.optim.Adam(
