@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from speech2face.corpus.own_list import list_own
+from speech2face.corpus.paths import corpus_root
 from tests.corpus.trees import touch
 
 ROWS = [
@@ -45,6 +46,17 @@ def write(path: Path, rows: list[dict]) -> Path:
     else:
         table.to_csv(path, index=False, sep="\t" if path.name.startswith("tab") else ",")
     return path
+
+
+def test_a_relative_list_is_found_from_a_copy_of_the_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    repository, copy = tmp_path / "repository", tmp_path / "copy"
+    for folder in (repository, copy):
+        folder.mkdir()
+    write(repository / "mine.csv", ROWS)
+    monkeypatch.chdir(copy)
+    monkeypatch.setenv("DVC_ROOT", str(repository))
+    assert len(list_own("mine.csv", "split", True).clips) == len(ROWS)
+    assert corpus_root("mine.csv") == repository
 
 
 @pytest.mark.parametrize("name", ["manifest.csv", "manifest.parquet", "tab.csv", "mine.parquet"])

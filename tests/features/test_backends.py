@@ -21,7 +21,7 @@ def test_the_default_comes_with_a_package():
     assert list(weight_digests(features())) == ["dlib_resnet"]
 
 
-def test_vgg_face_is_read_from_its_file_and_brings_its_head(tmp_path: Path):
+def test_vgg_face_is_read_from_its_file_and_brings_its_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     torch.manual_seed(0)
     network = VggFace((4, 8, 16, 32, 32), 48, 40, 32)
     path = tmp_path / "weights.pth"
@@ -32,10 +32,13 @@ def test_vgg_face_is_read_from_its_file_and_brings_its_head(tmp_path: Path):
     head = own_head(backend)
     assert head is not None and head.out_features == 32
     assert weight_digests(chosen) == {"vgg_face": file_digest(path)}
+    digests = weight_digests(chosen)
     path.rename(tmp_path / "elsewhere.pth")
-    assert weight_digests(features(backend="vgg_face", weights=str(tmp_path / "elsewhere.pth"))) == weight_digests(
-        features(backend="vgg_face", weights=str(tmp_path / "elsewhere.pth"))
-    )
+    assert weight_digests(features(backend="vgg_face", weights=str(tmp_path / "elsewhere.pth"))) == digests
+    # A queued experiment runs in a copy of the repository, where a relative path leads nowhere.
+    monkeypatch.chdir(tmp_path.parent)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    assert weight_digests(features(backend="vgg_face", weights="elsewhere.pth")) == digests
 
 
 @pytest.mark.parametrize("backend", ["vgg_face", "arcface"])

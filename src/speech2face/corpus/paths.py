@@ -6,16 +6,20 @@ from pathlib import Path, PurePosixPath
 CORPUS = Path("data/corpus")
 
 
-def corpus_root(root: str | None) -> Path:
-    """Where the recordings are: the user's folder (that of the list, where `root` is a list), or the synthetic corpus.
+def from_params(path: str) -> Path:
+    """A path of params.yaml: `~` is the home; what is relative is looked for in the working directory, then in the repository, because
+    queued experiments run in a copy of it."""
+    found = Path(path).expanduser()
+    if not found.is_absolute() and not found.exists() and "DVC_ROOT" in os.environ:
+        return Path(os.environ["DVC_ROOT"]) / found
+    return found
 
-    A relative folder is looked for in the working directory, then in the repository, because queued experiments run in a copy.
-    """
+
+def corpus_root(root: str | None) -> Path:
+    """Where the recordings are: the user's folder (that of the list, where `root` is a list), or the synthetic corpus."""
     if root is None:
         return CORPUS
-    path = Path(root).expanduser()
-    if not path.is_absolute() and not path.exists() and "DVC_ROOT" in os.environ:
-        path = Path(os.environ["DVC_ROOT"]) / path
+    path = from_params(root)
     return path.parent if path.is_file() else path
 
 

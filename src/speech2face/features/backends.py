@@ -5,6 +5,7 @@ from typing import Protocol, Self
 
 import torch
 
+from speech2face.corpus.paths import from_params
 from speech2face.dlib_nets.models import EMBEDDER, model_path
 from speech2face.features.arcface import DEFAULT_PACK, load_arcface, recognition_path
 from speech2face.features.dlib_resnet import DlibResnet
@@ -59,7 +60,7 @@ def own_head(backend: Backend) -> LinearHead | None:
 
 
 def _weights(features: Features) -> Path:
-    path = Path(features.weights or "").expanduser()
+    path = from_params(features.weights or "")
     if not path.is_file():
         raise FileNotFoundError(
             f"features.weights {path} is not a file; set it to a VGG-Face weight file (see docs/data.md)"
@@ -71,5 +72,5 @@ def _pack(features: Features) -> tuple[str, Path | None]:
     """Name and root of insightface's model pack; `features.weights` is its folder, <root>/models/<name>, or null for the usual place."""
     if features.weights is None:
         return DEFAULT_PACK, None
-    folder = Path(features.weights).expanduser()
+    folder = from_params(features.weights)
     return folder.name, folder.parent.parent
