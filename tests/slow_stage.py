@@ -26,8 +26,8 @@ def square(
         time.sleep(context.get("pause_s", 0))
         if row["value"] == settings.get("fatal"):
             os.abort()
-        if row["value"] == context.get("vanished"):
-            yield Reject(str(row["value"]), "vanished", "was there a moment ago")
+        if row["value"] == context.get("passing"):
+            yield Reject(str(row["value"]), context["reason"], "was there a moment ago")
         elif row["value"] < 0:
             yield Reject(str(row["value"]), "unreadable", "negative")
         else:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from speech2face import engine
 from speech2face.shards import read_columns
 from tests import slow_stage
 
@@ -125,10 +126,28 @@ def test_a_killed_stage_redoes_at_most_the_shards_in_flight(work: Path, with_sig
     assert contents(work / "out") == contents(work / "unbroken")
 
 
-def test_a_reject_that_may_pass_is_tried_again(work: Path):
+def test_shards_of_other_versions_of_the_libraries_are_not_mixed(work: Path, monkeypatch: pytest.MonkeyPatch):
+    slow_stage.run(work / "out")
+    monkeypatch.setattr(engine, "versions", lambda: {"numpy": "0.0"})
+    assert slow_stage.run(work / "out").computed == 6
+
+
+def test_what_a_killed_worker_left_is_removed_after_a_day(work: Path):
+    store = work / ".work" / "shards" / "slow"
+    store.mkdir(parents=True)
+    old, new = store / "a.parquet.1.partial", store / "b.parquet.2.partial"
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (time.time() - 25 * 3600,) * 2)
+    slow_stage.run(work / "out")
+    assert list(store.glob("*.partial")) == [new]
+
+
+@pytest.mark.parametrize("reason", ["vanished", "missing_file", "timeout"])
+def test_a_reject_that_may_pass_is_tried_again(work: Path, reason: str):
     shards = [[{"value": 1}], [{"value": 2}]]
-    first = slow_stage.run(work / "out", shards, context={"vanished": 1})
-    assert [reject.reason for reject in first.rejects] == ["vanished"]
+    first = slow_stage.run(work / "out", shards, context={"passing": 1, "reason": reason})
+    assert [reject.reason for reject in first.rejects] == [reason]
     again = slow_stage.run(work / "out", shards)
     assert (again.computed, again.rejects) == (1, [])
     assert values(work / "out") == [1, 4]

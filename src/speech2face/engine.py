@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
@@ -25,7 +26,7 @@ import pyarrow as pa
 from speech2face.machine import num_workers
 from speech2face.progress import progress
 from speech2face.provenance import code_digest, json_digest
-from speech2face.shards import REJECTS, Reject, footer, write_shard, write_table
+from speech2face.shards import REJECTS, Reject, footer, versions, write_shard, write_table
 
 Row = dict[str, Any]
 ShardFunction = Callable[[Sequence[Row], dict[str, Any], dict[str, Any]], Iterable[Row | Reject]]
@@ -33,7 +34,8 @@ ShardFunction = Callable[[Sequence[Row], dict[str, Any], dict[str, Any]], Iterab
 the files are) does not. Must be a module's own function, so that worker processes can import it."""
 
 NAME_DIGITS = 24
-PASSING_REASONS = ("vanished", "timeout")
+PASSING_REASONS = ("vanished", "missing_file", "timeout")
+LEFTOVER_AFTER_S = 24 * 3600
 
 
 @dataclass
@@ -89,14 +91,16 @@ def map_shards(
 ) -> Summary:
     """Compute the shards that are not finished, link all of them into `out` (unless it is None), and write `out`/rejects.parquet.
 
-    A shard's fingerprint covers its rows, `settings`, `weights` (names and digests of weight files), the schema and the code that
-    `function` reaches. `rows_in` counts the items where a shard's row stands for several.
+    A shard's fingerprint covers its rows, `settings`, `weights` (names and digests of weight files), the schema, the code that
+    `function` reaches and the versions of the libraries. `rows_in` counts the items where a shard's row stands for several.
     Raises RuntimeError if a worker dies, ValueError if more than `max_reject_fraction` of the items were rejected.
     """
     summary = Summary(stage, rows_in=sum(map(len, shards)) if rows_in is None else rows_in, shards=len(shards))
     code = code_digest(Path(inspect.getfile(function)))
     common = {"stage": stage, "settings": settings, "weights": weights or {}, "code": code, "schema": str(schema)}
+    common["versions"] = versions()
     store = work_directory() / "shards" / stage
+    _remove_leftovers(store)
     paths = {json_digest(common | {"rows": list(rows)}): rows for rows in shards}
     pending = {f: rows for f, rows in paths.items() if not _is_finished(store / f"{f}.parquet")}
     summary.computed = len(pending)
@@ -123,6 +127,14 @@ def _is_finished(path: Path) -> bool:
         return not any(reject.reason in PASSING_REASONS for reject in footer(path)[1])
     except (FileNotFoundError, pa.ArrowInvalid):  # not there, or damaged since
         return False
+
+
+def _remove_leftovers(store: Path) -> None:
+    """Remove what killed workers left half-written. A day old, because another run may be writing here now."""
+    for partial in store.glob("*.partial"):
+        with suppress(FileNotFoundError):
+            if time.time() - partial.stat().st_mtime > LEFTOVER_AFTER_S:
+                partial.unlink()
 
 
 def _fill(out: Path, summary: Summary) -> None:

@@ -86,6 +86,11 @@ pa.register_extension_type(Tensor("float16", (2, 257, 601)))
 TENSORS = (Tensor, pa.FixedShapeTensorType)
 
 
+def versions() -> dict[str, str]:
+    """Versions of the libraries that shape a shard's content."""
+    return {name: version(name) for name in VERSIONS_OF}
+
+
 def _schema(*columns: tuple[str, pa.DataType]) -> pa.Schema:
     return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns])
 
@@ -155,7 +160,7 @@ def write_shard(path: Path, items: Iterable[dict[str, Any] | Reject], schema: pa
     """Write rows as they come, row group by row group, and the rejects among them into the footer; then give the file its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    metadata = {"fingerprint": fingerprint, "versions": json.dumps({name: version(name) for name in VERSIONS_OF})}
+    metadata = {"fingerprint": fingerprint, "versions": json.dumps(versions())}
     rejects: list[Reject] = []
     rows: list[dict[str, Any]] = []
     try:

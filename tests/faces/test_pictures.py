@@ -1,5 +1,7 @@
 """Pictures of every kind become upright 8-bit RGB of bounded size, or have a reason."""
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -98,9 +100,19 @@ def test_what_is_no_picture(tmp_path: Path):
         with pytest.raises(PictureError) as caught:
             read_picture(tmp_path / name, 1000)
         assert caught.value.reason == "unreadable" and name in str(caught.value) and "\n" not in str(caught.value)
-    with pytest.raises(PictureError, match="no such file") as caught:
+    with pytest.raises(PictureError, match="No such file") as caught:
         read_picture(tmp_path / "none.jpg", 1000)
     assert caught.value.reason == "missing_file"
+
+
+def test_a_fault_of_the_disk_is_not_held_against_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(*arguments: object, **options: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(PictureError, match="Input/output error") as caught:
+        read_picture(tmp_path / "a.jpg", 1000)
+    assert caught.value.reason == "missing_file"  # which is tried again, where unreadable is not
 
 
 def test_stored_crops():

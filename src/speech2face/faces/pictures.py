@@ -40,11 +40,14 @@ def read_picture(path: Path, max_px: int) -> np.ndarray:
                         f"{path}: {image.width} x {image.height} pixels, at most {MAX_PIXELS:,}; scale it down",
                     )
                 return np.asarray(_to_rgb(_upright(image), max_px))
-    except FileNotFoundError:
-        raise PictureError("missing_file", f"{path}: no such file; it was there when the corpus was listed") from None
     except (OSError, SyntaxError, EOFError, ValueError, Image.DecompressionBombError) as error:
         if isinstance(error, PictureError):
             raise
+        if (
+            isinstance(error, OSError) and error.errno is not None
+        ):  # the disk's and not the decoder's, whose errors have no number
+            text = f"{path}: {error.strerror}, though it was there when the corpus was listed; run again"
+            raise PictureError("missing_file", text) from None
         raise PictureError(
             "unreadable", f"{path}: {str(error).splitlines()[0] if str(error) else 'not a picture'}"
         ) from None
