@@ -11,6 +11,7 @@ from speech2face.faces.crops import best_faces, choose_face, count_items, crop, 
 from speech2face.faces.detection import Detection
 from speech2face.faces.pictures import decode_jpeg
 from speech2face.params import load_params
+from speech2face.provenance import json_digest
 from speech2face.shards import Reject
 from tests.audio.test_reading import encode, tone
 from tests.dlib_nets import pictures
@@ -105,8 +106,16 @@ def test_rows_are_videos_and_pictures_are_listed_once():
     ]
     rows = face_rows(clips)
     assert list(rows) == ["s/v", "s/w/1", "s/w/2"]
-    assert rows["s/v"]["pictures"] == {"p.jpg": ["1", 10], "q.jpg": ["2", 20]} and rows["s/v"]["clip_id"] == "s/v/1"
+    assert rows["s/v"]["pictures"] == [["p.jpg", "1", 10], ["q.jpg", "2", 20]] and rows["s/v"]["clip_id"] == "s/v/1"
     assert count_items(rows.values()) == 4
+
+
+def test_the_order_of_pictures_counts_and_repeated_ones_do_not():
+    images = {"image_paths": ["q.jpg", "p.jpg", "q.jpg"], "image_sha256": ["2", "1", "2"], "image_bytes": [20, 10, 20]}
+    rows = face_rows([clip(clip_id="s/v/1", **images)])
+    assert [picture[0] for picture in rows["s/v"]["pictures"]] == ["q.jpg", "p.jpg"]
+    turned = face_rows([clip(clip_id="s/v/1", **{name: values[1:] for name, values in images.items()})])
+    assert json_digest(rows) != json_digest(turned)
 
 
 def test_pictures(tmp_path: Path):

@@ -3,6 +3,7 @@
 import os
 import struct
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -43,6 +44,24 @@ def test_no_frame_comes_twice(tmp_path: Path):
     path = write_video(tmp_path / "a.mp4", 3)
     assert [frame.number for frame in read_frames(path, np.linspace(0, 1, 50).tolist(), **LIMITS)] == [0, 1, 2]
     assert len(list(read_frames(write_video(tmp_path / "b.mp4", 1), [0.1, 0.5, 0.9], **LIMITS))) == 1
+
+
+def test_frames_that_come_in_bursts_have_numbers_of_their_own(tmp_path: Path):
+    path = tmp_path / "burst.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=RATE_HZ)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.options = {"preset": "ultrafast", "crf": "5", "bf": "0"}
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for number, time_ms in enumerate([0, 2000, 2004, 2008, 2012, 4000]):
+            frame = av.VideoFrame.from_ndarray(numbered(20 * number), format="rgb24")
+            frame.pts, frame.time_base = time_ms, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    times_s = [0.0, 1.999, 2.003, 2.007, 2.011]
+    found = list(read_frames(path, times_s, start_s=0.0, end_s=1.0, **LIMITS))
+    assert [round(number_of(frame.image) / 20) for frame in found] == [0, 1, 2, 3, 4]
+    assert len({frame.number for frame in found}) == 5
 
 
 def test_a_recording_that_does_not_know_its_length(tmp_path: Path):

@@ -36,11 +36,15 @@ def face_rows(manifest: Iterable[dict[str, Any]]) -> dict[str, FaceRow]:
         common = {name: clip[name] for name in CLIP_COLUMNS}
         if clip["image_paths"]:
             row = rows.setdefault(video_of(clip["clip_id"]), common | {"pictures": {}})
-            for path, sha256, size_bytes in zip(*(clip[name] for name in PICTURE_COLUMNS), strict=True):
-                row["pictures"][path] = [sha256, size_bytes]
+            for picture in zip(*(clip[name] for name in PICTURE_COLUMNS), strict=True):
+                row["pictures"][picture[0]] = list(picture)
         elif clip["video_path"]:
             rows[clip["clip_id"]] = common | {name: clip[name] for name in VIDEO_COLUMNS}
-    return rows
+    # As lists, because the order counts (a face's frame is its number), and a digest of a dictionary does not see it.
+    return {
+        name: row | {"pictures": list(row["pictures"].values())} if "pictures" in row else row
+        for name, row in rows.items()
+    }
 
 
 def count_items(rows: Iterable[FaceRow]) -> int:
@@ -111,7 +115,7 @@ def face_shard(
 
 def _pictures(root: Path, row: FaceRow, settings: dict[str, Any]) -> Iterator[dict[str, Any] | Reject]:
     names: set[str] = set()
-    for number, (path, (_, size_bytes)) in enumerate(row["pictures"].items()):
+    for number, (path, _, size_bytes) in enumerate(row["pictures"]):
         stem = PurePosixPath(path).stem
         name = stem if stem not in names else f"{stem}-{number}"
         names.add(name)

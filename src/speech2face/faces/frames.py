@@ -18,7 +18,11 @@ SEEK_BEYOND_S = 2.0
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame: its number at the video's average rate, when it is shown (s), and the picture, uint8 RGB [H, W, 3], upright."""
+    """A frame: when it is shown (s), its number, and the picture, uint8 RGB [H, W, 3], upright.
+
+    The number is that of its time at the video's average rate. Where the rate varies, a frame that would have the number of the one
+    before it has the next.
+    """
 
     number: int
     time_s: float
@@ -44,7 +48,7 @@ def read_frames(
     if not path.is_file():
         raise PictureError("missing_file", f"{path}: no such file")
     damage = "holds no frame that can be decoded"
-    count = 0
+    count, number = 0, -1
     try:
         with av.open(f"file:{path}", options=OPEN_OPTIONS, timeout=time_limit_s) as container:
             stream = container.streams.best("video")
@@ -64,7 +68,7 @@ def read_frames(
                 damage = reader.damage or damage
                 if frame is not None:
                     time_s = reader.time_s(frame)
-                    number = round(time_s * float(stream.average_rate or 25))
+                    number = max(number + 1, round(time_s * float(stream.average_rate or 25)))
                     found = Frame(number, time_s, _picture(frame, stream.sample_aspect_ratio, max_px))
                     count += 1
                     clock.pause()
