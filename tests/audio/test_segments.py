@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from speech2face.audio.segments import fit_length, segment_starts
+from speech2face.audio.segments import fit_length
 
 
 @pytest.mark.parametrize("length", [1, 3, 4, 7, 9, 10, 11, 25])
@@ -27,25 +27,3 @@ def test_nothing_cannot_be_repeated() -> None:
         fit_length(np.zeros(0, np.float32), 10)
     with pytest.raises(ValueError, match=r"at least 1 \(got 0\)"):
         fit_length(np.zeros(5, np.float32), 0)
-
-
-@pytest.mark.parametrize(
-    ("num_samples", "stride", "starts"),
-    [
-        (250, None, [0]),
-        (250, 100, [0, 100]),
-        (300, 100, [0, 100, 200]),
-        (299, 100, [0, 100]),
-        (250, 50, [0, 50, 100, 150]),
-        (30, 100, [0]),
-        (100, 10, [0]),
-    ],
-)
-def test_segments_are_whole_and_there_is_always_one(num_samples: int, stride: int | None, starts: list[int]) -> None:
-    assert segment_starts(num_samples, 100, stride) == starts
-
-
-@pytest.mark.parametrize("lengths", [(0, 100, None), (10, 0, 5), (10, 5, 0)])
-def test_lengths_must_be_positive(lengths: tuple[int, int, int | None]) -> None:
-    with pytest.raises(ValueError, match=r"must be at least 1 \(got 0\)"):
-        segment_starts(*lengths)

@@ -52,10 +52,11 @@ def spectrogram_of(waveform: np.ndarray, num_samples: int) -> torch.Tensor:
 def read_segments(
     path: Path, segment_samples: int, stride_samples: int, *, start_s: float, end_s: float | None, time_limit_s: float
 ) -> Generator[Segment, None, None]:
-    """The segments of a recording as `segment_starts` places them, read as a stream: no more than one segment is in memory.
+    """The segments of a recording, read as a stream: no more than one segment is in memory.
 
-    Counted from `start_s`; nothing after `end_s` is read. A recording shorter than a segment is one, of its own length. Raises
-    AudioError as `stream_audio` does.
+    One begins at every multiple of the stride from which a whole segment is left, counted from `start_s`; nothing after `end_s` is
+    read, and what remains at the end is not used. A recording shorter than a segment is one, of its own length. Raises AudioError as
+    `stream_audio` does.
     """
     left = None if end_s is None else round((end_s - start_s) * SAMPLE_RATE_HZ)
     held = np.zeros(0, np.float32)

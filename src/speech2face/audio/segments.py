@@ -26,19 +26,3 @@ def fit_length(waveform: Waveform, num_samples: int) -> Waveform:
     if isinstance(waveform, torch.Tensor):
         return torch.cat([waveform] * repeats, dim=-1)[..., :num_samples]
     return np.concatenate([waveform] * repeats, axis=-1)[..., :num_samples]
-
-
-def segment_starts(num_samples: int, segment_samples: int, stride_samples: int | None = None) -> list[int]:
-    """Where the segments of a recording of `num_samples` begin, in samples.
-
-    Without a stride that is the beginning only. With one it is every multiple of it from which a whole segment is left;
-    a recording shorter than a segment still has one. What remains at the end is not used.
-    Raises `ValueError` where a length is below 1.
-    """
-    lengths = {"num_samples": num_samples, "segment_samples": segment_samples, "stride_samples": stride_samples}
-    for name, value in lengths.items():
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1 (got {value})")
-    if stride_samples is None or num_samples <= segment_samples:
-        return [0]
-    return list(range(0, num_samples - segment_samples + 1, stride_samples))
