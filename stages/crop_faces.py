@@ -25,6 +25,7 @@ def main(params: Params) -> str:
         max_reject_fraction=params.max_reject_fraction,
         weights={name: SHA256[name] for name in (DETECTOR, LANDMARKS)},
         rows_in=count_items(rows.values()),
+        on_device=True,
     )
     write_json(Path("results/faces/metrics.json"), summary.metrics())
     return summary.line()

@@ -26,6 +26,7 @@ def main(params: Params) -> str:
         max_reject_fraction=params.max_reject_fraction,
         weights=weight_digests(features),
         rows_in=count_rows(faces),
+        on_device=True,
     )
     head = own_head(backend) or fit_head_of_table(out, features.head_l2)
     save_network(head, out / "head", feature_dim=head.in_features, num_classes=head.out_features, relu=head.relu)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from speech2face import machine
 from speech2face.engine import Summary, map_shards
 from speech2face.shards import Reject
 
@@ -19,9 +20,11 @@ SHARDS = [[{"value": 10 * shard + row} for row in range(4)] for shard in range(6
 def square(
     rows: Sequence[dict[str, Any]], settings: dict[str, Any], context: dict[str, Any]
 ) -> Iterator[dict[str, Any] | Reject]:
-    """Squares; negative values are rejected. Takes `pause_s` a row, leaves a mark for each shard that it begins."""
+    """Squares; negative values are rejected. Takes `pause_s` a row, leaves a mark with the worker's number for each shard
+    that it begins."""
     if "marks" in context:
-        (Path(context["marks"]) / f"{rows[0]['value']}-{os.getpid()}-{time.monotonic_ns()}").touch()
+        mark = Path(context["marks"]) / f"{rows[0]['value']}-{os.getpid()}-{time.monotonic_ns()}"
+        mark.write_text(str(machine.worker))
     for row in rows:
         time.sleep(context.get("pause_s", 0))
         if row["value"] == settings.get("fatal"):

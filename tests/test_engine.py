@@ -44,6 +44,14 @@ def test_every_row_is_mapped_once_whatever_the_number_of_workers(work: Path, mon
     assert contents(work / "one") == contents(work / "two")
 
 
+def test_each_worker_has_a_number_of_its_own(work: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("S2F_WORKERS", "2")
+    (work / "marks").mkdir()
+    slow_stage.run(work / "out", context={"pause_s": 0.15, "marks": str(work / "marks")})
+    workers = {path.name.split("-")[1]: path.read_text() for path in (work / "marks").iterdir()}
+    assert sorted(workers.values()) == ["0", "1"]
+
+
 def test_finished_shards_are_linked_and_not_computed_again(work: Path):
     slow_stage.run(work / "out")
     again = slow_stage.run(work / "again")

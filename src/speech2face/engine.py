@@ -18,12 +18,13 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection, get_context, parent_process
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from speech2face.machine import num_workers
+from speech2face import machine
 from speech2face.progress import progress
 from speech2face.provenance import code_digest, json_digest
 from speech2face.shards import REJECTS, Reject, footer, versions, write_shard, write_table
@@ -88,11 +89,13 @@ def map_shards(
     max_reject_fraction: float,
     weights: dict[str, str] | None = None,
     rows_in: int | None = None,
+    on_device: bool = False,
 ) -> Summary:
     """Compute the shards that are not finished, link all of them into `out` (unless it is None), and write `out`/rejects.parquet.
 
     A shard's fingerprint covers its rows, `settings`, `weights` (names and digests of weight files), the schema, the code that
-    `function` reaches and the versions of the libraries. `rows_in` counts the items where a shard's row stands for several.
+    `function` reaches and the versions of the libraries. `rows_in` counts the items where a shard's row stands for several;
+    `on_device` says that its networks run on `machine.device`.
     Raises RuntimeError if a worker dies, ValueError if more than `max_reject_fraction` of the items were rejected.
     """
     summary = Summary(stage, rows_in=sum(map(len, shards)) if rows_in is None else rows_in, shards=len(shards))
@@ -106,7 +109,8 @@ def map_shards(
     summary.computed = len(pending)
 
     jobs = [(function, rows, settings, context, schema, store / f"{f}.parquet", f) for f, rows in pending.items()]
-    for _ in progress(_run(stage, jobs), len(jobs), stage, "shards"):
+    workers = min(machine.num_workers(on_device), len(jobs))
+    for _ in progress(_run(stage, jobs, workers), len(jobs), stage, "shards"):
         pass
 
     summary.finished = [store / f"{fingerprint}.parquet" for fingerprint in paths]
@@ -169,8 +173,7 @@ def check_rejects(summary: Summary, max_reject_fraction: float) -> None:
     )
 
 
-def _run(stage: str, jobs: list[tuple[Any, ...]]) -> Iterator[None]:
-    workers = min(num_workers(), len(jobs))
+def _run(stage: str, jobs: list[tuple[Any, ...]], workers: int) -> Iterator[None]:
     if workers <= 1:
         for job in jobs:
             _compute(*job)
@@ -180,7 +183,8 @@ def _run(stage: str, jobs: list[tuple[Any, ...]]) -> Iterator[None]:
 
     threads = max(1, torch.get_num_threads() // workers)
     # Not fork: a forked child of a process that has run torch may hang in its thread pool.
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (threads,))
+    context = get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (threads, context.Value("i", 0)))
     try:
         futures: list[Future[None]] = [pool.submit(_compute, *job) for job in jobs]
         for future in as_completed(futures):
@@ -198,10 +202,13 @@ def _run(stage: str, jobs: list[tuple[Any, ...]]) -> Iterator[None]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _start_worker(threads: int) -> None:
+def _start_worker(threads: int, started: "Synchronized[int]") -> None:
     import torch
 
     torch.set_num_threads(threads)
+    with started.get_lock():
+        machine.worker = started.value
+        started.value += 1
     parent = parent_process()
     assert parent is not None
 

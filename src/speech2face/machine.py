@@ -6,24 +6,38 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
+WORKERS_PER_GPU = 4
+"""Each holds its own copy of the network there, and decodes pictures on the processor meanwhile."""
 
-def num_workers() -> int:
-    """Worker processes of a map over shards: `S2F_WORKERS`, else the processors that this process may use.
+worker = 0
+"""Number of this process among the workers of a map over shards, from 0; the engine sets it."""
+
+
+def num_workers(on_device: bool = False) -> int:
+    """Worker processes of a map over shards: `S2F_WORKERS`, else the processors that this process may use; for work whose networks run
+    `on_device`, where that is a GPU, at most `WORKERS_PER_GPU` for each that `device` may give.
 
     Raises ValueError if the setting is not a whole number of at least 1.
     """
     text = os.environ.get("S2F_WORKERS")
-    if text is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not text.isdigit() or int(text) < 1:
-        raise ValueError(
-            f"S2F_WORKERS must be a whole number of at least 1 (got {text!r}); unset it to use all processors"
-        )
-    return int(text)
+    if text is not None:
+        if not text.isdigit() or int(text) < 1:
+            raise ValueError(
+                f"S2F_WORKERS must be a whole number of at least 1 (got {text!r}); unset it for the default"
+            )
+        return int(text)
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if on_device and device().type == "cuda":
+        import torch
+
+        num_gpus = torch.cuda.device_count() if "S2F_DEVICE" not in os.environ else 1
+        return min(processors, WORKERS_PER_GPU * num_gpus)
+    return processors
 
 
 def device() -> "torch.device":
-    """Where networks run: `S2F_DEVICE` (for example cpu, cuda, cuda:1), else the first GPU, else the CPU.
+    """Where networks run: `S2F_DEVICE` (for example cpu, cuda:1), else a GPU (workers of a map over shards take turns among all), else
+    the CPU.
 
     Raises ValueError if the setting names no device or one that this machine lacks.
     """
@@ -31,7 +45,9 @@ def device() -> "torch.device":
 
     text = os.environ.get("S2F_DEVICE")
     if text is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device("cuda", worker % torch.cuda.device_count())
     try:
         torch.empty(0, device=torch.device(text))
     except (RuntimeError, AssertionError) as error:

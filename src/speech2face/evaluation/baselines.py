@@ -37,9 +37,7 @@ def predict_baselines(inputs: Inputs, aligned: Aligned) -> dict[str, np.ndarray]
     groups = training["speaker_id"].to_numpy(str)
     baselines = {}
     if len(training):
-        baselines["mean_feature"] = np.tile(
-            aligned.means[np.unique(training["video_row"])].mean(0), (len(aligned.clips), 1)
-        )
+        baselines["mean_feature"] = np.tile(aligned.training_mean, (len(aligned.clips), 1))
     for name, table in inputs.voices.items():
         known = training["clip_id"].isin(table.index).to_numpy()
         if not set(aligned.clips["clip_id"]) <= set(table.index):

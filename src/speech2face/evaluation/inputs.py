@@ -70,7 +70,8 @@ class Aligned:
 
     clips: test rows [N], columns clip_id, speaker_id, video, and `speaker` and `video_row`, rows of `gallery` and `means`.
     true: feature [N, D] of each test row's own video; gallery: mean feature [S, D] of each test speaker, named by
-    `speakers`; means: feature [V, D] of every video of any split, named by `videos`, of `video_splits`.
+    `speakers`; means: feature [V, D] of every video of any split, named by `videos`, of `video_splits`; training_mean: that of the
+    training ones [D], 0 where there are none.
     training: one row a training clip with a face, columns clip_id, speaker_id, video_row.
     """
 
@@ -82,6 +83,7 @@ class Aligned:
     video_splits: list[str]
     means: np.ndarray
     training: pd.DataFrame
+    training_mean: np.ndarray
 
 
 def align(inputs: Inputs) -> Aligned:
@@ -130,7 +132,11 @@ def align(inputs: Inputs) -> Aligned:
     training = pd.DataFrame({"clip_id": known, "speaker_id": [clip.split("/")[0] for clip in known]})
     training["video_row"] = [row_of[video_of(clip)] for clip in known]
     video_splits = [splits[speaker] for speaker in owner]
-    return Aligned(clips, means[clips["video_row"]], speakers, gallery, list(row_of), video_splits, means, training)
+    trained_on = means[[split == "train" for split in video_splits]]
+    training_mean = trained_on.mean(0) if len(trained_on) else np.zeros(means.shape[1])
+    return Aligned(
+        clips, means[clips["video_row"]], speakers, gallery, list(row_of), video_splits, means, training, training_mean
+    )
 
 
 def attribute_table(manifest: pa.Table) -> pd.DataFrame:

@@ -67,7 +67,8 @@ def measure(inputs: Inputs, aligned: Aligned, settings: dict[str, Any], seed: in
 
     over_rows = bootstrap()
     similarity = {
-        name: summarise(similarities(features, aligned.true), over_rows) for name, features in inputs.predicted.items()
+        name: summarise(similarities(features, aligned.true, aligned.training_mean), over_rows)
+        for name, features in inputs.predicted.items()
     }
     found = stand_among_speakers(aligned, voice)
     retrieval = {"speaker_mean": summarise_ranks(found, over_rows)}
@@ -158,7 +159,8 @@ def _headline(metrics: Mapping[str, Any], aligned: Aligned) -> dict[str, Any]:
         headline["ceiling"] = metrics["systems"]["oracle"]["recall_at_10_percent"]["value"]
     headline["gallery_size"] = whole["gallery_size"]
     headline["median_rank"] = whole["median_rank"]["value"]
-    headline["cosine"] = next(iter(metrics["similarity"].values()))["cosine"]["value"]
+    own_length = next(iter(metrics["similarity"].values()))
+    headline |= {name: own_length[name]["value"] for name in scores.COSINES}
     headline["controls_distinguishable"] = metrics["controls"]["distinguishable"]
     headline["leaks_found"] = metrics["leaks"]["shared_files"] + metrics["leaks"]["identical_faces"]
     headline["test_speakers"] = int(aligned.clips["speaker_id"].nunique())

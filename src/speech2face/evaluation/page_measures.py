@@ -14,6 +14,7 @@ from speech2face.evaluation.report import Cell, Picture, Section, Table, number,
 
 MOST_CLASSES = 12  # of a confusion matrix that can still be read
 MEASURE_NAMES = {
+    "centred_cosine": "cosine, centred on the mean training face",
     "recall_at_10_percent": "recall at 10 % of the gallery",
     "reciprocal_rank": "mean reciprocal rank",
     "one_of_2": "choosing one of two faces",

@@ -24,7 +24,7 @@ from speech2face.evaluation.page_measures import (
     systems_section,
 )
 from speech2face.evaluation.report import Cell, Person, Section, Table, number, photo, svg_picture, words
-from speech2face.evaluation.scores import chance_scores
+from speech2face.evaluation.scores import COSINES, chance_scores
 
 MOST_REJECTS = 40
 
@@ -104,7 +104,7 @@ def _headline(metrics: Mapping[str, Any], confidence: float) -> Section:
     voice, oracle = metrics["systems"]["voice"], metrics["systems"].get("oracle", {})
     chances: dict[str, float] = chance_scores(metrics["gallery_size"])
     if "mean_feature" in metrics["systems"]:
-        chances["cosine"] = metrics["systems"]["mean_feature"]["cosine"]["value"]
+        chances |= {name: metrics["systems"]["mean_feature"][name]["value"] for name in COSINES}
     for name, sources in metrics["attributes"].items():
         chances |= {f"{name}_correlation": 0.0, f"{name}_accuracy": sources["voice"].get("majority", 0.0)}
     learned = metrics.get("fraction_of_knowable", {})
@@ -120,7 +120,8 @@ def _headline(metrics: Mapping[str, Any], confidence: float) -> Section:
     ]
     note = (
         f"Beneath each number its {100 * confidence:g} % interval, by bootstrap over speakers, the gallery held as it is. Chance "
-        "of the cosine is what the mean training face gives everyone; of an accuracy, the commonest class. The ceiling is an "
+        "of a cosine is what the mean training face gives everyone; the centred one is of the differences from that face. Chance of "
+        "an accuracy is the commonest class. The ceiling is an "
         "oracle that is told the true linked attributes instead of hearing the voice; “of the knowable” is (this run − chance) "
         "/ (ceiling − chance)."
     )

@@ -107,10 +107,10 @@ def make_tables(aligned: Aligned, measured: Measured) -> dict[str, pd.DataFrame]
 
 def _clips(aligned: Aligned, measured: Measured) -> pd.DataFrame:
     voice = measured.systems["voice"]
-    columns = row_scores(aligned, voice) | similarities(voice, aligned.true)
+    columns = row_scores(aligned, voice) | similarities(voice, aligned.true, aligned.training_mean)
     for source, name in (("voice", "decoded_cosine"), ("true_feature", "decoded_true_cosine")):
         if source in measured.decoded:
-            columns[name] = similarities(measured.decoded[source], aligned.true)["cosine"]
+            columns[name] = similarities(measured.decoded[source], aligned.true, aligned.training_mean)["cosine"]
     table = aligned.clips[["clip_id", "speaker_id"]].assign(rank=middle_rank(measured.found), **columns)
     for attribute in measured.attributes:
         known = pd.Series(attribute.truth, index=np.flatnonzero(attribute.known))

@@ -22,15 +22,17 @@ BANDS = {
     "skin_tone": (1 / 3, 2 / 3),
 }
 """Where numbers are cut into groups."""
+COSINES = ("cosine", "centred_cosine")
 FEWEST_SPEAKERS = 3  # of a group that is shown by itself
 
 
 def row_scores(aligned: Aligned, predicted: np.ndarray) -> dict[str, Floats]:
-    """Of each test row [N]: cosine to the true feature of its video; among the test speakers, ties in expectation, whether
-    the match is first, within the first 10 %, 1 over its rank; and the chance to choose it out of two."""
+    """Of each test row [N]: cosine to the true feature of its video, raw and centred; among the test speakers, ties in
+    expectation, whether the match is first, within the first 10 %, 1 over its rank; and the chance to choose it out of two."""
     found = stand_among_speakers(aligned, predicted)
+    near = similarities(predicted, aligned.true, aligned.training_mean)
     return {
-        "cosine": similarities(predicted, aligned.true)["cosine"],
+        **{name: near[name] for name in COSINES},
         "recall_at_1": row_values(found, lambda size: recall_table(1, size)),
         "recall_at_10_percent": row_values(found, lambda size: recall_table(percent_to_k(10, size), size)),
         "reciprocal_rank": row_values(found, lambda size: 1 / np.arange(1, size + 1)),
@@ -91,7 +93,7 @@ def fraction_of_knowable(
 ) -> dict[str, dict[str, float]]:
     """(model - chance) / (oracle - chance) of each measure: 0 nothing, 1 all that the linked attributes can tell.
 
-    Chance of the cosine is the mean feature's, of an accuracy the commonest class's, of a correlation 0. Measures on which
+    Chance of a cosine is the mean feature's, of an accuracy the commonest class's, of a correlation 0. Measures on which
     the oracle is not above chance have no such fraction and are left out.
     """
     fractions = {}
@@ -99,7 +101,7 @@ def fraction_of_knowable(
     chances = chance_scores(len(aligned.gallery))
     of_voice, of_oracle, of_mean = (row_scores(aligned, predicted) for predicted in (voice, oracle, mean_feature))
     for name, rows in of_voice.items():
-        chance = mean(of_mean[name]) if name == "cosine" else mean(np.full(len(rows), chances[name]))
+        chance = mean(of_mean[name]) if name in COSINES else mean(np.full(len(rows), chances[name]))
         fractions[name] = over_rows.estimate(_fraction(mean(rows), mean(of_oracle[name]), chance))
     for attribute in attributes:
         known = aligned.clips["speaker_id"][attribute.known]

@@ -7,14 +7,19 @@ from speech2face.evaluation.statistics import Bootstrap, mean, spread
 Values = dict[str, np.ndarray]
 
 
-def similarities(predicted: np.ndarray, true: np.ndarray) -> Values:
+def similarities(predicted: np.ndarray, true: np.ndarray, centre: np.ndarray) -> Values:
     """Of each row of predicted and true features [N, D]: cosine, its angle in degrees, L1 and L2 distance, raw and between
-    unit vectors (Oh et al. 2019, table 2, compares unit vectors). The cosine of a zero vector is 0."""
+    unit vectors (Oh et al. 2019, table 2, compares unit vectors). The cosine of a zero vector is 0.
+
+    centred_cosine is that of the differences from `centre` [D], the mean training face: faces share most of a feature, so the raw
+    cosine is high for any two, while this one is 0 for whoever predicts the mean for everyone.
+    """
     first, second = (np.asarray(values, np.float64) for values in (predicted, true))
     unit_first, unit_second = (_unit(values) for values in (first, second))
     cosine = np.clip((unit_first * unit_second).sum(1), -1, 1)
     return {
         "cosine": cosine,
+        "centred_cosine": np.clip((_unit(first - centre) * _unit(second - centre)).sum(1), -1, 1),
         "angle_deg": np.degrees(2 * np.arctan2(_l2(unit_first - unit_second), _l2(unit_first + unit_second))),
         "l1": np.abs(first - second).sum(1),
         "l2": _l2(first - second),
