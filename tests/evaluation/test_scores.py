@@ -58,6 +58,18 @@ def test_systems_have_the_same_measures(case):
     assert table["voice"]["recall_at_1"]["value"] == row_scores(aligned, voice)["recall_at_1"].mean()
 
 
+def test_differences_between_systems_are_paired(case):
+    _, aligned, attributes, voice = case
+    nudged = voice + 1e-3 * np.random.default_rng(0).normal(size=voice.shape)
+    table = score_systems(aligned, {"voice": voice, "nudged": nudged, "truth": aligned.true}, attributes, SETTINGS, 0)
+    assert all("difference" not in entry for entry in table["voice"].values())
+    for name, entry in table["truth"].items():
+        assert entry["difference"]["value"] == pytest.approx(entry["value"] - table["voice"][name]["value"]), name
+    assert table["truth"]["recall_at_1"]["difference"]["low"] > 0
+    near, own = table["nudged"]["cosine"], table["voice"]["cosine"]
+    assert near["difference"]["high"] - near["difference"]["low"] < (own["high"] - own["low"]) / 100
+
+
 def test_fraction_is_one_for_the_oracle_and_nought_for_chance(case):
     _, aligned, attributes, voice = case
     same = np.tile(aligned.means.mean(0), (len(voice), 1))
@@ -118,6 +130,13 @@ def test_uneven_quality_shows(case):
     assert f["speakers"] + m["speakers"] == len(aligned.speakers)
     assert m["recall_at_1"]["value"] == row_scores(aligned, spoilt)["recall_at_1"][sexes == "m"].mean()
     assert list(found["age_years"]) == ["below 30", "30 to 45", "45 to 60", "60 and over"]
+
+
+def test_groups_of_one_or_two_speakers_are_not_shown(case):
+    _, aligned, attributes, voice = case
+    column = pd.Series(["few"] * 4 + ["many"] * (len(voice) - 4))  # two clips a speaker
+    found = score_groups(aligned, voice, {"sex": column, "age": column.where(column == "few")}, attributes, SETTINGS, 0)
+    assert {name: list(entries) for name, entries in found.items()} == {"sex": ["many"]}
 
 
 def test_a_corpus_without_attributes_has_no_groups():

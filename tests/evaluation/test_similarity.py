@@ -1,6 +1,7 @@
 """Similarities against scikit-learn and scipy."""
 
 import numpy as np
+import pytest
 from scipy.spatial import distance
 from sklearn.metrics.pairwise import paired_cosine_distances, paired_euclidean_distances, paired_manhattan_distances
 from sklearn.preprocessing import normalize
@@ -63,4 +64,12 @@ def test_spread_over_clips_and_over_speakers():
     found = summarise(values, Bootstrap(["a", "a", "b", "b"], 200, 0.95, 0))["cosine"]
     assert found["value"] == 3
     assert np.isclose(found["sd_clips"], np.std([0, 2, 4, 6]))
-    assert np.isclose(found["sd_speakers"], np.std([1, 5]))
+    assert found["over_speakers"]["value"] == 3
+    assert np.isclose(found["over_speakers"]["sd"], np.std([1, 5]))
+
+
+def test_a_speaker_of_many_clips_counts_once_over_speakers():
+    values = {"cosine": np.array([1.0] * 9 + [0.0])}
+    found = summarise(values, Bootstrap(["a"] * 9 + ["b"], 200, 0.95, 0))["cosine"]
+    assert found["value"] == 0.9
+    assert found["over_speakers"] == pytest.approx({"value": 0.5, "low": 0, "high": 1, "sd": 0.5})

@@ -23,7 +23,7 @@ BANDS = {
 }
 """Where numbers are cut into groups."""
 COSINES = ("cosine", "centred_cosine")
-FEWEST_SPEAKERS = 3  # of a group that is shown by itself
+FEWEST_SPEAKERS = 3  # of a group that is shown by itself; an interval over fewer says nothing
 
 
 def row_scores(aligned: Aligned, predicted: np.ndarray) -> dict[str, Floats]:
@@ -70,16 +70,29 @@ def score_systems(
     settings: dict[str, Any],
     seed: int,
 ) -> dict[str, dict[str, Any]]:
-    """The same measures of each system's predictions [N, D], and the differences to the first system, paired."""
+    """The same measures of each system's predictions [N, D]; of all but the first also `difference`, this minus the first, paired:
+    both are measured on the same resamples."""
     over_rows = Bootstrap(aligned.clips["speaker_id"], settings["resamples"], settings["confidence"], seed)
+    of_known = {
+        attribute_measure(attribute): Bootstrap(
+            aligned.clips["speaker_id"][attribute.known], settings["resamples"], settings["confidence"], seed
+        )
+        for attribute in attributes
+    }
     table: dict[str, dict[str, Any]] = {}
+    first: dict[str, Statistic] = {}
     for name, predicted in systems.items():
-        table[name] = {score: over_rows.estimate(mean(rows)) for score, rows in row_scores(aligned, predicted).items()}
-        for attribute in attributes:
-            known = aligned.clips["speaker_id"][attribute.known]
-            bootstrap = Bootstrap(known, settings["resamples"], settings["confidence"], seed)
-            table[name][attribute_measure(attribute)] = bootstrap.estimate(attribute_statistic(attribute, predicted))
-    return {name: {score: value for score, value in row.items() if value} for name, row in table.items()}
+        statistics = {score: mean(rows) for score, rows in row_scores(aligned, predicted).items()}
+        statistics |= {attribute_measure(a): attribute_statistic(a, predicted) for a in attributes}
+        first = first or statistics
+        table[name] = {}
+        for score, statistic in statistics.items():
+            bootstrap = of_known.get(score, over_rows)
+            if estimate := bootstrap.estimate(statistic):
+                table[name][score] = dict(estimate)
+                if statistics is not first:
+                    table[name][score]["difference"] = bootstrap.estimate(_difference(statistic, first[score]))
+    return table
 
 
 def fraction_of_knowable(
@@ -111,6 +124,10 @@ def fraction_of_knowable(
         learned, knowable = (attribute_statistic(attribute, features) for features in (voice, oracle))
         fractions[attribute_measure(attribute)] = bootstrap.estimate(_fraction(learned, knowable, chance))
     return {name: value for name, value in fractions.items() if value}
+
+
+def _difference(one: Statistic, other: Statistic) -> Statistic:
+    return lambda weights: one(weights) - other(weights)
 
 
 def _fraction(learned: Statistic, knowable: Statistic, chance: Statistic) -> Statistic:
@@ -150,7 +167,8 @@ def score_groups(
     settings: dict[str, Any],
     seed: int,
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """The row-wise measures of each group of speakers, and how well its attributes are read. The gallery stays whole."""
+    """The row-wise measures of each group of `FEWEST_SPEAKERS` or more, and how well its attributes are read. The gallery stays
+    whole."""
     rows = row_scores(aligned, predicted)
     result: dict[str, dict[str, dict[str, Any]]] = {}
     for name, column in groups.items():
@@ -158,6 +176,8 @@ def score_groups(
         for group in column.dropna().sort_values().unique():
             chosen = (column == group).to_numpy()
             speakers = aligned.clips["speaker_id"][chosen]
+            if speakers.nunique() < FEWEST_SPEAKERS:
+                continue
             bootstrap = Bootstrap(speakers, settings["resamples"], settings["confidence"], seed)
             entry: dict[str, Any] = {"speakers": int(speakers.nunique()), "clips": int(chosen.sum())}
             entry |= {score: bootstrap.estimate(mean(values[chosen])) for score, values in rows.items()}
@@ -169,7 +189,7 @@ def score_groups(
                     statistic = attribute_statistic(attribute, predicted, inside)
                     entry[attribute_measure(attribute)] = of_known.estimate(statistic)
             result[name][str(group)] = {score: value for score, value in entry.items() if value != {}}
-    return result
+    return {name: entries for name, entries in result.items() if entries}
 
 
 def _bands(column: pd.Series, edges: Sequence[float]) -> pd.Series:

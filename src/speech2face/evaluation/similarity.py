@@ -1,8 +1,10 @@
 """How near predicted features are to the true ones."""
 
+from typing import Any
+
 import numpy as np
 
-from speech2face.evaluation.statistics import Bootstrap, mean, spread
+from speech2face.evaluation.statistics import Bootstrap, mean, spread, weighted_mean
 
 Values = dict[str, np.ndarray]
 
@@ -28,15 +30,17 @@ def similarities(predicted: np.ndarray, true: np.ndarray, centre: np.ndarray) ->
     }
 
 
-def summarise(values: Values, bootstrap: Bootstrap) -> dict[str, dict[str, float]]:
-    """Mean with its interval, and the standard deviation over clips and over the speakers' means."""
-    summary = {}
+def summarise(values: Values, bootstrap: Bootstrap) -> dict[str, dict[str, Any]]:
+    """Mean over clips with its interval, the standard deviation over them, and the same over the speakers' means."""
+    summary: dict[str, dict[str, Any]] = {}
+    clips = np.bincount(bootstrap.of_row)
     for name, rows in values.items():
-        of_speaker = np.bincount(bootstrap.of_row, rows) / np.bincount(bootstrap.of_row)
+        of_speaker = np.bincount(bootstrap.of_row, rows) / clips
         over_clips = float(spread(rows)(np.ones((1, len(rows))))[0])
+        equal = bootstrap.estimate(weighted_mean(rows, 1 / clips[bootstrap.of_row]))
         summary[name] = bootstrap.estimate(mean(rows)) | {
             "sd_clips": over_clips,
-            "sd_speakers": float(of_speaker.std()),
+            "over_speakers": equal | {"sd": float(of_speaker.std())},
         }
     return summary
 
