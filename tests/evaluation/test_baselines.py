@@ -33,7 +33,7 @@ def test_the_mean_feature_is_chance():
         stand_among_speakers(aligned, predicted), Bootstrap(aligned.clips["speaker_id"], 100, 0.95, 0)
     )
     for name, entry in summary.items():
-        if name != "gallery_size":
+        if isinstance(entry, dict):
             assert entry["value"] == pytest.approx(entry["chance"]), name
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from speech2face.evaluation.inputs import align
 from speech2face.evaluation.ranking import (
+    chance_median_rank,
     drawn_recall_table,
     matched,
     recall_curve,
@@ -54,7 +55,7 @@ def test_ties_count_half_in_one_of_two():
 def test_galleries_that_are_too_small_are_left_out():
     found = standing_of([0, 1, 2], 4)
     bootstrap = Bootstrap(["a", "b", "c"], 100, 0.95, 0)
-    assert list(summarise_matching(found, bootstrap)) == ["one_of_2"]
+    assert list(summarise_matching(found, bootstrap)) == ["gallery_size", "clips", "one_of_2"]
     assert summarise_small_galleries(found, bootstrap) == {}
 
 
@@ -91,8 +92,19 @@ def test_a_random_order_has_the_stated_chance():
             standing_of(range(size), size), Bootstrap([str(i) for i in range(size)], 100, 0.95, 0)
         )
         for name, entry in summary.items():
-            if name != "gallery_size":
+            if isinstance(entry, dict):
                 assert entry["value"] == pytest.approx(entry["chance"]), name
+
+
+def test_median_rank_of_galleries_that_differ_in_size_has_the_chance_of_random_orders():
+    sizes = np.repeat([2, 30, 101], [50, 10, 50])
+    rng = np.random.default_rng(0)
+    drawn = np.median(rng.integers(1, sizes + 1, size=(4000, len(sizes))), axis=1)
+    assert chance_median_rank(sizes) == pytest.approx(
+        np.median(drawn), abs=0.51
+    )  # 3 or so, where half the mean size is 25
+    for size in (1, 2, 45, 46):
+        assert chance_median_rank(np.full(7, size)) == (size + 1) / 2
 
 
 def test_same_video_and_other_video_galleries_hold_each_speaker_once():

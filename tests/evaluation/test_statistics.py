@@ -89,6 +89,13 @@ class TestBootstrap:
         assert Bootstrap(["a", "b", "c", "d"], 300, 0.9, 7).estimate(mean([1, 2, 3, 5])) == first
         assert Bootstrap(["a", "b", "c", "d"], 300, 0.9, 8).estimate(mean([1, 2, 3, 5])) != first
 
+    def test_a_statistic_that_many_resamples_leave_undefined_has_no_interval(self):
+        two = Bootstrap(["a", "a", "b", "b"], 400, 0.95, 0)  # half of the resamples hold one speaker only
+        values = np.array([1.0, 1.0, 2.0, 2.0])
+        assert two.estimate(pearson(values, values)) == {}
+        many = Bootstrap(np.arange(30).astype(str), 400, 0.95, 0)
+        assert many.estimate(pearson(np.arange(30), np.arange(30)))["value"] == pytest.approx(1)
+
     def test_no_rows_is_an_error(self):
         with pytest.raises(ValueError, match="no rows"):
             Bootstrap([], 100, 0.95, 0)

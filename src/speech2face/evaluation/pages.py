@@ -26,6 +26,7 @@ from speech2face.evaluation.page_measures import (
 from speech2face.evaluation.report import Cell, Person, Section, Table, number, photo, svg_picture, words
 from speech2face.evaluation.scores import COSINES, chance_scores
 
+FEW_SPEAKERS = 20  # below which percentile intervals are much too narrow
 MOST_REJECTS = 40
 
 
@@ -53,6 +54,15 @@ def summary(metrics: Mapping[str, Any]) -> str:
 def warnings(metrics: Mapping[str, Any]) -> list[str]:
     """What a reader must know before believing the numbers."""
     found = []
+    if metrics["test_speakers"] < FEW_SPEAKERS:
+        found.append(
+            f"Only {metrics['test_speakers']} test speakers: intervals by bootstrap over so few are too narrow; nothing is settled."
+        )
+    if "same_video" in metrics["retrieval"] and "cross_video" not in metrics["retrieval"]:
+        found.append(
+            "Each test speaker has one video, so a voice is only ever compared with a face from its own video: what the two share (place, "
+            "light, camera, day) may pass for a link between voice and face, and that cannot be told apart here."
+        )
     if metrics["controls"]["distinguishable"]:
         found.append(
             f"Leak: the voice tells attributes that it cannot know: {metrics['controls']['distinguishable_names']}. Something "
@@ -189,7 +199,7 @@ def _failures(inputs: Inputs, aligned: Aligned, metrics: Mapping[str, Any]) -> S
         )
     if metrics["not_evaluated"]:
         rows = [[Cell(words(name)), Cell(reason)] for name, reason in metrics["not_evaluated"].items()]
-        tables.append(Table("Attributes that could not be evaluated", ["attribute", "because"], rows, numbers=False))
+        tables.append(Table("Not evaluated", ["what", "because"], rows, numbers=False))
     leaks = metrics["leaks"]
     texts.append(
         f"Between test speakers and the others: {leaks['shared_files']} clips with a shared file, {leaks['identical_faces']} videos with "

@@ -45,10 +45,10 @@ def summarise_ranks(found: Standing, bootstrap: Bootstrap) -> dict[str, Any]:
     """Recall by rank and by percentage of the gallery, median rank and mean reciprocal rank, each with its chance.
 
     Ties are broken at random, in expectation. Chance is that of a random order. Where galleries differ in size, so that
-    each query has its own chance, their means are given.
+    each query has its own chance, `gallery_size` and the chance of a recall are means over the queries.
     """
     sizes = found.gallery_size
-    summary: dict[str, Any] = {"gallery_size": float(sizes.mean()) if np.ptp(sizes) else int(sizes[0])}
+    summary: dict[str, Any] = describe_gallery(found)
 
     def add(label: str, table: Callable[[int], np.ndarray]) -> None:
         chance = {int(size): float(table(int(size)).mean()) for size in np.unique(sizes)}
@@ -61,8 +61,23 @@ def summarise_ranks(found: Standing, bootstrap: Bootstrap) -> dict[str, Any]:
         add(f"recall_at_{percent}_percent", lambda size, p=percent: recall_table(percent_to_k(p, size), size))  # type: ignore[misc]
     add("mean_reciprocal_rank", lambda size: 1 / np.arange(1, size + 1))
     summary["median_rank"] = bootstrap.estimate(median(middle_rank(found)))
-    summary["median_rank"]["chance"] = float((sizes.mean() + 1) / 2)
+    summary["median_rank"]["chance"] = chance_median_rank(sizes)
     return summary
+
+
+def describe_gallery(found: Standing) -> dict[str, Any]:
+    """Size of the gallery, their mean where they differ, and the number of test clips that were looked for in it."""
+    sizes = found.gallery_size
+    return {"gallery_size": float(sizes.mean()) if np.ptp(sizes) else int(sizes[0]), "clips": len(sizes)}
+
+
+def chance_median_rank(gallery_sizes: np.ndarray) -> float:
+    """Median over the ranks of random orders of galleries of these sizes [N], each query's rank uniform in its own gallery."""
+    sizes, counts = np.unique(gallery_sizes, return_counts=True)
+    ranks = np.arange(1, sizes[-1] + 1)
+    below = np.minimum(ranks[:, None], sizes) @ (counts / sizes) / counts.sum()  # chance of a rank up to this one
+    low, high = np.searchsorted(below, [0.5 - 1e-9, 0.5 + 1e-9])
+    return float(ranks[low] + ranks[high]) / 2
 
 
 def summarise_small_galleries(found: Standing, bootstrap: Bootstrap) -> dict[str, Any]:
@@ -83,11 +98,12 @@ def matched(found: Standing, drawn: int) -> np.ndarray:
 
 
 def summarise_matching(found: Standing, bootstrap: Bootstrap) -> dict[str, Any]:
-    """Accuracy of choosing 1 of N faces for a voice."""
-    summary = {}
+    """Accuracy of choosing 1 of N faces for a voice, over the clips whose gallery has N."""
+    summary = describe_gallery(found)
     for drawn in MATCHED:
-        if estimate := bootstrap.estimate(mean(matched(found, drawn))):
-            summary[f"one_of_{drawn}"] = estimate | {"chance": 1 / drawn}
+        values = matched(found, drawn)
+        if estimate := bootstrap.estimate(mean(values)):
+            summary[f"one_of_{drawn}"] = estimate | {"chance": 1 / drawn, "clips": int(np.isfinite(values).sum())}
     return summary
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
+MOST_UNDEFINED = 0.05
 VALUES_PER_BLOCK = 4_000_000  # bounds memory: weights of a block of resamples
 
 
@@ -39,10 +40,11 @@ class Bootstrap:
         return np.concatenate([statistic(counts[:, self.of_row]) for counts in blocks])
 
     def estimate(self, statistic: Statistic) -> dict[str, float]:
-        """`value`, and `low` and `high` of its percentile interval; empty where the statistic is undefined."""
+        """`value`, and `low` and `high` of its percentile interval; empty where the statistic is undefined, or in more than
+        `MOST_UNDEFINED` of the resamples, whose interval would be that of the luckier ones."""
         value = float(statistic(np.ones((1, len(self.of_row))))[0])
         draws = self.draws(statistic)
-        if not np.isfinite(value) or np.isnan(draws).all():
+        if not np.isfinite(value) or np.isnan(draws).mean() > MOST_UNDEFINED:
             return {}
         low, high = np.nanquantile(draws, self.tails)
         return {"value": value, "low": float(low), "high": float(high)}
@@ -54,6 +56,12 @@ def mean(values: npt.ArrayLike, where: npt.ArrayLike | None = None) -> Statistic
     used = ~np.isnan(array) if where is None else ~np.isnan(array) & np.asarray(where, bool)
     filled = np.where(used, array, 0.0)
     return lambda weights: _ratio(weights @ filled, weights @ used)
+
+
+def weighted_mean(values: npt.ArrayLike, row_weights: npt.ArrayLike) -> Statistic:
+    """Mean of values [N], each row counting by its own weight [N]."""
+    array, own = np.asarray(values, np.float64), np.asarray(row_weights, np.float64)
+    return lambda weights: _ratio(weights @ (own * array), weights @ own)
 
 
 def spread(values: npt.ArrayLike) -> Statistic:
