@@ -11,6 +11,7 @@ from speech2face.evaluation.craniofacial import measures as craniofacial_measure
 from speech2face.evaluation.inputs import align
 from speech2face.evaluation.measures import measure
 from speech2face.evaluation.run import evaluate
+from speech2face.evaluation.scores import chance_scores
 from tests.evaluation.simulated import SETTINGS, simulate, with_pictures
 
 QUICK = SETTINGS | {"resamples": 200}
@@ -89,11 +90,16 @@ class TestPerfectFeatures:
 
 
 def test_random_features_are_at_chance_in_every_metric():
-    """Of 40 random models about 37 have chance inside their intervals; one that has it 9 times in 10 has fewer than 28 once in 11,000."""
+    """Of 40 random models about 37 have chance inside their intervals; one that has it 9 times in 10 has fewer than 28 once in 11,000.
+    Their mean is within five standard errors of chance, in groups of few speakers too, whose intervals are too narrow."""
     runs = 40
     covered: dict[str, int] = {}
+    values: dict[str, list[float]] = {}
     inputs = with_pictures(simulate(110, dim=16, turn=0.2))
     table = inputs.attributes[["sex", "age_years", "skin_tone"]]
+    speakers = table.index.str.split("/").str[0]
+    countries = dict(zip(sorted(set(speakers)), np.random.default_rng(1).choice(["ie", "nz"], 110), strict=True))
+    table = table.assign(nationality=speakers.map(countries))
     inputs = replace(inputs, attributes=table, roles={"sex": "linked", "age_years": "linked", "skin_tone": "control"})
     aligned = align(inputs)
     chance_of = {
@@ -106,6 +112,7 @@ def test_random_features_are_at_chance_in_every_metric():
     }
     # Without the common mean, which would decide the cosine.
     centred = replace(aligned, true=aligned.true - aligned.true.mean(0), training_mean=np.zeros(16))
+    row_chances = chance_scores(len(aligned.speakers)) | {"cosine": 0.0, "centred_cosine": 0.0}
     rng = np.random.default_rng(0)
     distinguishable = 0
     for seed in range(runs):
@@ -116,10 +123,26 @@ def test_random_features_are_at_chance_in_every_metric():
         distinguishable += metrics["controls"]["distinguishable"]
         for name, entry in estimates(metrics):
             chance = 0.0 if name.startswith("craniofacial.") else entry.get("chance", chance_of.get(name))
-            if chance is not None:
+            group, score = name.rsplit(".", 1)
+            if group == "systems.voice" or group.startswith("groups."):
+                chance = row_chances.get(score)
+                if chance is not None:
+                    values.setdefault(name, []).append(entry["value"] - chance)
+            elif chance is not None:
                 covered[name] = covered.get(name, 0) + (entry["low"] - 1e-9 <= chance <= entry["high"] + 1e-9)
     assert len(covered) > 60
     assert {name: count for name, count in covered.items() if count < 28} == {}
+    assert len(values) > 20
+    for name, found in values.items():
+        assert abs(np.mean(found)) < 5 * np.std(found) / np.sqrt(runs), name
+    assert {name.split(".")[1] for name in covered if name.startswith("retrieval.")} >= {
+        "same_video",
+        "cross_video",
+        "same_sex",
+        "same_sex_and_nationality",
+        "speaker_mean_l1",
+        "speaker_mean_l2",
+    }
     assert distinguishable <= 6  # of 40 at 5 %; more would happen once in 290
 
 
