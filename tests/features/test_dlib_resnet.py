@@ -10,7 +10,10 @@ from speech2face.dlib_nets.models import EMBEDDER, model_path
 from speech2face.faces.detection import detect
 from speech2face.faces.landmarks import landmarks
 from speech2face.features.dlib_resnet import DlibResnet, chip_positions, face_chips
+from speech2face.models.face_decoder import FaceDecoder
+from speech2face.models.losses import DecoderLossWeights, decoder_loss
 from tests.dlib_nets import dat_files, pictures
+from tests.evaluation.simulated import face as drawn_face
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +150,24 @@ def test_frozen_and_in_eval_mode(backend):
     assert backend.feature_dim == 128
     assert not any(parameter.requires_grad for parameter in backend.parameters())
     assert not backend.training
+
+
+def test_the_embedding_term_alone_reaches_both_networks_of_a_decoder(backend):
+    torch.manual_seed(0)
+    decoder = FaceDecoder(128, first_dim=16, landmark_hidden_dim=8, texture_channels=8)
+    decoder.set_means(torch.from_numpy(drawn_face()).float() + 100, torch.rand(3, 224, 224))
+    decoded = decoder(torch.randn(2, 128))
+    nowhere = torch.zeros(2, 3, 224, 224), torch.zeros(2, 68, 2), torch.randn(2, 128)
+    terms = decoder_loss(
+        decoded,
+        *nowhere,
+        embed=lambda image: backend.embed(image.clamp(0, 1), decoded.landmarks),
+        weights=DecoderLossWeights(0.0, 0.0, 1.0),
+    )
+    for reached in (decoded.image, decoder.texture_network, decoder.landmark_network, decoder.f_dec):
+        inputs = [reached] if isinstance(reached, torch.Tensor) else list(reached.parameters())
+        gradients = torch.autograd.grad(terms.total, inputs, retain_graph=True)
+        assert sum(gradient.abs().sum() for gradient in gradients) > 0
 
 
 def test_an_empty_batch(backend):

@@ -114,6 +114,13 @@ def test_flattening_by_shape_arithmetic(tmp_path: Path):
         same_as_onnxruntime(path, noise(batch_size, 4, 6, 6))
 
 
+@pytest.mark.parametrize("attributes", [{}, {"axis": 1}, {"axis": 2}, {"axis": -1}])
+@pytest.mark.parametrize("opset", [11, 13])
+def test_softmax_of_old_and_new_operator_sets(tmp_path: Path, attributes: dict, opset: int):
+    nodes = [helper.make_node("Softmax", ["x"], ["y"], **attributes)]
+    same_as_onnxruntime(save(tmp_path / "m.onnx", nodes, {}, ["N", 4, 6, 6], opset), noise(2, 4, 6, 6))
+
+
 def test_every_operator_is_tested():
     assert set(OPERATORS) == {case[0] for case in CASES.values()} | {"Gemm", "Shape"}
 

@@ -111,6 +111,11 @@ class TestTerms:
         assert info_nce(a[:1], b[:1]) == 0  # no one to be confused with
         assert info_nce(a, b, identities=torch.zeros(4)) == 0
 
+    def test_nan_is_not_taken_for_a_zero_vector(self) -> None:
+        broken = torch.tensor([[math.nan, 1.0]])
+        assert unit_vector(broken).isnan().all()
+        assert unit_distance(broken, torch.ones(1, 2)).isnan()
+
     def test_a_zero_vector_is_safe(self) -> None:
         a = torch.tensor([[0.0, 0.0], [3.0, 4.0]], requires_grad=True)
         loss = unit_distance(a, torch.tensor([[1.0, 0.0], [0.0, 1.0]])) + info_nce(a, torch.eye(2))

@@ -183,6 +183,14 @@ class TestWhatAWarpDoes:
 
 
 class TestPrecision:
+    def test_float32_picture_at_224_is_that_of_float64(self) -> None:
+        generator = torch.Generator().manual_seed(3)
+        image = torch.rand(2, 3, 224, 224, generator=generator)
+        source = 30 + 160 * torch.rand(2, 68, 2, generator=generator)
+        dest = source + 3 * torch.randn(2, 68, 2, generator=generator)
+        exact, _ = sparse_image_warp(image.double(), source.double(), dest.double())
+        assert (sparse_image_warp(image, source, dest)[0] - exact).abs().max() < 1e-6
+
     def test_float32_flow_at_224_is_that_of_float64(self) -> None:
         image, source, dest = (tensor.float() for tensor in face_like(1, 224))
         _, exact = sparse_image_warp(image.double(), source.double(), dest.double())

@@ -143,7 +143,19 @@ def test_a_damaged_checkpoint_says_what_to_do(tmp_path: Path):
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(ValueError, match=r"is damaged.*delete it"):
         load_checkpoint(path, torch.device("cpu"))
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"is damaged.*delete it"):
+        load_checkpoint(path, torch.device("cpu"))
     assert load_checkpoint(tmp_path / "none.pt", torch.device("cpu")) is None
+
+
+def test_every_seed_that_the_parameters_allow_can_be_used():
+    drawn = {
+        float(torch.rand(1, generator=loop.step_generator(seed, epoch, 7)))
+        for seed in (0, 20_261_122, 2**32 - 1)
+        for epoch in (0, 999)
+    }
+    assert len(drawn) == 6
 
 
 def test_the_fingerprint_of_a_run_covers_code_settings_seed_and_inputs(tmp_path: Path):

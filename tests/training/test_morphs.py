@@ -16,5 +16,11 @@ def test_neighbours_are_ordered_by_the_papers_distance():
         assert found.tolist() == np.argsort(distance)[:3].tolist()
 
 
+def test_a_face_is_never_its_own_neighbour_even_among_equal_ones():
+    faces = np.zeros((4, 68, 2)), np.zeros((4, 3, 224, 224), np.uint8)
+    found = nearest_neighbours(*faces, 2)
+    assert all(own not in others and len(set(others)) == 2 for own, others in enumerate(found.tolist()))
+
+
 def test_there_are_no_more_neighbours_than_others():
     assert nearest_neighbours(np.zeros((3, 68, 2)), np.zeros((3, 3, 224, 224), np.uint8), 5).shape == (3, 2)

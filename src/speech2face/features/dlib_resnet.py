@@ -34,8 +34,7 @@ _MEAN_SHAPE = (
     *((0.551395, 0.727388), (0.639268, 0.745405), (0.726104, 0.780233), (0.290379, 0.784792), (0.428096, 0.778746)),
     *((0.490127, 0.785343), (0.552157, 0.778746), (0.689874, 0.784792)),
 )
-# Far enough outside 0..1 that the picture must be in another range (0..255, -1..1); a decoder may overshoot a little.
-_LOWEST, _HIGHEST = -0.5, 1.5
+_LOWEST, _HIGHEST = -1e-3, 1 + 1e-3  # a resized or warped crop may leave 0..1 by rounding
 
 
 class DlibResnet(nn.Module):

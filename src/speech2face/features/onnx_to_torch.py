@@ -93,6 +93,12 @@ def _gather(attributes: Attributes, x: Tensor, indices: Tensor) -> Tensor:
     return picked.reshape((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
 
 
+def _softmax(attributes: Attributes, x: Tensor) -> Tensor:
+    if attributes.get("flattening"):
+        return x.flatten(attributes["axis"]).softmax(-1).view_as(x)
+    return x.softmax(attributes.get("axis", -1))
+
+
 OPERATORS: dict[str, Callable[..., Tensor]] = {
     "Add": lambda attributes, a, b: a + b,
     "AveragePool": _average_pool,
@@ -115,11 +121,14 @@ OPERATORS: dict[str, Callable[..., Tensor]] = {
     "Reshape": _reshape,
     "Shape": lambda attributes, x: torch.tensor(x.shape, device=x.device),
     "Sigmoid": lambda attributes, x: torch.sigmoid(x),
-    "Softmax": lambda attributes, x: torch.softmax(x, attributes.get("axis", -1)),
+    "Softmax": _softmax,
     "Sub": lambda attributes, a, b: a - b,
     "Transpose": lambda attributes, x: x.permute(attributes.get("perm", tuple(reversed(range(x.ndim))))),
     "Unsqueeze": _unsqueeze,
 }
+
+
+FLATTENING_SOFTMAX_BEFORE = 13  # operator set; until then Softmax took all axes from `axis` on as one
 
 
 class OnnxNetwork(nn.Module):
@@ -132,7 +141,8 @@ class OnnxNetwork(nn.Module):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        graph = read_model(path).graph
+        model = read_model(path)
+        graph = model.graph
         steps = [node for node in graph.node if node.op_type != "Constant"]
         unknown = sorted({node.op_type for node in steps if node.op_type not in OPERATORS or node.domain})
         if unknown:
@@ -156,6 +166,8 @@ class OnnxNetwork(nn.Module):
             known.add(node.output[0])  # further outputs (masks, running statistics) exist in training alone
             used_up = [name for name in set(node.input) if last_use[name] == place and name not in self.weight_names]
             attributes = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
+            if node.op_type == "Softmax" and _opset(model) < FLATTENING_SOFTMAX_BEFORE:
+                attributes = {"axis": 1, "flattening": 1} | attributes
             self.steps.append((node.op_type, attributes, tuple(node.input), node.output[0], used_up))
         if self.output_name not in known:
             raise ValueError(f"{path}: nothing gives the output {self.output_name}")
@@ -182,10 +194,13 @@ def read_model(path: Path) -> onnx.ModelProto:
         raise ValueError(f"{path}: not a readable ONNX file ({type(error).__name__}): truncated or damaged") from error
     if not model.graph.node:
         raise ValueError(f"{path}: an ONNX file without a graph: truncated or damaged")
-    opset = {item.domain: item.version for item in model.opset_import}.get("", 0)
-    if opset < MIN_OPSET:
-        raise ValueError(f"{path}: the operator set must be {MIN_OPSET} or later (got {opset})")
+    if _opset(model) < MIN_OPSET:
+        raise ValueError(f"{path}: the operator set must be {MIN_OPSET} or later (got {_opset(model)})")
     return model
+
+
+def _opset(model: onnx.ModelProto) -> int:
+    return {item.domain: item.version for item in model.opset_import}.get("", 0)
 
 
 def inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:

@@ -146,20 +146,22 @@ def decoder_loss(
 
 
 def unit_vector(vector: Tensor) -> Tensor:
-    """v / |v| along the last axis, per sample; zero, with zero gradient, where |v| is below 1e-6."""
+    """v / |v| along the last axis, per sample; zero, with zero gradient, where |v| is at most 1e-6. NaN stays NaN."""
     norm = torch.linalg.vector_norm(vector, dim=-1, keepdim=True)
-    has_direction = norm > MIN_NORM
+    has_direction = ~(norm <= MIN_NORM)
     # the inner where keeps 0 / 0 out of the backward pass
     return torch.where(has_direction, vector / torch.where(has_direction, norm, 1.0), 0.0)
 
 
 def l1_distance(a: Tensor, b: Tensor) -> Tensor:
-    """|a - b|_1, summed over features, mean over the batch: [B, K], [B, K] to a scalar."""
+    """|a - b|_1, summed over features, mean over the batch: [B, K], [B, K] to a scalar (Oh et al. 2019, equation 1, between the
+    outputs of the decoder's first layer)."""
     return (a - b).abs().sum(dim=1).mean()
 
 
 def unit_distance(a: Tensor, b: Tensor) -> Tensor:
-    """|a / |a| - b / |b||_2^2 = 2 - 2 cos(a, b), mean over the batch: [B, D], [B, D] to a scalar in 0..4."""
+    """|a / |a| - b / |b||_2^2 = 2 - 2 cos(a, b), mean over the batch: [B, D], [B, D] to a scalar in 0..4 (Oh et al. 2019,
+    equation 1, second term)."""
     return (unit_vector(a) - unit_vector(b)).square().sum(dim=1).mean()
 
 

@@ -28,7 +28,5 @@ def load_checkpoint(path: Path, map_location: torch.device) -> dict[str, Any] | 
         return None
     try:
         return torch.load(path, map_location=map_location, weights_only=True)
-    except (RuntimeError, OSError, pickle.UnpicklingError, KeyError) as error:
-        raise ValueError(
-            f"{path} is damaged ({str(error).splitlines()[0]}); delete it to train from the start"
-        ) from None
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError, KeyError) as error:
+        raise ValueError(f"{path} is damaged ({type(error).__name__}); delete it to train from the start") from None

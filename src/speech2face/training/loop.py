@@ -104,7 +104,7 @@ def train(task: Task, seed: int, fingerprint: str, live_directory: Path) -> dict
 
 def step_generator(seed: int, epoch: int, step: int) -> torch.Generator:
     """The source of all that is random in one training step, on the CPU."""
-    return torch.Generator().manual_seed((seed * 1_000_003 + epoch) * 1_000_003 + step)
+    return torch.Generator().manual_seed(((seed * 1_000_003 + epoch) * 1_000_003 + step) % 2**63)
 
 
 def _epoch(task: Task, state: _State, seed: int) -> Iterator[None]:

@@ -18,9 +18,11 @@ def nearest_neighbours(landmarks: np.ndarray, textures: np.ndarray, count: int) 
     shapes = landmarks.reshape(len(landmarks), -1) / SIDE_PX
     thin = textures[:, :, ::TEXTURE_STEP, ::TEXTURE_STEP].reshape(len(textures), -1).astype(np.float32) / 255
     nearest = []
-    for shape, texture in zip(shapes, thin, strict=True):
+    count = min(count, len(shapes) - 1)
+    for own, (shape, texture) in enumerate(zip(shapes, thin, strict=True)):
         distance = LANDMARK_WEIGHT * np.linalg.norm(shapes - shape, axis=1)
         # the norm over all pixels, estimated from those that are looked at
         distance += TEXTURE_STEP * np.linalg.norm(thin - texture, axis=1)
-        nearest.append(np.argsort(distance, kind="stable")[1 : count + 1])
+        distance[own] = np.inf  # not by its place in the order: another face may be as near to it as itself
+        nearest.append(np.argsort(distance, kind="stable")[:count])
     return np.stack(nearest)
