@@ -11,7 +11,7 @@ from speech2face.evaluation.craniofacial import measures as craniofacial_measure
 from speech2face.evaluation.inputs import align
 from speech2face.evaluation.measures import measure
 from speech2face.evaluation.run import evaluate
-from tests.evaluation.simulated import SETTINGS, simulate, with_pictures
+from tests.evaluation.simulated import SETTINGS, simulate, with_photographs, with_pictures
 
 QUICK = SETTINGS | {"resamples": 200}
 
@@ -186,6 +186,59 @@ class TestFiles:
         assert second["recall_at_10_percent"] == first["recall_at_10_percent"]
         a, b = (m["retrieval"]["speaker_mean"]["recall_at_5"] for m in (first, second))
         assert (a["low"], a["high"]) != (b["low"], b["high"])
+
+
+@pytest.fixture(scope="module")
+def photographed(tmp_path_factory):
+    out = tmp_path_factory.mktemp("photographs")
+    inputs = replace(with_photographs(simulate(80, quality="perfect")), num_without_face=3)
+    return out, inputs, evaluate(with_pictures(inputs), QUICK, 0, out, out / "card.md")
+
+
+class TestFacesOfSpeakers:
+    """Faces in a video of their own, as in HQ-VoxCeleb, so that no clip's own video has one."""
+
+    def test_perfect_features_find_every_face(self, photographed):
+        out, inputs, metrics = photographed
+        assert metrics["recall_at_10_percent"] == metrics["systems"]["voice"]["recall_at_1"]["value"] == 1
+        assert metrics["cosine"] == pytest.approx(1)
+        assert metrics["test_clips"] == len(inputs.clip_ids) == 64
+        assert (
+            metrics["attributes"]["sex"]["voice"]["accuracy"]
+            == metrics["attributes"]["sex"]["true_feature"]["accuracy"]
+        )
+        assert (out / "strip.png").exists()
+
+    def test_no_gallery_of_videos(self, photographed):
+        assert not {"same_video", "cross_video"} & set(photographed[2]["retrieval"])
+
+    def test_baselines_learn_from_clips_without_a_face_of_their_own(self, photographed):
+        _, _, metrics = photographed
+        oracle = metrics["systems"]["oracle"]["one_of_2"]["value"]
+        assert metrics["systems"]["mean_feature"]["one_of_2"]["value"] == 0.5
+        assert oracle > 0.7
+
+    def test_clips_without_any_face_are_counted_and_shown(self, photographed, run):
+        out, _, metrics = photographed
+        assert metrics["test_clips_without_face"] == 3
+        page = (out / "report.html").read_text()
+        assert "no face to be compared with, and were left out: 3." in page
+        assert "own video has no face: 64." in page
+        assert "test_clips_without_face" not in run[1]
+        assert "no face to be compared with" not in (run[0] / "report.html").read_text()
+
+    def test_probes_take_no_face_twice(self, photographed):
+        """Photographs with attributes of their own, as HQ-VoxCeleb lists them, give the same probes as clips alone."""
+        _, inputs, _ = photographed
+        table = inputs.attributes[["sex"]]
+        speakers = table.index.str.split("/").str[0]
+        photos = table.groupby(speakers).first().rename(index=lambda speaker: f"{speaker}/photos/00000")
+        settings = QUICK | {"resamples": 100}
+        results = []
+        for attributes in (table, pd.concat([table, photos])):
+            changed = replace(inputs, attributes=attributes)
+            results.append(measure(changed, align(changed), settings, 0).metrics["attributes"])
+        assert results[0] == results[1]
 
 
 class TestSmallOrBare:

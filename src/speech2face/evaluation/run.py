@@ -146,7 +146,9 @@ def _choose_pictures(inputs: Inputs, aligned: Aligned, measured: Measured, count
     face_of = {video_of(face): face for face in sorted(inputs.faces.face_ids, reverse=True)}
     nearest = [aligned.speakers[column] for column in distances(voice[rows], aligned.gallery).argmin(1)]
     first_video = {video.split("/")[0]: video for video in reversed(aligned.videos)}
-    true = inputs.pictures([face_of[video] for video in aligned.clips["video"].iloc[rows]])
+    asked = aligned.clips.iloc[rows]
+    own = [face_of.get(v, face_of[first_video[s]]) for s, v in zip(asked["speaker_id"], asked["video"], strict=True)]
+    true = inputs.pictures(own)
     neighbours = inputs.pictures([face_of[first_video[speaker]] for speaker in nearest])
     from_true, from_voice = (inputs.decode(f[rows].astype(np.float32))[0] for f in (aligned.true, voice))
     shown = []
