@@ -227,19 +227,6 @@ class TestFacesOfSpeakers:
         assert "test_clips_without_face" not in run[1]
         assert "no face to be compared with" not in (run[0] / "report.html").read_text()
 
-    def test_probes_take_no_face_twice(self, photographed):
-        """Photographs with attributes of their own, as HQ-VoxCeleb lists them, give the same probes as clips alone."""
-        _, inputs, _ = photographed
-        table = inputs.attributes[["sex"]]
-        speakers = table.index.str.split("/").str[0]
-        photos = table.groupby(speakers).first().rename(index=lambda speaker: f"{speaker}/photos/00000")
-        settings = QUICK | {"resamples": 100}
-        results = []
-        for attributes in (table, pd.concat([table, photos])):
-            changed = replace(inputs, attributes=attributes)
-            results.append(measure(changed, align(changed), settings, 0).metrics["attributes"])
-        assert results[0] == results[1]
-
 
 class TestSmallOrBare:
     @pytest.mark.parametrize("num_speakers", [6, 10])

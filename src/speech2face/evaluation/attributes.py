@@ -60,9 +60,8 @@ def fit_attributes(
         column = table[name]
         is_number = bool(pd.api.types.is_numeric_dtype(column))
         rows = aligned.training.assign(value=column.reindex(aligned.training["clip_id"]).to_numpy()).dropna()
-        own = (
-            rows["video_row"] >= 0
-        )  # a speaker's mean face stands in only where the attribute is known of no clip with a face
+        # A speaker's mean face stands in only where the attribute is known of no clip with a face of its own.
+        own = rows["video_row"] >= 0
         rows = rows[own | ~rows["speaker_id"].isin(rows["speaker_id"][own])]
         rows = rows.drop_duplicates(["speaker_id", "video_row", "value"])
         test = column.reindex(aligned.clips["clip_id"])
