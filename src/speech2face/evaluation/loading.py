@@ -46,7 +46,7 @@ def load_inputs(data: Path, models: Path, params: Params, device: torch.device) 
         decode=decode_with(decoder, device),
         embed=embed_with(load_backend(params.features), device),
         pictures=picture_reader(faces),
-        judge=load_judge(device),
+        judge=load_judge(params.evaluation.second_opinion, device),
         voices=describe_voices(spectrograms, targets),
         rejects=read_rejects([corpus, spectrograms, faces, features]),
         digests=file_digests(manifest),
