@@ -141,7 +141,7 @@ class TestFiles:
             "card.md",
         }
         assert {path.name for path in (out / "tables").iterdir()} == {
-            f"{name}.csv" for name in ("clips", "confusion_sex", "embeddings", "groups", "recall", "roc")
+            f"{name}.csv" for name in ("clips", "confusions", "embeddings", "groups", "measures", "recall", "roc")
         }
 
     def test_headline_comes_first(self, run):
@@ -167,12 +167,35 @@ class TestFiles:
         assert (clips["sex_true"] == clips["sex_from_voice"]).mean() == pytest.approx(metrics["sex_accuracy"], abs=1e-5)
         assert clips["cosine"].mean() == pytest.approx(metrics["cosine"], abs=1e-5)
         assert clips["rank"].median() == metrics["median_rank"]
-        recall = pd.read_csv(out / "tables/recall.csv")
-        assert recall["voice"][4] == pytest.approx(metrics["recall_at_10_percent"], abs=1e-5)  # rank 5 of 48
-        assert recall["oracle"][4] == pytest.approx(metrics["ceiling"], abs=1e-5)
-        assert (recall.iloc[-1, 1:] == 1).all()
-        confusion = pd.read_csv(out / "tables/confusion_sex.csv")
+        recall = pd.read_csv(out / "tables/recall.csv").pivot(index="rank", columns="system", values="recall")
+        assert set(recall.columns) == {*metrics["systems"], "chance"}
+        assert recall["voice"][5] == pytest.approx(metrics["recall_at_10_percent"], abs=1e-5)  # rank 5 of 48
+        assert recall["oracle"][5] == pytest.approx(metrics["ceiling"], abs=1e-5)
+        assert (recall.iloc[-1] == 1).all()
+        confusion = pd.read_csv(out / "tables/confusions.csv")
+        assert set(confusion["attribute"]) == {"sex"}
         assert len(confusion) == metrics["test_clips"]
+        assert (confusion["true"] == confusion["read"]).mean() == pytest.approx(metrics["sex_accuracy"], abs=1e-5)
+        groups = pd.read_csv(out / "tables/groups.csv", index_col="group")["recall_at_10_percent"]
+        assert groups["all speakers"] == metrics["recall_at_10_percent"]
+        assert groups["sex: f"] == metrics["groups"]["sex"]["f"]["recall_at_10_percent"]["value"]
+
+    def test_the_table_of_measures_holds_them_with_their_intervals(self, run):
+        out, metrics = run
+        table = pd.read_csv(out / "tables/measures.csv").set_index(["section", "measure", "source"])
+        assert table.index.is_unique
+        assert ((table["low"] <= table["value"]) & (table["value"] <= table["high"])).all()
+        expected = {
+            ("similarity", "centred_cosine, 6 s heard", "voice"): metrics["similarity"]["6 s"]["centred_cosine"],
+            ("attributes", "sex_accuracy", "true_feature"): metrics["attributes"]["sex"]["true_feature"]["accuracy"],
+            ("attributes", "age_years_correlation", "decoded_voice"): metrics["attributes"]["age_years"][
+                "decoded_voice"
+            ]["correlation"],
+            ("controls", "skin_tone_correlation", "voice"): metrics["controls"]["skin_tone"]["voice"]["correlation"],
+        }
+        for name, entry in expected.items():
+            assert table.loc[name].to_dict() == {key: entry[key] for key in ("value", "low", "high")}
+        assert set(table.loc["craniofacial"].index.get_level_values("measure")) == set(metrics["craniofacial"])
 
     def test_the_same_inputs_give_the_same_bytes(self, run, tmp_path):
         out, _ = run

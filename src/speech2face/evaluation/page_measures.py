@@ -68,9 +68,8 @@ def retrieval_section(metrics: Mapping[str, Any], tables: Mapping[str, pd.DataFr
     recall, roc = tables["recall"], tables["roc"]
     grid = roc["false_positive_rate"].to_numpy()
     lines = {
-        words(str(name)): (recall["rank"].to_numpy(), recall[name].to_numpy())
-        for name in recall.columns
-        if name != "rank"
+        words(str(name)): (curve["rank"].to_numpy(), curve["recall"].to_numpy())
+        for name, curve in recall.groupby("system", sort=False)
     }
     at_ten = galleries["speaker_mean"]["recall_at_10_percent"]["value"]
     area = metrics["verification"]["all"].get("area_under_curve", {}).get("value", float("nan"))
