@@ -58,6 +58,7 @@ def test_a_misspelt_key_is_answered_with_the_valid_ones(tmp_path):
         ("min_clip_s: 1.0", "min_clip_s: 7.0", ["audio", "at most segment_s, 6"]),
         ("upsample: 0", "upsample: 3", ["faces", "5792", "10240"]),
         ("upsample: 0", "upsample: true", ["faces.upsample", "integer"]),
+        ("second_opinion: null", "second_opinion: true", ["evaluation.second_opinion", "string"]),
     ],
 )
 def test_wrong_types_and_values_out_of_range_name_key_value_and_bound(tmp_path, old, new, words):

@@ -177,6 +177,7 @@ class Evaluation(_Section):
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
     resamples: Annotated[int, Field(ge=100)]
     pictures: Annotated[int, Field(ge=1, le=100)]
+    second_opinion: Annotated[str, Field(min_length=1)] | None
 
 
 class Params(_Section):

@@ -84,6 +84,13 @@ def simulate(
     )
 
 
+def with_photographs(inputs: Inputs) -> Inputs:
+    """The same faces, but as photographs of the speaker, as HQ-VoxCeleb has them: in a video of their own that no clip is from."""
+    faces = inputs.faces
+    ids = [f"{speaker}/photos/{number:07d}" for number, speaker in enumerate(faces.speaker_ids)]
+    return replace(inputs, faces=replace(faces, face_ids=ids))
+
+
 def _shown(name: str, value: float | str, directions: np.ndarray) -> np.ndarray:
     levels = {"f": 0, "m": 1, "black": 0, "brown": 1, "blond": 2, "red": 3}
     scales = {"age_years": (50, 17), "vocal_tract_length_cm": (15.6, 1.4), "skin_tone": (0.5, 0.3), "pose": (0, 10)}

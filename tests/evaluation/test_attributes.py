@@ -18,7 +18,7 @@ from speech2face.evaluation.attributes import (
 )
 from speech2face.evaluation.inputs import align
 from speech2face.evaluation.statistics import Bootstrap
-from tests.evaluation.simulated import ROLES, simulate
+from tests.evaluation.simulated import ROLES, simulate, with_photographs
 
 CONTROLS = [name for name, role in ROLES.items() if role == "control"]
 
@@ -149,3 +149,16 @@ def test_names_by_role():
     table = pd.DataFrame({"sex": ["f"], "room": ["hall"], "f0_hz": [200.0]})
     assert evaluated_attributes(table, {"sex": "linked", "room": "control", "words": "control"}) == (["sex"], ["room"])
     assert evaluated_attributes(table, {}) == (["sex", "room", "f0_hz"], [])
+
+
+def test_photographs_of_speakers_give_the_same_probe_with_and_without_attributes_of_their_own():
+    """HQ-VoxCeleb lists photographs as clips that know the sex too; then the speaker's mean face must not count a second time."""
+    inputs = with_photographs(simulate(60))
+    table = inputs.attributes[["sex"]]
+    photos = table.groupby(table.index.str.split("/").str[0]).first().rename(index=lambda s: f"{s}/photos/00000")
+    read = []
+    for attributes in (table, pd.concat([table, photos])):
+        aligned = align(replace(inputs, attributes=attributes))
+        (sex,), _ = fit_attributes(aligned, attributes, ["sex"])
+        read.append(sex.probe.decision_function(aligned.gallery))
+    assert np.array_equal(*read)

@@ -115,6 +115,25 @@ def test_voices_of_training_and_test_clips_with_faces(tmp_path):
     assert found["mean_spectrogram"].shape == (2, 257)
 
 
+def test_voices_of_clips_whose_faces_belong_to_the_speaker(tmp_path):
+    spectrogram = compress(stft(harmonics(100.0))).numpy().astype(np.float16)
+    rows = [
+        {
+            "clip_id": f"id{i}/v/1",
+            "speaker_id": f"id{i}",
+            "split": "train",
+            "segment": 0,
+            "start_s": 0.0,
+            "duration_s": 6.0,
+        }
+        | {"spectrogram": spectrogram}
+        for i in range(3)
+    ]
+    write_shard(tmp_path / "shard-a.parquet", rows, SPECTROGRAMS, "fingerprint")
+    targets = Targets(np.zeros((2, 4), np.float32), {"id0": 0, "id2": 1}, {"id0": "train", "id2": "train"}, "speaker")
+    assert list(describe_voices(tmp_path, targets)["f0"].index) == ["id0/v/1", "id2/v/1"]
+
+
 def harmonics(f0_hz):
     time = torch.arange(96_000) / 16_000
     return 0.1 * sum(torch.sin(2 * np.pi * f0_hz * k * time) / k for k in range(1, 12))

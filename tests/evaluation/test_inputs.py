@@ -35,12 +35,29 @@ def test_training_rows_are_of_training_speakers_with_a_face():
     inputs = simulate(20)
     aligned = align(inputs)
     assert set(aligned.training["speaker_id"]) == {f"id{i:05d}" for i in range(13, 20)}
+    assert np.array_equal(aligned.training_true, aligned.means[aligned.training["video_row"]])
+
+
+def test_a_clip_whose_video_has_no_face_is_set_beside_its_speakers_mean():
+    inputs = simulate(20, videos=3)
+    features = inputs.faces.features.astype(float)
+    lost = [0, 59]  # the first video of the first test speaker, the last of the last training speaker
+    kept = [row for row in range(60) if row not in lost]
+    faces = inputs.faces
+    columns = {n: [getattr(faces, n)[row] for row in kept] for n in ("face_ids", "speaker_ids", "splits")}
+    aligned = align(replace(inputs, faces=replace(faces, features=faces.features[kept], **columns)))
+    assert aligned.clips["video_row"].tolist() == [-1, *range(23)]
+    assert np.allclose(aligned.true[0], features[1:3].mean(0))
+    assert np.allclose(aligned.true[1:], features[1:24])
+    assert aligned.training["video_row"].tolist() == [*range(38, 58), -1]
+    assert np.allclose(aligned.training_true[-1], features[57:59].mean(0))
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda i: replace(i, clip_ids=["id00000/video9/1", *i.clip_ids[1:]]), "its video has no face"),
+        (lambda i: replace(i, clip_ids=["id99999/video0/1", *i.clip_ids[1:]]), "its speaker has no face"),
+        (lambda i: replace(i, clip_ids=["id00019/video0/1", *i.clip_ids[1:]]), "its speaker is in the train split"),
         (lambda i: replace(i, predicted={"3 s": i.predicted["6 s"][:, 1:]}), r"at 3 s must be \[16, 32\]"),
         (lambda i: replace(i, predicted={"6 s": i.predicted["6 s"] * np.nan}), "NaN or infinity"),
     ],

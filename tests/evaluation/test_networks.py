@@ -8,7 +8,7 @@ from speech2face.evaluation.networks import decode_with, embed_with, predict_tes
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.shards import SPECTROGRAMS, write_shard
-from speech2face.training.pairs import Targets
+from speech2face.training.pairs import Pairs, Targets
 
 CPU = torch.device("cpu")
 
@@ -37,7 +37,7 @@ def test_predictions_are_of_the_whole_segment_and_of_its_first_3_s(clips):
     torch.manual_seed(0)
     encoder = VoiceEncoder(2, 5, 16)
     torch.nn.init.normal_(encoder.fc1.weight)  # else an untrained network gives everyone the same
-    clip_ids, predicted = predict_test_clips(encoder, spectrograms, targets, 6.0, CPU)
+    clip_ids, predicted = predict_test_clips(encoder, Pairs(spectrograms, targets, "test"), 6.0, CPU)
     assert clip_ids == [f"id{i:02d}/v/1" for i in range(2, 12)]
     assert list(predicted) == ["6 s", "3 s"]
     encoder.eval()
@@ -51,8 +51,9 @@ def test_predictions_are_of_the_whole_segment_and_of_its_first_3_s(clips):
 
 def test_a_model_of_3_s_has_one_length(clips):
     spectrograms, targets, _ = clips
-    assert list(predict_test_clips(VoiceEncoder(2, 5, 16), spectrograms, targets, 3.0, CPU)[1]) == ["3 s"]
-    assert list(predict_test_clips(VoiceEncoder(2, 5, 16), spectrograms, targets, 10.0, CPU)[1]) == [
+    pairs = Pairs(spectrograms, targets, "test")
+    assert list(predict_test_clips(VoiceEncoder(2, 5, 16), pairs, 3.0, CPU)[1]) == ["3 s"]
+    assert list(predict_test_clips(VoiceEncoder(2, 5, 16), pairs, 10.0, CPU)[1]) == [
         "10 s",
         "3 s",
         "6 s",

@@ -1,5 +1,6 @@
 """Recall and matching against enumeration of galleries."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -126,6 +127,20 @@ def test_same_video_and_other_video_galleries_hold_each_speaker_once():
         gallery = aligned.means[[videos[s][place] for s in aligned.speakers]]
         found = distances(predicted[row : row + 1], gallery)[0]
         assert other.nearer[row] == (found < found[aligned.speakers.index(speaker)]).sum()
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+def test_clips_whose_video_has_no_face_are_in_no_gallery_of_videos(shift):
+    inputs = simulate(60, videos=3, noise=4.0)
+    aligned, predicted = align(inputs), inputs.predicted["6 s"]
+    lost = np.zeros(len(aligned.clips), bool)
+    lost[[0, 5, 6, 7, 8]] = True  # of one speaker all three
+    clips = aligned.clips.assign(video_row=aligned.clips["video_row"].mask(lost, -1))
+    whole, _ = stand_among_videos(aligned, predicted, shift)
+    found, usable = stand_among_videos(replace(aligned, clips=clips), predicted, shift)
+    assert np.array_equal(usable, ~lost)
+    for column, reference in zip(found, whole, strict=True):
+        assert np.array_equal(column, reference[~lost])
 
 
 def test_speakers_with_one_video_have_no_other_video():

@@ -12,7 +12,7 @@ from speech2face.evaluation.inputs import align
 from speech2face.evaluation.measures import measure
 from speech2face.evaluation.run import evaluate
 from speech2face.evaluation.scores import chance_scores
-from tests.evaluation.simulated import SETTINGS, simulate, with_pictures
+from tests.evaluation.simulated import SETTINGS, simulate, with_photographs, with_pictures
 
 QUICK = SETTINGS | {"resamples": 200}
 
@@ -164,7 +164,7 @@ class TestFiles:
             "card.md",
         }
         assert {path.name for path in (out / "tables").iterdir()} == {
-            f"{name}.csv" for name in ("clips", "confusion_sex", "embeddings", "groups", "recall", "roc")
+            f"{name}.csv" for name in ("clips", "confusions", "embeddings", "groups", "measures", "recall", "roc")
         }
 
     def test_headline_comes_first(self, run):
@@ -190,12 +190,35 @@ class TestFiles:
         assert (clips["sex_true"] == clips["sex_from_voice"]).mean() == pytest.approx(metrics["sex_accuracy"], abs=1e-5)
         assert clips["cosine"].mean() == pytest.approx(metrics["cosine"], abs=1e-5)
         assert clips["rank"].median() == metrics["median_rank"]
-        recall = pd.read_csv(out / "tables/recall.csv")
-        assert recall["voice"][4] == pytest.approx(metrics["recall_at_10_percent"], abs=1e-5)  # rank 5 of 48
-        assert recall["oracle"][4] == pytest.approx(metrics["ceiling"], abs=1e-5)
-        assert (recall.iloc[-1, 1:] == 1).all()
-        confusion = pd.read_csv(out / "tables/confusion_sex.csv")
+        recall = pd.read_csv(out / "tables/recall.csv").pivot(index="rank", columns="system", values="recall")
+        assert set(recall.columns) == {*metrics["systems"], "chance"}
+        assert recall["voice"][5] == pytest.approx(metrics["recall_at_10_percent"], abs=1e-5)  # rank 5 of 48
+        assert recall["oracle"][5] == pytest.approx(metrics["ceiling"], abs=1e-5)
+        assert (recall.iloc[-1] == 1).all()
+        confusion = pd.read_csv(out / "tables/confusions.csv")
+        assert set(confusion["attribute"]) == {"sex"}
         assert len(confusion) == metrics["test_clips"]
+        assert (confusion["true"] == confusion["read"]).mean() == pytest.approx(metrics["sex_accuracy"], abs=1e-5)
+        groups = pd.read_csv(out / "tables/groups.csv", index_col="group")["recall_at_10_percent"]
+        assert groups["all speakers"] == metrics["recall_at_10_percent"]
+        assert groups["sex: f"] == metrics["groups"]["sex"]["f"]["recall_at_10_percent"]["value"]
+
+    def test_the_table_of_measures_holds_them_with_their_intervals(self, run):
+        out, metrics = run
+        table = pd.read_csv(out / "tables/measures.csv").set_index(["section", "measure", "source"])
+        assert table.index.is_unique
+        assert ((table["low"] <= table["value"]) & (table["value"] <= table["high"])).all()
+        expected = {
+            ("similarity", "centred_cosine, 6 s heard", "voice"): metrics["similarity"]["6 s"]["centred_cosine"],
+            ("attributes", "sex_accuracy", "true_feature"): metrics["attributes"]["sex"]["true_feature"]["accuracy"],
+            ("attributes", "age_years_correlation", "decoded_voice"): metrics["attributes"]["age_years"][
+                "decoded_voice"
+            ]["correlation"],
+            ("controls", "skin_tone_correlation", "voice"): metrics["controls"]["skin_tone"]["voice"]["correlation"],
+        }
+        for name, entry in expected.items():
+            assert table.loc[name].to_dict() == {key: entry[key] for key in ("value", "low", "high")}
+        assert set(table.loc["craniofacial"].index.get_level_values("measure")) == set(metrics["craniofacial"])
 
     def test_the_same_inputs_give_the_same_bytes(self, run, tmp_path):
         out, _ = run
@@ -209,6 +232,46 @@ class TestFiles:
         assert second["recall_at_10_percent"] == first["recall_at_10_percent"]
         a, b = (m["retrieval"]["speaker_mean"]["recall_at_5"] for m in (first, second))
         assert (a["low"], a["high"]) != (b["low"], b["high"])
+
+
+@pytest.fixture(scope="module")
+def photographed(tmp_path_factory):
+    out = tmp_path_factory.mktemp("photographs")
+    inputs = replace(with_photographs(simulate(80, quality="perfect")), num_without_face=3)
+    return out, inputs, evaluate(with_pictures(inputs), QUICK, 0, out, out / "card.md")
+
+
+class TestFacesOfSpeakers:
+    """Faces in a video of their own, as in HQ-VoxCeleb, so that no clip's own video has one."""
+
+    def test_perfect_features_find_every_face(self, photographed):
+        out, inputs, metrics = photographed
+        assert metrics["recall_at_10_percent"] == metrics["systems"]["voice"]["recall_at_1"]["value"] == 1
+        assert metrics["cosine"] == pytest.approx(1)
+        assert metrics["test_clips"] == len(inputs.clip_ids) == 64
+        assert (
+            metrics["attributes"]["sex"]["voice"]["accuracy"]
+            == metrics["attributes"]["sex"]["true_feature"]["accuracy"]
+        )
+        assert (out / "strip.png").exists()
+
+    def test_no_gallery_of_videos(self, photographed):
+        assert not {"same_video", "cross_video"} & set(photographed[2]["retrieval"])
+
+    def test_baselines_learn_from_clips_without_a_face_of_their_own(self, photographed):
+        _, _, metrics = photographed
+        oracle = metrics["systems"]["oracle"]["one_of_2"]["value"]
+        assert metrics["systems"]["mean_feature"]["one_of_2"]["value"] == 0.5
+        assert oracle > 0.7
+
+    def test_clips_without_any_face_are_counted_and_shown(self, photographed, run):
+        out, _, metrics = photographed
+        assert metrics["test_clips_without_face"] == 3
+        page = (out / "report.html").read_text()
+        assert "no face to be compared with, and were left out: 3." in page
+        assert "own video has no face: 64." in page
+        assert "test_clips_without_face" not in run[1]
+        assert "no face to be compared with" not in (run[0] / "report.html").read_text()
 
 
 class TestSmallOrBare:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,8 +6,10 @@ import pandas as pd
 import pytest
 import torch
 
+from speech2face.evaluation.run import evaluate
 from speech2face.evaluation.second_opinion import Opinion, load_judge, summarise_opinions
 from speech2face.evaluation.statistics import Bootstrap
+from tests.evaluation.simulated import SETTINGS, simulate, with_pictures
 from tests.features.test_arcface import write_age_sex, write_recognition
 
 SPEAKERS = np.repeat([f"s{i}" for i in range(12)], 2)
@@ -50,19 +53,73 @@ def test_what_is_not_known_is_left_out():
     over_rows = Bootstrap(SPEAKERS, 100, 0.95, 0)
     opinions = {s: opinion(truth(), 0.1, 2) for s in ("true_feature", "voice")}
     assert summarise_opinions(opinions, pd.DataFrame(index=range(24)), over_rows)["decoded_voice"] == {}
+    unknown = truth().assign(sex=None, age_years=np.nan)
+    assert summarise_opinions(opinions, unknown, over_rows)["decoded_voice"] == {}
 
 
-def test_a_pack_on_disk_is_asked_and_none_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("S2F_INSIGHTFACE_ROOT", str(tmp_path))
-    assert load_judge(torch.device("cpu")) is None
+def test_attributes_are_compared_over_the_rows_that_know_them():
+    known, over_rows = truth(), Bootstrap(SPEAKERS, 200, 0.95, 0)
+    opinions = {s: opinion(known, 0.8, 2) for s in ("true_feature", "voice")}
+    asked = known.astype(object)
+    asked.loc[[0, 1], "sex"] = "x"  # a class that the models do not have
+    asked.loc[[2, 3], "sex"] = None
+    asked.loc[[2, 9], "age_years"] = np.nan
+    asked["age_years"] = asked["age_years"].astype(float)
+    read = summarise_opinions(opinions, asked, over_rows)["decoded_voice"]
+    given, rest = opinions["voice"], slice(4, None)
+    sexes = np.where(given.male_probability > 0.5, "m", "f")
+    assert read["sex_accuracy"]["value"] == pytest.approx((sexes == known["sex"])[rest].mean())
+    assert read["sex_majority"] == pytest.approx(known["sex"][rest].value_counts(normalize=True).max())
+    both = pd.DataFrame({"true": asked["age_years"], "read": given.age_years}).dropna()
+    assert len(both) == 22
+    assert read["age_correlation"]["value"] == pytest.approx(both.corr().iloc[0, 1])
+
+
+def test_opinions_are_in_the_report(tmp_path: Path):
+    inputs = with_pictures(simulate(30))
+
+    def judge(images: np.ndarray, landmarks: np.ndarray) -> Opinion:
+        colours = images[:, 0, 0].astype(float)
+        return Opinion(landmarks.reshape(len(images), -1), colours[:, 0], colours[:, 1] / 255)
+
+    metrics = evaluate(replace(inputs, judge=judge), SETTINGS | {"resamples": 100}, 0, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    table = page[page.index("Decoded faces in the eyes of insightface") :]
+    table = table[: table.index("</table>")]
+    for text in ("sex accuracy", "age correlation", "identity: cosine of the two"):
+        assert text in table
+    seen = metrics["insightface"]
+    for value in (seen["decoded_voice"]["sex_accuracy"]["value"], seen["decoded_voice"]["sex_majority"]):
+        assert f"{value:.3f}" in table
+    evaluate(inputs, SETTINGS | {"resamples": 100}, 0, tmp_path)
+    assert "insightface" not in (tmp_path / "report.html").read_text()
+
+
+def test_a_pack_is_asked_only_where_the_parameter_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     folder = tmp_path / "models" / "buffalo_l"
     folder.mkdir(parents=True)
     write_recognition(folder / "recognition.onnx")
     write_age_sex(folder / "attributes.onnx", normalises=False)
-    judge = load_judge(torch.device("cpu"))
+    monkeypatch.setenv("S2F_INSIGHTFACE_ROOT", str(tmp_path))
+    assert load_judge(None, torch.device("cpu")) is None
+    monkeypatch.delenv("S2F_INSIGHTFACE_ROOT")
+    monkeypatch.chdir(tmp_path)
+    judge = load_judge("models/buffalo_l", torch.device("cpu"))
     assert judge is not None
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (3, 224, 224, 3)).astype(np.uint8)
     found = judge(images, rng.uniform(60, 160, (3, 68, 2)).astype(np.float32))
     assert len(found.embedding) == 3 and found.age_years.shape == found.male_probability.shape == (3,)
     assert ((found.male_probability >= 0) & (found.male_probability <= 1)).all()
+
+
+def test_a_pack_that_is_asked_for_and_not_there_is_named(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match=r"evaluation\.second_opinion .*/models/antelope is not a folder"):
+        load_judge(str(tmp_path / "models" / "antelope"), torch.device("cpu"))
+    folder = tmp_path / "models" / "antelope"
+    folder.mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match=f"no recognition model .* in {folder}"):
+        load_judge(str(folder), torch.device("cpu"))
+    write_recognition(folder / "recognition.onnx")
+    with pytest.raises(FileNotFoundError, match=f"no age and sex model .* in {folder}"):
+        load_judge(str(folder), torch.device("cpu"))

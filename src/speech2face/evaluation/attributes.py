@@ -60,7 +60,10 @@ def fit_attributes(
         column = table[name]
         is_number = bool(pd.api.types.is_numeric_dtype(column))
         rows = aligned.training.assign(value=column.reindex(aligned.training["clip_id"]).to_numpy()).dropna()
-        rows = rows.drop_duplicates(["video_row", "value"])
+        # A speaker's mean face stands in only where the attribute is known of no clip with a face of its own.
+        own = rows["video_row"] >= 0
+        rows = rows[own | ~rows["speaker_id"].isin(rows["speaker_id"][own])]
+        rows = rows.drop_duplicates(["speaker_id", "video_row", "value"])
         test = column.reindex(aligned.clips["clip_id"])
         known = test.notna().to_numpy()
         if rows["value"].nunique() < 2 or rows["speaker_id"].nunique() < FOLDS:
@@ -69,7 +72,7 @@ def fit_attributes(
             skipped[name] = "it is not known of any test speaker"
         else:
             labels = rows["value"].to_numpy(np.float64 if is_number else str)
-            probe = fit_probe(aligned.means[rows["video_row"]], labels, rows["speaker_id"].to_numpy(str))
+            probe = fit_probe(aligned.training_true[rows.index], labels, rows["speaker_id"].to_numpy(str))
             truth = test[known].to_numpy(np.float64 if is_number else str)
             units = _units(aligned.clips[known], truth)
             classes = [] if is_number else sorted({*labels, *truth})

@@ -19,7 +19,6 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from speech2face.audio.spectrogram import HOP_LENGTH, N_FFT, POWER, SAMPLE_RATE_HZ, WIN_LENGTH
-from speech2face.corpus.manifest import video_of
 from speech2face.evaluation.inputs import Aligned, Inputs
 from speech2face.shards import shard_paths, to_numpy
 from speech2face.training.pairs import Targets
@@ -33,7 +32,7 @@ QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 def predict_baselines(inputs: Inputs, aligned: Aligned) -> dict[str, np.ndarray]:
     """Features [N, D] that each baseline predicts for the test rows, by name; every one fitted on training speakers."""
     training = aligned.training
-    true = aligned.means[training["video_row"]]
+    true = aligned.training_true
     groups = training["speaker_id"].to_numpy(str)
     baselines = {}
     if len(training):
@@ -59,7 +58,7 @@ def predict_baselines(inputs: Inputs, aligned: Aligned) -> dict[str, np.ndarray]
 @threadpool_limits.wrap(1)  # one clip is too little for several threads
 @torch.inference_mode()
 def describe_voices(spectrograms: Path, targets: Targets) -> dict[str, pd.DataFrame]:
-    """The mean spectrogram and the fundamental frequency of training and test clips that have a face, by clip_id.
+    """The mean spectrogram and the fundamental frequency of training and test clips that have a face (by `targets`), by clip_id.
 
     mean_spectrogram: mean over time of the compressed magnitude in each of 257 bins; f0: quantiles of its logarithm.
     A clip of several segments is described by its first.
@@ -71,7 +70,7 @@ def describe_voices(spectrograms: Path, targets: Targets) -> dict[str, pd.DataFr
                 table = file.read_row_group(group, columns=["clip_id", "split", "spectrogram"])
                 rows = table["clip_id"].to_pylist(), table["split"].to_pylist(), to_numpy(table["spectrogram"])
                 for clip, split, spectrogram in zip(*rows, strict=True):
-                    if split != "val" and video_of(clip) in targets.index and clip not in found:
+                    if split != "val" and targets.row(clip) is not None and clip not in found:
                         found[clip] = describe_voice(torch.from_numpy(spectrogram).float())
     names = list(found)
     return {

@@ -47,6 +47,7 @@ class Inputs:
     rejects: tables of `item`, `stage`, `reason`, `message` from the earlier stages.
     digests: SHA-256 of files by clip_id, to find a recording or picture that is in two splits.
     description: lines for the report and the model card, for example {"Face features": "dlib_resnet"}.
+    num_without_face: test clips that are not among `clip_ids` because they have no face to be compared with.
     """
 
     clip_ids: list[str]
@@ -62,17 +63,20 @@ class Inputs:
     rejects: pd.DataFrame | None = None
     digests: Mapping[str, Sequence[str]] = field(default_factory=dict)
     description: Mapping[str, str] = field(default_factory=dict)
+    num_without_face: int = 0
 
 
 @dataclass(frozen=True)
 class Aligned:
     """The inputs side by side.
 
-    clips: test rows [N], columns clip_id, speaker_id, video, and `speaker` and `video_row`, rows of `gallery` and `means`.
-    true: feature [N, D] of each test row's own video; gallery: mean feature [S, D] of each test speaker, named by
-    `speakers`; means: feature [V, D] of every video of any split, named by `videos`, of `video_splits`; training_mean: that of the
-    training ones [D], 0 where there are none.
-    training: one row a training clip with a face, columns clip_id, speaker_id, video_row.
+    clips: test rows [N], columns clip_id, speaker_id, video, and `speaker` and `video_row`, rows of `gallery` and `means`; `video_row` is
+    -1 for a clip whose own video has no face, as where faces belong to speakers and to no clip's video.
+    true: feature [N, D] of each test row's own video, of its speaker (the row of `gallery`) where that has no face; gallery: mean
+    feature [S, D] of each test speaker, named by `speakers`; means: feature [V, D] of every video that has a face, of any split, named
+    by `videos`, of `video_splits`; training_mean: that of the training ones [D], 0 where there are none.
+    training: one row a clip of a training speaker who has a face, columns clip_id, speaker_id, and video_row as in `clips`;
+    training_true: feature [T, D] of each, as `true`.
     """
 
     clips: pd.DataFrame
@@ -83,13 +87,14 @@ class Aligned:
     video_splits: list[str]
     means: np.ndarray
     training: pd.DataFrame
+    training_true: np.ndarray
     training_mean: np.ndarray
 
 
 def align(inputs: Inputs) -> Aligned:
     """Check the inputs and bring them together.
 
-    Raises ValueError if a speaker is in two splits, a tested clip is not a test speaker's or has no face, or shapes differ.
+    Raises ValueError if a speaker is in two splits, a tested clip's speaker is not a test speaker or has no face, or shapes differ.
     """
     faces = inputs.faces
     check_disjoint(zip(faces.speaker_ids, faces.splits, strict=True))
@@ -110,32 +115,43 @@ def align(inputs: Inputs) -> Aligned:
     owner = [video.split("/")[0] for video in row_of]
 
     for clip in inputs.clip_ids:
-        if video_of(clip) not in row_of:
-            raise ValueError(f"clip {clip} is evaluated but its video has no face; leave it out")
-        if (split := splits.get(clip.split("/")[0])) != "test":
+        if (split := splits.get(clip.split("/")[0])) is None:
+            raise ValueError(f"clip {clip} is evaluated but its speaker has no face; leave it out")
+        if split != "test":
             raise ValueError(
                 f"clip {clip} is evaluated but its speaker is in the {split} split; only test speakers may be"
             )
-    speakers = sorted({speaker for speaker, split in splits.items() if split == "test"})
+    everyone, of_video = np.unique(owner, return_inverse=True)
+    speaker_means = _means(means, of_video, len(everyone))
+    row_of_speaker = {str(speaker): row for row, speaker in enumerate(everyone)}
+    speakers = [speaker for speaker in row_of_speaker if splits[speaker] == "test"]
     index = {speaker: row for row, speaker in enumerate(speakers)}
-    held = [row for row, speaker in enumerate(owner) if speaker in index]
-    gallery = _means(means[held], np.array([index[owner[row]] for row in held], np.int64), len(speakers))
 
-    clips = pd.DataFrame({"clip_id": inputs.clip_ids})
-    clips["speaker_id"] = [clip.split("/")[0] for clip in inputs.clip_ids]
+    def table(clip_ids: Sequence[str]) -> tuple[pd.DataFrame, np.ndarray]:
+        rows = pd.DataFrame({"clip_id": clip_ids, "speaker_id": [clip.split("/")[0] for clip in clip_ids]})
+        rows["video_row"] = np.array([row_of.get(video_of(clip), -1) for clip in clip_ids], np.int64)
+        of_speaker = speaker_means[[row_of_speaker[speaker] for speaker in rows["speaker_id"]]]
+        has_own = (rows["video_row"] >= 0).to_numpy()[:, None]
+        return rows, np.where(has_own, means[rows["video_row"]], of_speaker)
+
+    clips, true = table(inputs.clip_ids)
     clips["video"] = [video_of(clip) for clip in inputs.clip_ids]
     clips["speaker"] = [index[speaker] for speaker in clips["speaker_id"]]
-    clips["video_row"] = [row_of[video] for video in clips["video"]]
-    known = [
-        clip for clip in inputs.attributes.index if video_of(clip) in row_of and splits[clip.split("/")[0]] == "train"
-    ]
-    training = pd.DataFrame({"clip_id": known, "speaker_id": [clip.split("/")[0] for clip in known]})
-    training["video_row"] = [row_of[video_of(clip)] for clip in known]
+    training, training_true = table([c for c in inputs.attributes.index if splits.get(c.split("/")[0]) == "train"])
     video_splits = [splits[speaker] for speaker in owner]
     trained_on = means[[split == "train" for split in video_splits]]
     training_mean = trained_on.mean(0) if len(trained_on) else np.zeros(means.shape[1])
     return Aligned(
-        clips, means[clips["video_row"]], speakers, gallery, list(row_of), video_splits, means, training, training_mean
+        clips,
+        true,
+        speakers,
+        speaker_means[[row_of_speaker[speaker] for speaker in speakers]],
+        list(row_of),
+        video_splits,
+        means,
+        training,
+        training_true,
+        training_mean,
     )
 
 

@@ -21,7 +21,7 @@ from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.models.weights_io import load_network
 from speech2face.params import Params
-from speech2face.training.pairs import read_targets
+from speech2face.training.pairs import Pairs, read_targets
 
 TABLES = ("corpus", "spectrograms", "faces", "features")
 
@@ -32,10 +32,11 @@ def load_inputs(data: Path, models: Path, params: Params, device: torch.device) 
     Raises ValueError or FileNotFoundError, with the stage to run, where something is missing.
     """
     corpus, spectrograms, faces, features = (data / name for name in TABLES)
-    manifest, targets = read_manifest(corpus / MANIFEST_NAME), read_targets(features)
+    manifest, targets = read_manifest(corpus / MANIFEST_NAME), read_targets(features, params.encoder.target)
     encoder = load_network(VoiceEncoder, models / "encoder" / "encoder")
     decoder = load_network(FaceDecoder, models / "decoder" / "decoder")
-    clip_ids, predicted = predict_test_clips(encoder, spectrograms, targets, params.audio.segment_s, device)
+    clips = Pairs(spectrograms, targets, "test")
+    clip_ids, predicted = predict_test_clips(encoder, clips, params.audio.segment_s, device)
     return Inputs(
         clip_ids,
         predicted,
@@ -45,9 +46,10 @@ def load_inputs(data: Path, models: Path, params: Params, device: torch.device) 
         decode=decode_with(decoder, device),
         embed=embed_with(load_backend(params.features), device),
         pictures=picture_reader(faces),
-        judge=load_judge(device),
+        judge=load_judge(params.evaluation.second_opinion, device),
         voices=describe_voices(spectrograms, targets),
         rejects=read_rejects([corpus, spectrograms, faces, features]),
         digests=file_digests(manifest),
         description={"Corpus": params.corpus.source, "Face features": params.features.backend},
+        num_without_face=clips.num_without_face,
     )

@@ -143,11 +143,11 @@ def measure(inputs: Inputs, aligned: Aligned, settings: dict[str, Any], seed: in
     if opinions:
         of_rows = inputs.attributes.reindex(aligned.clips["clip_id"])
         metrics["insightface"] = summarise_opinions(opinions, of_rows, over_rows)
-    metrics = rounded(_headline(metrics, aligned) | metrics)
+    metrics = rounded(_headline(metrics, aligned, inputs.num_without_face) | metrics)
     return Measured(metrics, systems, fitted, found, decoded, pairs, over_rows)
 
 
-def _headline(metrics: Mapping[str, Any], aligned: Aligned) -> dict[str, Any]:
+def _headline(metrics: Mapping[str, Any], aligned: Aligned, num_without_face: int) -> dict[str, Any]:
     """The numbers that one looks at first, without their intervals."""
     headline: dict[str, Any] = {}
     for name, sources in metrics["attributes"].items():
@@ -170,6 +170,8 @@ def _headline(metrics: Mapping[str, Any], aligned: Aligned) -> dict[str, Any]:
     headline["leaks_found"] = metrics["leaks"]["shared_files"] + metrics["leaks"]["identical_faces"]
     headline["test_speakers"] = int(aligned.clips["speaker_id"].nunique())
     headline["test_clips"] = len(aligned.clips)
+    if num_without_face:
+        headline["test_clips_without_face"] = num_without_face
     return headline
 
 

@@ -1,7 +1,5 @@
 """What the trained networks say about unseen speakers, in the form that the evaluation takes."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
 
@@ -10,7 +8,7 @@ from speech2face.features.backends import Backend
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.voice_encoder import HOP_LENGTH, MIN_FRAMES, SAMPLE_RATE_HZ, VoiceEncoder
 from speech2face.training.encoder import to_input
-from speech2face.training.pairs import Pairs, Targets
+from speech2face.training.pairs import Pairs
 
 BATCH = 8
 LENGTHS_S = (3.0, 6.0)
@@ -19,17 +17,17 @@ LENGTHS_S = (3.0, 6.0)
 
 @torch.inference_mode()
 def predict_test_clips(
-    encoder: VoiceEncoder, spectrograms: Path, targets: Targets, segment_s: float, device: torch.device
+    encoder: VoiceEncoder, clips: Pairs, segment_s: float, device: torch.device
 ) -> tuple[list[str], dict[str, np.ndarray]]:
-    """Clip ids [N] of the test clips that have a face, and features [N, D] predicted from the whole segment and, as far as
-    they are shorter, from its first 3 s and 6 s, by length ("6 s"); the whole segment first. In float32."""
+    """Ids [N] of the clips, and features [N, D] predicted from the whole segment and, as far as they are shorter, from its
+    first 3 s and 6 s, by length ("6 s"); the whole segment first. In float32."""
     encoder.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     lengths = [segment_s, *(length for length in LENGTHS_S if length < segment_s)]
     frames = {f"{length:g} s": 1 + round(length * SAMPLE_RATE_HZ / HOP_LENGTH) for length in lengths}
     frames = {name: count for name, count in frames.items() if count >= MIN_FRAMES}
     clip_ids: list[str] = []
     predicted: dict[str, list[np.ndarray]] = {name: [] for name in frames}
-    for batch in Pairs(spectrograms, targets, "test").in_order(BATCH):
+    for batch in clips.in_order(BATCH):
         clip_ids += batch.clip_ids
         spectrogram = to_input(batch.spectrograms, device)
         for name, count in frames.items():

@@ -70,9 +70,8 @@ def retrieval_section(metrics: Mapping[str, Any], tables: Mapping[str, pd.DataFr
     recall, roc = tables["recall"], tables["roc"]
     grid = roc["false_positive_rate"].to_numpy()
     lines = {
-        words(str(name)): (recall["rank"].to_numpy(), recall[name].to_numpy())
-        for name in recall.columns
-        if name != "rank"
+        words(str(name)): (curve["rank"].to_numpy(), curve["recall"].to_numpy())
+        for name, curve in recall.groupby("system", sort=False)
     }
     at_ten = galleries["speaker_mean"]["recall_at_10_percent"]["value"]
     area = metrics["verification"]["all"].get("area_under_curve", {}).get("value", float("nan"))
@@ -206,7 +205,26 @@ def similarity_section(metrics: Mapping[str, Any]) -> Section:
     table = Table(
         "Predicted and true feature of the same video", ["measure", *(f"{length} heard" for length in lengths)], rows
     )
-    return Section("similarity", "Similarity", tables=[table])
+    opinions = [_opinions_table(metrics["insightface"])] if "insightface" in metrics else []
+    return Section("similarity", "Similarity", tables=[table, *opinions])
+
+
+def _opinions_table(opinions: Mapping[str, Any]) -> Table:
+    """What insightface's models see in the decoded faces."""
+    sources = {name: entry for name, entry in opinions.items() if name.startswith("decoded_")}
+    rows = []
+    for name, chance_name in (("sex_accuracy", "sex_majority"), ("age_correlation", "")):
+        if any(name in entry for entry in sources.values()):
+            chance = next(iter(sources.values())).get(chance_name, 0.0)
+            rows.append([Cell(words(name)), *(number(entry.get(name)) for entry in sources.values()), number(chance)])
+    alike = [Cell("–") if name != "decoded_voice" else number(opinions["identity_cosine"]) for name in sources]
+    rows.append([Cell("identity: cosine of the two"), *alike, number(opinions.get("identity_cosine_chance"))])
+    note = (
+        "Networks that had no part in training, made for photographs and with biases of their own. Chance: the commoner sex; no "
+        "correlation; faces of different speakers."
+    )
+    columns = ["measure", *map(words, sources), "chance"]
+    return Table("Decoded faces in the eyes of insightface's models", columns, rows, note)
 
 
 def systems_section(metrics: Mapping[str, Any]) -> Section:

@@ -197,6 +197,13 @@ def _failures(inputs: Inputs, aligned: Aligned, metrics: Mapping[str, Any]) -> S
         tables.append(
             Table(f"The first {len(first)} of {len(rejects)}", ["item", "reason", "message"], listed, numbers=False)
         )
+    if inputs.num_without_face:
+        texts.append(f"Test clips that have no face to be compared with, and were left out: {inputs.num_without_face}.")
+    if of_speaker := int((aligned.clips["video_row"] < 0).sum()):
+        texts.append(
+            f"Test clips whose own video has no face: {of_speaker}. They are set beside the mean face of their speaker, also where it says "
+            "“of the same video”, and left out of the galleries of videos."
+        )
     if metrics["not_evaluated"]:
         rows = [[Cell(words(name)), Cell(reason)] for name, reason in metrics["not_evaluated"].items()]
         tables.append(Table("Not evaluated", ["what", "because"], rows, numbers=False))

@@ -134,7 +134,8 @@ def stand_among_videos(aligned: Aligned, predicted: np.ndarray, shift: int) -> t
     """Each test row among one video of each test speaker: its own speaker's is its own video (`shift` 0), or the next one
     (`shift` 1), which it was not recorded with. Returns the rows that have such a video too, bool [N].
 
-    No speaker is in a gallery twice, so galleries are as large as `stand_among_speakers`'.
+    No speaker is in a gallery twice, so galleries are as large as `stand_among_speakers`'. Rows whose own video has no face are left
+    out of both.
     """
     of_speaker: list[list[int]] = [[] for _ in aligned.speakers]
     index = {speaker: row for row, speaker in enumerate(aligned.speakers)}
@@ -142,8 +143,8 @@ def stand_among_videos(aligned: Aligned, predicted: np.ndarray, shift: int) -> t
         if (owner := index.get(video.split("/")[0])) is not None:
             of_speaker[owner].append(row)
     speakers, own = aligned.clips["speaker"].to_numpy(), aligned.clips["video_row"].to_numpy()
-    place = np.array([of_speaker[s].index(v) for s, v in zip(speakers, own, strict=True)])
-    usable = np.array([len(of_speaker[s]) > shift for s in speakers])
+    usable = (own >= 0) & np.array([len(of_speaker[s]) > shift for s in speakers])
+    place = np.array([of_speaker[s].index(v) if v >= 0 else -1 for s, v in zip(speakers, own, strict=True)])
     nearer, tied, sizes = (np.zeros(len(own), np.int64) for _ in range(3))
     for number in np.unique(place[usable]):
         rows = np.flatnonzero(usable & (place == number))

@@ -1,6 +1,7 @@
 """The evaluation of one run: numbers, tables, pictures, report and model card."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,14 @@ from speech2face.evaluation.pages import Shown, sections, summary, warnings
 from speech2face.evaluation.ranking import recall_curve, stand_among_speakers
 from speech2face.evaluation.report import write_report
 from speech2face.evaluation.retrieval import distances, middle_rank
-from speech2face.evaluation.scores import row_scores
+from speech2face.evaluation.scores import COSINES, row_scores
 from speech2face.evaluation.similarity import similarities
 from speech2face.evaluation.statistics import rounded
 from speech2face.evaluation.verification import roc_curve
 from speech2face.stage import write_json
 
 ROC_POINTS = 201
+INTERVAL = ("value", "low", "high")
 
 
 def evaluate(
@@ -78,10 +80,16 @@ def _evaluate(
 
 
 def make_tables(aligned: Aligned, measured: Measured) -> dict[str, pd.DataFrame]:
-    """The tables behind the report's charts, for DVC plots, and `clips`, by which two experiments are compared."""
+    """The tables behind the report's charts, for DVC plots, and `clips`, by which two experiments are compared.
+
+    Which systems, attributes and groups there are differs by corpus. They are named in rows and not in columns or files, so that
+    dvc.yaml's plots fit every corpus.
+    """
     ranks = np.arange(1, len(aligned.speakers) + 1)
     recall = {name: recall_curve(stand_among_speakers(aligned, f)) for name, f in measured.systems.items()}
-    tables = {"recall": pd.DataFrame({"rank": ranks, **recall, "chance": ranks / len(ranks)})}
+    recall["chance"] = ranks / len(ranks)
+    curves = [pd.DataFrame({"system": name, "rank": ranks, "recall": curve}) for name, curve in recall.items()]
+    tables = {"recall": pd.concat(curves, ignore_index=True)}
     false_positives, true_positives = roc_curve(measured.trials, measured.over_rows, np.ones((1, len(aligned.clips))))
     grid = np.linspace(0, 1, ROC_POINTS)
     places = np.searchsorted(false_positives[0], grid, "right") - 1
@@ -90,19 +98,35 @@ def make_tables(aligned: Aligned, measured: Measured) -> dict[str, pd.DataFrame]
     )
     tables["clips"] = _clips(aligned, measured)
     tables["embeddings"] = _embeddings(aligned, measured)
+    confusions = [pd.DataFrame(columns=["attribute", "true", "read"])]
     for attribute in measured.attributes:
         if not attribute.is_number and attribute.name in measured.metrics["attributes"]:
             read = attribute.probe.predict(measured.systems["voice"][attribute.known])
-            tables[f"confusion_{attribute.name}"] = pd.DataFrame({"true": attribute.truth, "read": read})
-    tables["groups"] = pd.DataFrame(
-        [
-            {"group": f"{name}: {group}", "recall_at_10_percent": entry["recall_at_10_percent"]["value"]}
-            for name, entries in measured.metrics["groups"].items()
-            for group, entry in entries.items()
-        ],
-        columns=["group", "recall_at_10_percent"],
-    )
+            confusions.append(pd.DataFrame({"attribute": attribute.name, "true": attribute.truth, "read": read}))
+    tables["confusions"] = pd.concat(confusions, ignore_index=True)
+    groups = {
+        f"{name}: {group}": entry["recall_at_10_percent"]["value"]
+        for name, entries in measured.metrics["groups"].items()
+        for group, entry in entries.items()
+    }
+    groups["all speakers"] = measured.metrics["recall_at_10_percent"]
+    tables["groups"] = pd.DataFrame({"group": list(groups), "recall_at_10_percent": list(groups.values())})
+    tables["measures"] = _measures(measured.metrics)
     return tables
+
+
+def _measures(metrics: Mapping[str, Any]) -> pd.DataFrame:
+    """Measures between -1 and 1 with their intervals, by section of the metrics and by what they were taken from."""
+    found = []
+    for length, values in metrics["similarity"].items():
+        found += [("similarity", f"{name}, {length} heard", "voice", values[name]) for name in COSINES]
+    for section in ("attributes", "controls"):
+        for name, sources in metrics[section].items():
+            for source, read in sources.items() if isinstance(sources, dict) and "voice" in sources else ():
+                found += [(section, f"{name}_{k}", source, read[k]) for k in ("accuracy", "correlation") if k in read]
+    found += [("craniofacial", name, "voice", value) for name, value in metrics.get("craniofacial", {}).items()]
+    rows = [(section, name, source, *(value[k] for k in INTERVAL)) for section, name, source, value in found]
+    return pd.DataFrame(rows, columns=["section", "measure", "source", *INTERVAL])
 
 
 def _clips(aligned: Aligned, measured: Measured) -> pd.DataFrame:
@@ -146,7 +170,9 @@ def _choose_pictures(inputs: Inputs, aligned: Aligned, measured: Measured, count
     face_of = {video_of(face): face for face in sorted(inputs.faces.face_ids, reverse=True)}
     nearest = [aligned.speakers[column] for column in distances(voice[rows], aligned.gallery).argmin(1)]
     first_video = {video.split("/")[0]: video for video in reversed(aligned.videos)}
-    true = inputs.pictures([face_of[video] for video in aligned.clips["video"].iloc[rows]])
+    asked = aligned.clips.iloc[rows]
+    own = [face_of.get(v, face_of[first_video[s]]) for s, v in zip(asked["speaker_id"], asked["video"], strict=True)]
+    true = inputs.pictures(own)
     neighbours = inputs.pictures([face_of[first_video[speaker]] for speaker in nearest])
     from_true, from_voice = (inputs.decode(f[rows].astype(np.float32))[0] for f in (aligned.true, voice))
     shown = []

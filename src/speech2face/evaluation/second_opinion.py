@@ -1,4 +1,4 @@
-"""A second opinion on decoded faces by insightface's models, where a model pack is on disk: who, how old, which sex.
+"""A second opinion on decoded faces by insightface's models, where it is asked for: who, how old, which sex.
 
 The networks that describe faces in training also judge the decoded ones; these have seen neither the training nor its loss. They are
 instruments with biases of their own, made for photographs.
@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from speech2face.evaluation.statistics import Bootstrap, accuracy, mean, pearson
+from speech2face.corpus.paths import from_params
+from speech2face.evaluation.statistics import Bootstrap, Statistic, accuracy, mean, pearson
 from speech2face.features.arcface import face_boxes, load_age_sex, load_arcface
 
 BATCH = 16
+SEXES = ("f", "m")  # the two that the models tell apart, as manifests name them
 
 
 class Opinion(NamedTuple):
@@ -29,13 +31,21 @@ Judge = Callable[[np.ndarray, np.ndarray], Opinion]
 """Pictures uint8 [N, 224, 224, 3] and landmarks [N, 68, 2] (x, y) to an opinion."""
 
 
-def load_judge(device: torch.device) -> Judge | None:
-    """The recognition and the age and sex model of the pack in insightface's usual place ($S2F_INSIGHTFACE_ROOT or ~/.insightface);
-    None where they are not there. Raises ValueError for a pack that is damaged."""
-    try:
-        recogniser, estimator = load_arcface().to(device), load_age_sex().to(device)
-    except FileNotFoundError:
+def load_judge(pack: str | None, device: torch.device) -> Judge | None:
+    """The recognition and the age and sex model of a pack, the folder that `evaluation.second_opinion` names; None for null.
+
+    Raises FileNotFoundError if the folder or one of the models is not there, ValueError for a pack that is damaged.
+    """
+    if pack is None:
         return None
+    folder = from_params(pack).absolute()
+    if not folder.is_dir() or folder.parent.name != "models":
+        raise FileNotFoundError(
+            f"evaluation.second_opinion {folder} is not a folder <root>/models/<name>: unzip insightface's model pack there, or set "
+            "it to null for no second opinion; nothing is downloaded by itself"
+        )
+    where = folder.name, folder.parent.parent
+    recogniser, estimator = load_arcface(*where).to(device), load_age_sex(*where).to(device)
 
     @torch.inference_mode()
     def judge(images: np.ndarray, landmarks: np.ndarray) -> Opinion:
@@ -55,19 +65,23 @@ def summarise_opinions(
 ) -> dict[str, Any]:
     """What the models read off the faces decoded from the true feature and from the voice, against the truth.
 
-    opinions: by source, `true_feature` and `voice`, rows as in `over_rows`; attributes: sex (f, m) and age_years of the same rows, as far
-    as they are known. `identity_cosine` is between the two faces of a row, `identity_cosine_chance` between faces of different speakers.
+    opinions: by source, `true_feature` and `voice`, rows as in `over_rows`; attributes: sex and age_years of the same rows. Each is
+    compared over the rows that know it; the models know the sexes f and m, and rows of any other are left out. `sex_majority` is the
+    part of the commoner sex among those rows. `identity_cosine` is between the two faces of a row, `identity_cosine_chance` between
+    faces of different speakers.
     """
     summary: dict[str, Any] = {}
     for source, opinion in opinions.items():
         read: dict[str, Any] = {}
-        if "sex" in attributes and attributes["sex"].notna().all():
-            read["sex_accuracy"] = over_rows.estimate(
-                accuracy(attributes["sex"] == "m", opinion.male_probability > 0.5)
-            )
-        if "age_years" in attributes and attributes["age_years"].notna().all():
-            read["age_correlation"] = over_rows.estimate(pearson(attributes["age_years"], opinion.age_years))
-        summary[f"decoded_{source}"] = read
+        if "sex" in attributes and (known := attributes["sex"].isin(SEXES).to_numpy()).any():
+            male = (attributes["sex"][known] == "m").to_numpy()
+            right = accuracy(male, opinion.male_probability[known] > 0.5)
+            read["sex_accuracy"] = over_rows.estimate(_over(known, right))
+            read["sex_majority"] = float(max(male.mean(), 1 - male.mean()))
+        if "age_years" in attributes and (known := attributes["age_years"].notna().to_numpy()).any():
+            ages = attributes["age_years"][known].to_numpy(np.float64)
+            read["age_correlation"] = over_rows.estimate(_over(known, pearson(ages, opinion.age_years[known])))
+        summary[f"decoded_{source}"] = {name: value for name, value in read.items() if value != {}}
     unit = {s: o.embedding / np.linalg.norm(o.embedding, axis=1, keepdims=True) for s, o in opinions.items()}
     cosines = unit["voice"] @ unit["true_feature"].T
     others = over_rows.of_row[:, None] != over_rows.of_row[None]
@@ -75,3 +89,8 @@ def summarise_opinions(
     if others.any():
         summary["identity_cosine_chance"] = float(cosines[others].mean())
     return summary
+
+
+def _over(rows: np.ndarray, statistic: Statistic) -> Statistic:
+    """A statistic of the rows that `rows` (bool [N]) picks, as one of all N."""
+    return lambda weights: statistic(weights[:, rows])
