@@ -29,10 +29,11 @@ def simulate(
     noise: float = 1.0,
     quality: str = "linked",
     audible: tuple[str, ...] = (),
+    visible: tuple[str, ...] = (),
     turn: float = 1.0,
     seed: int = 0,
 ) -> Inputs:
-    """A corpus whose faces show every attribute but accent and room.
+    """A corpus whose faces show every attribute but accent and room, and those two where `visible` names them.
 
     quality of the predictions: `linked` (they know the linked attributes and those in `audible`, with `noise`), `perfect`
     (the true mean feature of the speaker) or `random`. turn: how much a face's feature changes with pose.
@@ -59,7 +60,9 @@ def simulate(
             clip = f"{speaker}/video{number}/00001"
             drawn = fixed | {"room": str(rng.choice(["dry", "office", "hall"])), "pose": rng.uniform(-18, 18)}
             shown = {
-                name: _shown(name, drawn[name], directions[name]) for name in ROLES if name not in ("accent", "room")
+                name: _shown(name, drawn[name], directions[name])
+                for name in ROLES
+                if name not in ("accent", "room") or name in visible
             }
             heard = [shown[n] for n in shown if ROLES[n] == "linked" or n in audible]
             shown["pose"] = turn * shown["pose"]
@@ -92,7 +95,8 @@ def with_photographs(inputs: Inputs) -> Inputs:
 
 
 def _shown(name: str, value: float | str, directions: np.ndarray) -> np.ndarray:
-    levels = {"f": 0, "m": 1, "black": 0, "brown": 1, "blond": 2, "red": 3}
+    levels = {"f": 0, "m": 1, "black": 0, "brown": 1, "blond": 2, "red": 3, "us": 0, "gb": 1, "scotland": 2}
+    levels |= {"dry": 0, "office": 1, "hall": 2}
     scales = {"age_years": (50, 17), "vocal_tract_length_cm": (15.6, 1.4), "skin_tone": (0.5, 0.3), "pose": (0, 10)}
     if isinstance(value, str):
         return directions[levels[value]]

@@ -1,4 +1,4 @@
-"""Probes, and whether the tests of the negative controls find leaks and only leaks."""
+"""Probes: what they read, what guessing reads, and which attributes they are fitted to."""
 
 from dataclasses import replace
 
@@ -8,19 +8,15 @@ import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix
 
 from speech2face.evaluation.attributes import (
-    check_controls,
     confusion,
     evaluated_attributes,
     fit_attributes,
     fit_probe,
     read_attribute,
-    significance,
 )
 from speech2face.evaluation.inputs import align
 from speech2face.evaluation.statistics import Bootstrap
 from tests.evaluation.simulated import ROLES, simulate, with_photographs
-
-CONTROLS = [name for name, role in ROLES.items() if role == "control"]
 
 
 def fitted(inputs, names):
@@ -94,55 +90,66 @@ class TestProbes:
         _, skipped = fit_attributes(align(inputs), change(inputs.attributes), ["sex"])
         assert reason in skipped["sex"]
 
-    def test_unit_of_an_attribute(self):
-        _, attributes = fitted(simulate(), ["sex", "pose"])
-        assert set(attributes[0].units) == {f"id{i:05d}" for i in range(48)}
-        assert len(set(attributes[1].units)) == 96
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            (lambda t: t.index, "values among 67 training speakers, fewer than 3 speakers a value"),
+            (lambda t: t.index.str.split("/").str[0], "67 values among 67 training speakers"),
+            (
+                lambda t: t.index.str[:7].map(lambda s: "rare" if s < "id00030" else f"c{int(s[2:]) % 5}"),
+                "fewer than half of the test clips",
+            ),
+        ],
+        ids=["a title of every video", "a name of every speaker", "a class that training lacks"],
+    )
+    def test_a_label_is_no_attribute(self, change, reason):
+        inputs = simulate()
+        table = inputs.attributes.assign(label=change(inputs.attributes))
+        attributes, skipped = fit_attributes(align(inputs), table, ["label", "sex"])
+        assert [attribute.name for attribute in attributes] == ["sex"]
+        assert reason in skipped["label"]
+
+    def test_few_speakers_a_class_are_enough(self):
+        inputs = simulate()
+        speakers = inputs.attributes.index.str[2:7].astype(int)
+        table = inputs.attributes.assign(class_of_3=[f"c{speaker % 22}" for speaker in speakers])  # of 67 speakers
+        attributes, _ = fit_attributes(align(inputs), table, ["class_of_3"])
+        assert len(attributes[0].classes) == 22
 
 
-class TestControls:
-    def check(self, inputs, seed=0):
-        _, controls = fitted(inputs, CONTROLS)
-        return check_controls(controls, inputs.predicted["6 s"], 0.95, 500, seed)
+class Guesses:
+    """A probe that guesses among some classes."""
 
-    def test_honest_predictions_tell_no_control(self):
-        found = self.check(simulate())
-        assert found["distinguishable"] == 0
-        assert found["distinguishable_names"] == "none"
-        assert set(found["tests"]) == set(CONTROLS)
+    def __init__(self, classes, seed):
+        self.classes, self.rng = classes, np.random.default_rng(seed)
 
-    @pytest.mark.parametrize("control", ["skin_tone", "hair_colour", "pose"])
-    def test_a_control_made_audible_is_found(self, control):
-        found = self.check(simulate(audible=(control,), noise=2.0))
-        assert found["distinguishable_names"] == control
-        assert found["tests"][control]["corrected_p_value"] <= 0.05
+    def predict(self, features):
+        return self.rng.choice(self.classes, len(features))
 
-    def test_false_alarms_are_as_rare_as_promised(self):
-        alarms = sum(self.check(simulate(50, dim=8, seed=seed), seed)["distinguishable"] > 0 for seed in range(15))
-        assert alarms <= 3  # of 15 at 5 %; more would happen once in 180
 
-    def test_clips_of_a_speaker_do_not_pass_for_independent(self):
-        # Predictions that only know who speaks: with labels shuffled clip by clip they would seem to know the control.
-        rng = np.random.default_rng(0)
-        inputs = simulate(60, videos=8, dim=8)
-        aligned, (skin, hair) = fitted(inputs, ["skin_tone", "hair_colour"])
-        p_values = []
-        for seed in range(40):
-            who = rng.normal(size=(len(aligned.speakers), 8)) * 3
-            p_values += [significance(a, who[aligned.clips["speaker"]], 199, seed) for a in (skin, hair)]
-        assert np.mean(np.array(p_values) <= 0.05) <= 0.15  # 80 tests at 5 %
+class TestGuessing:
+    def test_balanced_accuracy_is_that_of_the_classes_in_the_truth(self):
+        # Six classes in training, two of them in test: who guesses among the two is right every second time, whatever there is more.
+        inputs = simulate()
+        speakers = inputs.attributes.index.str[2:7].astype(int)
+        country = np.array([f"c{speaker % (2 if speaker < 48 else 6)}" for speaker in speakers])
+        aligned = align(inputs)
+        (attribute,), _ = fit_attributes(aligned, inputs.attributes.assign(country=country), ["country"])
+        assert len(attribute.classes) == 6
+        bootstrap = Bootstrap(aligned.clips["speaker_id"], 100, 0.95, 0)
 
-    def test_permutations_suffice_for_the_correction(self):
-        _, controls = fitted(simulate(audible=("pose",)), CONTROLS)
-        found = check_controls(controls, simulate(audible=("pose",)).predicted["6 s"], 0.99, 100, 0)
-        assert found["distinguishable_names"] == "pose"  # 100 permutations alone could not go below 5 / 101
+        def average(classes):
+            found = []
+            for seed in range(200):
+                guessing = replace(attribute, probe=Guesses(classes, seed))
+                results = read_attribute(guessing, aligned.true, bootstrap)
+                assert results["balanced_accuracy_of_guessing"] == 0.5
+                found.append(results["balanced_accuracy"]["value"])
+            return np.mean(found)
 
-    def test_no_controls_no_verdict(self):
-        assert check_controls([], np.zeros((3, 2)), 0.95, 100, 0) == {
-            "distinguishable": 0,
-            "distinguishable_names": "none",
-            "tests": {},
-        }
+        assert average(["c0", "c1"]) == pytest.approx(0.5, abs=0.02)
+        assert average(["c0"]) == 0.5
+        assert average(attribute.classes) < 0.5
 
 
 def test_names_by_role():

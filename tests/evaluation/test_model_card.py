@@ -38,7 +38,12 @@ def test_numbers_are_those_of_the_run(run):
     assert f"{recall['value']:.3g} ({recall['low']:.3g} to {recall['high']:.3g})" in row
     assert row.endswith(f"| {recall['chance']:.3g} |")
     assert "| Test speakers, none of them in training | 48 |" in card
-    assert "0 of 5 could be told from chance." in " ".join(card.split())
+    text = " ".join(card.split())
+    assert (
+        "0 of 3 testable controls could be told from chance. 2 cannot be tested this way: accent, room (faces do"
+        in text
+    )
+    assert "Something leaks" not in text
 
 
 def test_every_table_is_whole(run):
@@ -57,7 +62,8 @@ def test_every_table_is_whole(run):
 def test_a_leak_is_said(tmp_path):
     evaluate(simulate(audible=("skin_tone",)), QUICK, 0, tmp_path, tmp_path / "card.md")
     text = " ".join((tmp_path / "card.md").read_text().split())
-    assert "1 of 5 could be told from chance (skin_tone): **something leaks" in text
+    assert "1 of 3 testable controls could be told from chance (skin_tone)." in text
+    assert "it has not passed. **Something leaks: do not trust the numbers above.**" in text
 
 
 def test_a_corpus_of_people_names_consent(tmp_path):

@@ -1,7 +1,6 @@
 """What can be read of a speaker's attributes from features: probes fitted on true features of training speakers.
 
 The same probe then reads true features, features of decoded faces, and features predicted from voices of unseen speakers.
-A negative control that a voice's features tell better than chance is a leak.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,31 +14,32 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from speech2face.evaluation.exchange import exchanges
 from speech2face.evaluation.inputs import Aligned
 from speech2face.evaluation.statistics import (
+    VALUES_PER_BLOCK,
     Bootstrap,
     accuracy,
     balanced_accuracy,
     correlations,
-    holm,
     mean,
     p_value,
     pearson,
-    permuted,
 )
 
 FOLDS = 3
 INVERSE_STRENGTHS = (1e-5, 1e-3, 1e-2, 1e-1, 1.0)  # C of logistic regression on standardised features
 RIDGE_STRENGTHS = np.logspace(0, 6, 13)
-DRAWS_PER_TEST = 20  # permutations of a test are at least this many over its corrected level
+SPEAKERS_PER_CLASS = 3  # training speakers of a class, on average, below which a text is more a label than an attribute
+SPEAKERS_TO_LEARN = 2  # training speakers of a class below which it is no more than somebody's face
+LEARNT_PART = 0.5  # of the test clips whose class must have that many
 
 
 @dataclass(frozen=True)
 class Attribute:
     """An attribute of test rows with its probe.
 
-    truth: [N], of the rows that `known` (bool, over all test rows) picks; units: speaker, video or clip of each of them,
-    whichever the attribute is a property of.
+    truth: [N], of the rows that `known` (bool, over all test rows) picks; clips: those rows, with speaker_id, video, clip_id.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Attribute:
     probe: Pipeline
     known: np.ndarray
     truth: np.ndarray
-    units: list[str]
+    clips: pd.DataFrame
     classes: list[str]
 
 
@@ -66,17 +66,14 @@ def fit_attributes(
         rows = rows.drop_duplicates(["speaker_id", "video_row", "value"])
         test = column.reindex(aligned.clips["clip_id"])
         known = test.notna().to_numpy()
-        if rows["value"].nunique() < 2 or rows["speaker_id"].nunique() < FOLDS:
-            skipped[name] = f"the training speakers have fewer than two values of it, or are fewer than {FOLDS}"
-        elif not known.any():
-            skipped[name] = "it is not known of any test speaker"
-        else:
-            labels = rows["value"].to_numpy(np.float64 if is_number else str)
-            probe = fit_probe(aligned.training_true[rows.index], labels, rows["speaker_id"].to_numpy(str))
-            truth = test[known].to_numpy(np.float64 if is_number else str)
-            units = _units(aligned.clips[known], truth)
-            classes = [] if is_number else sorted({*labels, *truth})
-            fitted.append(Attribute(name, is_number, probe, known, truth, units, classes))
+        if reason := _reason_to_skip(rows, test[known], is_number):
+            skipped[name] = reason
+            continue
+        labels = rows["value"].to_numpy(np.float64 if is_number else str)
+        probe = fit_probe(aligned.training_true[rows.index], labels, rows["speaker_id"].to_numpy(str))
+        truth = test[known].to_numpy(np.float64 if is_number else str)
+        classes = [] if is_number else sorted({*labels, *truth})
+        fitted.append(Attribute(name, is_number, probe, known, truth, aligned.clips[known], classes))
     return fitted, skipped
 
 
@@ -101,7 +98,8 @@ def fit_probe(features: np.ndarray, labels: np.ndarray, speakers: np.ndarray) ->
 def read_attribute(attribute: Attribute, features: np.ndarray, bootstrap: Bootstrap) -> dict[str, Any]:
     """How well the attribute is read from features [N, D] of all test rows; `bootstrap` is over the rows it is known of.
 
-    Names: accuracy, balanced accuracy, and the part of the commonest class (always guessing it is right that often).
+    Names: accuracy and the part of the commonest class (always guessing it is right that often); balanced accuracy and the best
+    that guessing without any knowledge gives: one over the classes in the truth, however many more the probe knows.
     Numbers: Pearson's correlation, the mean absolute error, and that of always guessing the mean.
     """
     read = attribute.probe.predict(features[attribute.known])
@@ -116,6 +114,7 @@ def read_attribute(attribute: Attribute, features: np.ndarray, bootstrap: Bootst
         result = {
             "accuracy": bootstrap.estimate(accuracy(truth, read)),
             "balanced_accuracy": bootstrap.estimate(balanced_accuracy(truth, read)),
+            "balanced_accuracy_of_guessing": 1 / len(np.unique(truth)),
             "majority": float(np.unique(truth, return_counts=True)[1].max() / len(truth)),
             "num_classes": len(attribute.classes),
         }
@@ -132,32 +131,19 @@ def confusion(attribute: Attribute, features: np.ndarray) -> pd.DataFrame:
 def significance(attribute: Attribute, features: np.ndarray, permutations: int, seed: int) -> float:
     """P-value of reading the attribute better than chance: balanced accuracy or correlation against its permutations.
 
-    Values are shuffled among whole speakers where a speaker has one value, else among videos, else among clips.
+    Whole speakers exchange their values, see `exchange`.
     """
     read = attribute.probe.predict(features[attribute.known])
     truth = attribute.truth
     if not attribute.is_number:
         codes = {label: code for code, label in enumerate(attribute.classes)}
         read, truth = (np.array([codes[label] for label in labels]) for labels in (read, truth))
-    shuffled = permuted(attribute.units, truth, permutations, [seed, 2])
+    rng = np.random.default_rng([seed, 2])
     score = correlations if attribute.is_number else _balanced_accuracies
-    observed, *drawn = score(np.concatenate([truth[None], shuffled]), read)
-    return p_value(observed, np.array(drawn))
-
-
-def check_controls(
-    controls: Sequence[Attribute], features: np.ndarray, confidence: float, resamples: int, seed: int
-) -> dict[str, Any]:
-    """P-value of each control, corrected for their number, and how many are told from chance: that should be none."""
-    permutations = max(resamples, round(DRAWS_PER_TEST * len(controls) / (1 - confidence)))
-    raw = [significance(control, features, permutations, seed) for control in controls]
-    corrected = holm(raw)
-    found = [c.name for c, p in zip(controls, corrected, strict=True) if p <= 1 - confidence]
-    tests = {
-        control.name: {"p_value": p, "corrected_p_value": q}
-        for control, p, q in zip(controls, raw, corrected, strict=True)
-    }
-    return {"distinguishable": len(found), "distinguishable_names": ", ".join(found) or "none", "tests": tests}
+    size = max(1, VALUES_PER_BLOCK // len(truth))
+    blocks = [min(size, permutations - start) for start in range(0, permutations, size)]
+    drawn = [score(truth[exchanges(attribute.clips, block, rng)], read) for block in blocks]
+    return p_value(score(truth[None], read)[0], np.concatenate(drawn))
 
 
 def evaluated_attributes(table: pd.DataFrame, roles: Mapping[str, str]) -> tuple[list[str], list[str]]:
@@ -185,18 +171,32 @@ def _held_out_losses(
     return losses
 
 
-def _units(clips: pd.DataFrame, truth: np.ndarray) -> list[str]:
-    values = pd.Series(truth, index=clips.index)
-    for column in ("speaker_id", "video", "clip_id"):
-        if (values.groupby(clips[column]).nunique() == 1).all():
-            return clips[column].tolist()
-    raise ValueError("a clip has two values of one attribute; give each clip one row of attributes")
+def _reason_to_skip(rows: pd.DataFrame, test: pd.Series, is_number: bool) -> str | None:
+    """Why an attribute cannot be evaluated. rows: of training, with speaker_id and value; test: its known values."""
+    speakers, values = rows["speaker_id"].nunique(), rows["value"].nunique()
+    if values < 2 or speakers < FOLDS:
+        return f"the training speakers have fewer than two values of it, or are fewer than {FOLDS}"
+    if test.empty:
+        return "it is not known of any test speaker"
+    if is_number:
+        return None
+    if values * SPEAKERS_PER_CLASS > speakers:
+        return f"it has {values} values among {speakers} training speakers, fewer than {SPEAKERS_PER_CLASS} speakers a value"
+    speakers_of = rows.groupby("value")["speaker_id"].nunique()
+    if test.isin(speakers_of.index[speakers_of >= SPEAKERS_TO_LEARN]).mean() < LEARNT_PART:
+        return (
+            f"of fewer than half of the test clips the value is that of {SPEAKERS_TO_LEARN} or more training speakers"
+        )
+    return None
 
 
 def _balanced_accuracies(truths: np.ndarray, read: np.ndarray) -> np.ndarray:
-    """Balanced accuracy of the classes `read` [N] against each row of truths [R, N]."""
+    """Balanced accuracy of the classes `read` [N] against each row of truths [R, N], over the classes in that row."""
     right, recalls = truths == read, []
     for label in np.unique(truths):
         of_class = truths == label
-        recalls.append((right & of_class).sum(1) / of_class.sum(1))
-    return np.mean(recalls, axis=0)
+        members = of_class.sum(1)
+        recalls.append(
+            np.divide((right & of_class).sum(1), members, out=np.full(len(truths), np.nan), where=members > 0)
+        )
+    return np.nanmean(recalls, axis=0)

@@ -41,7 +41,7 @@ def curves(lines: Mapping[str, tuple[np.ndarray, np.ndarray]], x_label: str, y_l
     return _svg(figure)
 
 
-def confusion_matrix(counts: pd.DataFrame, title: str) -> str:
+def confusion_matrix(counts: pd.DataFrame, title: str, x_label: str = "read from the voice") -> str:
     """Counts with true classes as rows, coloured by the part of its row."""
     size = max(2.6, 0.55 * len(counts) + 1.6)
     figure, axes = _figure(size, size)
@@ -49,7 +49,7 @@ def confusion_matrix(counts: pd.DataFrame, title: str) -> str:
     axes.imshow(parts, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts.to_numpy()):
         axes.text(column, row, str(count), ha="center", va="center", color="white" if parts[row, column] > 0.6 else INK)
-    axes.set(xlabel="read from the voice", ylabel="true", title=title)
+    axes.set(xlabel=x_label, ylabel="true", title=title)
     axes.set_xticks(range(len(counts)), counts.columns, rotation=90 if len(counts) > 4 else 0)
     axes.set_yticks(range(len(counts)), counts.index)
     axes.spines[:].set_visible(False)

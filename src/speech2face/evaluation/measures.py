@@ -11,13 +11,13 @@ import pandas as pd
 from speech2face.evaluation import craniofacial, scores, verification
 from speech2face.evaluation.attributes import (
     Attribute,
-    check_controls,
     evaluated_attributes,
     fit_attributes,
     read_attribute,
     significance,
 )
 from speech2face.evaluation.baselines import predict_baselines
+from speech2face.evaluation.controls import check_controls
 from speech2face.evaluation.inputs import Aligned, Inputs
 from speech2face.evaluation.leaks import find_leaks
 from speech2face.evaluation.ranking import (
@@ -42,12 +42,13 @@ DECODED_PER_BLOCK = 64
 class Measured:
     """A run's metrics, and what they were computed from.
 
-    systems: features [N, D] by name, `voice` first, then the baselines; attributes: with their probes, controls among them;
-    found: how the voices' matches stand among the test speakers; decoded: features [N, D] of decoded faces by source;
-    trials, over_rows: pairs and resamples of the test rows; groups: of the test rows by attribute.
+    true: features [N, D] of the test rows' faces; systems: predictions of them by name, `voice` first, then the baselines;
+    attributes: with their probes, controls among them; found: how the voices' matches stand among the test speakers; decoded:
+    features [N, D] of decoded faces by source; trials, over_rows: pairs and resamples of the test rows.
     """
 
     metrics: dict[str, Any]
+    true: np.ndarray
     systems: dict[str, np.ndarray]
     attributes: list[Attribute]
     found: Standing
@@ -107,11 +108,17 @@ def measure(inputs: Inputs, aligned: Aligned, settings: dict[str, Any], seed: in
         attributes[attribute.name] = {
             name: read_attribute(attribute, features, of_known) for name, features in sources.items()
         }
+    told = [attribute for attribute in fitted if attribute.name in linked]
+    for attribute in told:
         p_value = significance(attribute, voice, settings["resamples"], seed)
         attributes[attribute.name]["voice"]["p_value"] = p_value
-    told = [attribute for attribute in fitted if attribute.name in linked]
     tested = [attribute for attribute in fitted if attribute.name in controls]
-    verdict = check_controls(tested, voice, settings["confidence"], settings["resamples"], seed)
+    without_probe = {name: skipped[name] for name in controls if name in skipped}
+    verdict = check_controls(
+        tested, voice, aligned.true, without_probe, settings["confidence"], settings["resamples"], seed
+    )
+    for name, test in verdict["tests"].items():
+        attributes[name]["voice"]["p_value"] = test["p_value"]
 
     metrics: dict[str, Any] = {
         "similarity": similarity,
@@ -144,7 +151,7 @@ def measure(inputs: Inputs, aligned: Aligned, settings: dict[str, Any], seed: in
         of_rows = inputs.attributes.reindex(aligned.clips["clip_id"])
         metrics["insightface"] = summarise_opinions(opinions, of_rows, over_rows)
     metrics = rounded(_headline(metrics, aligned, inputs.num_without_face) | metrics)
-    return Measured(metrics, systems, fitted, found, decoded, pairs, over_rows)
+    return Measured(metrics, aligned.true, systems, fitted, found, decoded, pairs, over_rows)
 
 
 def _headline(metrics: Mapping[str, Any], aligned: Aligned, num_without_face: int) -> dict[str, Any]:
@@ -167,6 +174,7 @@ def _headline(metrics: Mapping[str, Any], aligned: Aligned, num_without_face: in
     own_length = next(iter(metrics["similarity"].values()))
     headline |= {name: own_length[name]["value"] for name in scores.COSINES}
     headline["controls_distinguishable"] = metrics["controls"]["distinguishable"]
+    headline["controls_testable"] = metrics["controls"]["testable"]
     headline["leaks_found"] = metrics["leaks"]["shared_files"] + metrics["leaks"]["identical_faces"]
     headline["test_speakers"] = int(aligned.clips["speaker_id"].nunique())
     headline["test_clips"] = len(aligned.clips)

@@ -5,6 +5,8 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from speech2face.evaluation.controls import describe_controls
+
 CARD = """\
 # Model card
 
@@ -53,9 +55,8 @@ Intervals are {{ confidence }} %, by bootstrap over speakers.
 {%- endfor %}
 
 {% if controls -%}
-Negative controls, attributes that are tied to the voice or to the face but never to both: {{ metrics.controls_distinguishable }}
-of {{ controls }} could be told from chance{% if names != "none" %} ({{ names }}): **something leaks, do not trust the numbers
-above**{% endif %}.
+Negative controls are attributes that are tied to the voice or to the face but never to both. {{ controls }}
+{%- if metrics.controls_distinguishable %} **Something leaks: do not trust the numbers above.**{% endif %}
 {%- else -%}
 This corpus names no negative controls, so nothing here rules out that what is measured came in some other way than the voice.
 {%- endif %}
@@ -96,15 +97,13 @@ so are the data set's terms. A voice and a face are biometric data in many laws;
 
 def model_card(metrics: Mapping[str, Any], description: Mapping[str, str], synthetic: bool, confidence: float) -> str:
     """The card as Markdown."""
-    controls = metrics["controls"]
     template = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(CARD)
     return template.render(
         metrics=metrics,
         description={_plain(name): _plain(value) for name, value in description.items()},
         confidence=f"{100 * confidence:g}",
         results=_results(metrics),
-        controls=len(controls["tests"]),
-        names=controls["distinguishable_names"],
+        controls=_plain(describe_controls(metrics["controls"])),
         groups=_groups(metrics),
         consent=SYNTHETIC if synthetic else REAL,
     )

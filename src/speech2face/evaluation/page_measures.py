@@ -3,16 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from speech2face.evaluation import charts
-from speech2face.evaluation.attributes import Attribute, confusion
 from speech2face.evaluation.compare import Comparisons
-from speech2face.evaluation.measures import Measured
-from speech2face.evaluation.report import Cell, Picture, Section, Table, number, svg_picture, words
+from speech2face.evaluation.report import Cell, Section, Table, number, svg_picture, words
 
-MOST_CLASSES = 12  # of a confusion matrix that can still be read
 MEASURE_NAMES = {
     "centred_cosine": "cosine, centred on the mean training face",
     "recall_at_10_percent": "recall at 10 % of the gallery",
@@ -95,93 +91,6 @@ def retrieval_section(metrics: Mapping[str, Any], tables: Mapping[str, pd.DataFr
         ),
     ]
     return Section("retrieval", "Retrieval, matching, verification", tables=[retrieval, matching], charts=pictures)
-
-
-def attributes_section(measured: Measured) -> Section:
-    """What is read of the linked attributes, with confusion matrices and scatter charts."""
-    attributes = measured.metrics["attributes"]
-    if not attributes:
-        return Section("attributes", "Attributes", ["The corpus tells no attribute that could be read."])
-    charts_shown = [
-        chart
-        for attribute in measured.attributes
-        if attribute.name in attributes
-        and (chart := _attribute_chart(attribute, measured.systems["voice"])) is not None
-    ]
-    note = (
-        "Each attribute is read by a probe that was fitted on true face features of training speakers only; the same probe reads "
-        "every source. Balanced accuracy is the mean over classes; always guessing the commonest class would give “majority”."
-    )
-    return Section("attributes", "Attributes", tables=[_attribute_table(attributes, note)], charts=charts_shown)
-
-
-def _attribute_table(attributes: Mapping[str, Any], note: str) -> Table:
-    sources = list(next(iter(attributes.values())))
-    rows = []
-    for name, results in attributes.items():
-        for measure in ("accuracy", "balanced_accuracy", "correlation", "mean_absolute_error"):
-            if any(measure in results[source] for source in sources):
-                voice = results["voice"]
-                guess = {
-                    "accuracy": voice.get("majority"),
-                    "balanced_accuracy": 1 / voice["num_classes"] if "num_classes" in voice else None,
-                    "correlation": 0.0,
-                    "mean_absolute_error": voice.get("error_of_guessing_the_mean"),
-                }[measure]
-                cells = [number(results[source].get(measure)) for source in sources]
-                rows.append([Cell(f"{words(name)}: {words(measure)}"), *cells, number(guess)])
-    return Table("Read from", ["attribute", *map(words, sources), "majority or mean"], rows, note)
-
-
-def _attribute_chart(attribute: Attribute, voice: np.ndarray) -> Picture | None:
-    name = words(attribute.name)
-    if attribute.is_number:
-        read = attribute.probe.predict(voice[attribute.known])
-        alt = f"{name} read from the voice over its true value, one point a clip, {len(read)} clips."
-        return svg_picture(
-            charts.scatter(attribute.truth, read, name), alt, f"{name}: read from voices over the truth."
-        )
-    if len(attribute.classes) > MOST_CLASSES:
-        return None
-    counts = confusion(attribute, voice)
-    cells = [
-        f"true {true} read as {read}: {counts.loc[true, read]}" for true in counts.index for read in counts.columns
-    ]
-    return svg_picture(
-        charts.confusion_matrix(counts, name),
-        f"Confusion matrix of {name}. {'; '.join(cells)}.",
-        f"{name}: number of clips, true class by class read from the voice.",
-    )
-
-
-def controls_section(metrics: Mapping[str, Any]) -> Section:
-    """Whether a negative control is told."""
-    controls = metrics["controls"]
-    if not controls["tests"]:
-        return Section("controls", "Negative controls", ["The corpus names no attribute that the voice cannot tell."])
-    rows = []
-    for name, test in controls["tests"].items():
-        measure = next(
-            m for m in ("balanced_accuracy", "correlation", "mean_absolute_error") if m in controls[name]["voice"]
-        )
-        guess = 1 / controls[name]["voice"]["num_classes"] if measure == "balanced_accuracy" else 0.0
-        rows.append(
-            [
-                Cell(f"{words(name)}: {words(measure)}"),
-                number(controls[name]["voice"][measure]),
-                number(controls[name]["true_feature"].get(measure)),
-                number(guess, 2),
-                number(test["p_value"], 4),
-                number(test["corrected_p_value"], 4),
-            ]
-        )
-    text = (
-        "Attributes that shape the voice or the face, never both. A model that tells one from the voice better than chance has found "
-        f"a leak: {controls['distinguishable']} of {len(rows)} are told ({controls['distinguishable_names']})."
-    )
-    note = "One-sided permutation tests, values shuffled among whole speakers or videos; corrected for their number (Holm)."
-    columns = ["control", "from the voice", "from the true feature", "chance", "p", "corrected p"]
-    return Section("controls", "Negative controls", [text], [Table("Can the voice tell?", columns, rows, note)])
 
 
 def similarity_section(metrics: Mapping[str, Any]) -> Section:

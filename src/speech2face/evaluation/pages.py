@@ -10,13 +10,13 @@ import pandas as pd
 
 from speech2face.evaluation import charts
 from speech2face.evaluation.compare import Comparisons
+from speech2face.evaluation.controls import describe_controls
 from speech2face.evaluation.inputs import Aligned, Inputs
 from speech2face.evaluation.measures import Measured
+from speech2face.evaluation.page_attributes import attributes_section, controls_section
 from speech2face.evaluation.page_measures import (
     MEASURE_NAMES,
-    attributes_section,
     comparisons_section,
-    controls_section,
     craniofacial_section,
     groups_section,
     retrieval_section,
@@ -137,7 +137,9 @@ def _headline(metrics: Mapping[str, Any], confidence: float) -> Section:
     )
     columns = ["measure", "this run", "chance", "ceiling", "of the knowable"]
     title = f"{metrics['test_speakers']} test speakers, gallery of {metrics['gallery_size']}"
-    return Section("headline", "Headline", tables=[Table(title, columns, rows, note)])
+    verdict = describe_controls(metrics["controls"])
+    texts = [f"Negative controls: {verdict}"] if verdict else []
+    return Section("headline", "Headline", texts, [Table(title, columns, rows, note)])
 
 
 def _people(shown: Sequence[Shown]) -> Section:

@@ -107,7 +107,7 @@ class FaceDecoder(nn.Module):
             mean_texture: [3, 224, 224] RGB in 0..1, in the mean shape; None for zero, the papers' network unchanged
 
         Raises:
-            ValueError: for other shapes, values that are not finite, or a texture outside 0..1.
+            ValueError: for other shapes, or values that are not finite.
         """
         if mean_texture is None:
             mean_texture = torch.zeros_like(self.mean_texture)
@@ -116,10 +116,6 @@ class FaceDecoder(nn.Module):
             if value.shape != buffer.shape or not value.isfinite().all():
                 raise ValueError(f"{name} must be finite, {list(buffer.shape)} (got {list(value.shape)})")
             buffer.copy_(value)
-        if not 0 <= float(mean_texture.min()) <= float(mean_texture.max()) <= 1:
-            raise ValueError(
-                f"mean_texture must be in 0..1 (got up to {float(mean_texture.abs().max()):g}); divide by 255"
-            )
 
     def forward(self, features: Tensor) -> DecodedFace:
         """Faces of features [B, feature_dim].
