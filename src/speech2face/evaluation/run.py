@@ -113,9 +113,15 @@ def _clips(aligned: Aligned, measured: Measured) -> pd.DataFrame:
             columns[name] = similarities(measured.decoded[source], aligned.true, aligned.training_mean)["cosine"]
     table = aligned.clips[["clip_id", "speaker_id"]].assign(rank=middle_rank(measured.found), **columns)
     for attribute in measured.attributes:
-        known = pd.Series(attribute.truth, index=np.flatnonzero(attribute.known))
-        table[f"{attribute.name}_true"] = known.reindex(table.index)
-        table[f"{attribute.name}_from_voice"] = attribute.probe.predict(voice)
+        name, rows, read = attribute.name, np.flatnonzero(attribute.known), attribute.probe.predict(voice)
+        table[f"{name}_true"] = pd.Series(attribute.truth, index=rows).reindex(table.index)
+        table[f"{name}_from_voice"] = read
+        # What `compare` needs, because a file does not tell a class "1" from a number, or a class "NA" from a gap.
+        if attribute.is_number:
+            measure_name, values = "absolute_error", np.abs(attribute.truth - read[rows])
+        else:
+            measure_name, values = "accuracy", (attribute.truth == read[rows]).astype(np.float64)
+        table[f"{name}_{measure_name}"] = pd.Series(values, index=rows).reindex(table.index)
     return table
 
 
