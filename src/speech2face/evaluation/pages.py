@@ -92,7 +92,7 @@ def sections(
         similarity_section(metrics),
         systems_section(metrics),
         *([comparisons_section(compared, confidence)] if compared.tables or compared.skipped else []),
-        *([craniofacial_section(metrics)] if "craniofacial" in metrics else []),
+        *([craniofacial_section(metrics, confidence)] if "craniofacial" in metrics else []),
         groups_section(metrics),
         _map(inputs, tables["embeddings"]),
         _failures(inputs, aligned, metrics),
