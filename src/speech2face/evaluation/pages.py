@@ -31,10 +31,14 @@ MOST_REJECTS = 40
 
 @dataclass(frozen=True)
 class Shown:
-    """Pictures uint8 RGB [H, W, 3] of one test speaker by label; the rank of the right face; who is nearest."""
+    """Pictures uint8 RGB [H, W, 3] of one test speaker's first clip by label, and who is nearest to it.
+
+    rank: of the right face, mean over the speaker's clips; standing: best, median or worst of all test speakers, or empty.
+    """
 
     speaker: str
     rank: float
+    standing: str
     nearest: str
     pictures: dict[str, np.ndarray]
 
@@ -132,20 +136,20 @@ def _headline(metrics: Mapping[str, Any], confidence: float) -> Section:
 
 def _people(shown: Sequence[Shown]) -> Section:
     texts = [
-        "From the speaker whose face is found best to the one found worst, evenly spaced in rank, so the middle one is typical. "
-        "A decoded face is frontal and neutral; hair, skin and background are averages where the voice does not tell."
+        "From the speaker whose face is found best to the one found worst, by the mean rank over a speaker's clips, and evenly spaced "
+        "in that order on either side of the median; the pictures are of the speaker's first clip. A decoded face is frontal and "
+        "neutral; hair, skin and background are averages where the voice does not tell."
     ]
     if not shown:
         texts = ["No pictures: this evaluation was given no decoder or no face crops."]
     people = []
-    for place, person in enumerate(shown):
-        standing = {0: "best", len(shown) // 2: "median", len(shown) - 1: "worst"}.get(place, "")
-        title = f"{person.speaker}: rank {person.rank:g}{f' ({standing})' if standing else ''}"
+    for person in shown:
+        title = f"{person.speaker}: mean rank {person.rank:.4g}{f' ({person.standing})' if person.standing else ''}"
         alts = {
-            "true face": f"Photograph of speaker {person.speaker}",
+            "true face": f"Picture of speaker {person.speaker}",
             "from its feature": f"Face decoded from the true feature of {person.speaker}",
             "from the voice": f"Face decoded from the voice of {person.speaker}",
-            "nearest in gallery": f"Photograph of {person.nearest}, the nearest face to the voice of {person.speaker}",
+            "nearest in gallery": f"Picture of {person.nearest}, the nearest face to the voice of {person.speaker}",
         }
         captions = {"nearest in gallery": f"nearest in gallery: {person.nearest}"}
         pictures = [photo(image, alts[label], captions.get(label, label)) for label, image in person.pictures.items()]

@@ -61,7 +61,7 @@ def _evaluate(
     compared = compare_with_all(out / "tables" / "clips.csv", comparisons, settings, seed)
     shown = _choose_pictures(inputs, aligned, measured, settings["pictures"])
     if shown:
-        titles = [f"{person.speaker}, rank {person.rank:g}" for person in shown]
+        titles = [f"{p.standing} {p.speaker}, mean rank {p.rank:.4g}".strip() for p in shown]
         rows = [(label, [person.pictures[label] for person in shown]) for label in shown[0].pictures]
         draw_strip(out / "strip.png", rows, titles)
     parts = sections(inputs, aligned, measured, tables, shown, compared, settings["confidence"])
@@ -143,12 +143,15 @@ def _embeddings(aligned: Aligned, measured: Measured) -> pd.DataFrame:
 
 
 def _choose_pictures(inputs: Inputs, aligned: Aligned, measured: Measured, count: int) -> list[Shown]:
-    """Pictures of test speakers from the best to the worst by the rank of their first clip."""
+    """Pictures of test speakers' first clips, from the best speaker to the worst by the mean rank of their clips."""
     if inputs.decode is None or inputs.pictures is None:
         return []
     ranks, voice = middle_rank(measured.found), measured.systems["voice"]
     first = aligned.clips.drop_duplicates("speaker_id").index.to_numpy()
-    rows = first[choose_spread(ranks[first], count)]
+    of_speaker = pd.Series(ranks).groupby(aligned.clips["speaker_id"]).mean()
+    mean_ranks = of_speaker[aligned.clips["speaker_id"].iloc[first]].to_numpy()
+    chosen, standings = zip(*choose_spread(mean_ranks, count), strict=True)
+    rows = first[list(chosen)]
     face_of = {video_of(face): face for face in sorted(inputs.faces.face_ids, reverse=True)}
     nearest = [aligned.speakers[column] for column in distances(voice[rows], aligned.gallery).argmin(1)]
     first_video = {video.split("/")[0]: video for video in reversed(aligned.videos)}
@@ -164,5 +167,5 @@ def _choose_pictures(inputs: Inputs, aligned: Aligned, measured: Measured, count
             "nearest in gallery": neighbours[place],
         }
         speaker = str(aligned.clips["speaker_id"].iloc[row])
-        shown.append(Shown(speaker, float(ranks[row]), nearest[place], pictures))
+        shown.append(Shown(speaker, float(of_speaker[speaker]), standings[place], nearest[place], pictures))
     return shown
