@@ -221,6 +221,15 @@ def test_pictures_are_data():
     assert abs(np.asarray(Image.open(io.BytesIO(base64.b64decode(content)))).astype(int) - 200).max() <= 2
 
 
+@pytest.mark.parametrize("videos", [1, 2])
+def test_look_alikes_that_could_not_be_looked_for_are_not_none(videos, tmp_path):
+    evaluate(simulate(dim=64, videos=videos), QUICK, 0, tmp_path, tmp_path / "card.md")
+    for name in ("report.html", "card.md"):
+        text = " ".join((tmp_path / name).read_text().split())
+        assert ("could not be checked" in text) == (videos == 1)
+        assert ("0 speakers who look alike" in text) == (videos == 2)
+
+
 def test_the_threshold_is_called_by_its_confidence(tmp_path):
     evaluate(with_pictures(simulate(60)), QUICK | {"confidence": 0.9}, 0, tmp_path)
     assert "90 % of permutations below" in (tmp_path / "report.html").read_text()

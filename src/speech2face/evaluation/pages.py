@@ -11,6 +11,7 @@ import pandas as pd
 from speech2face.evaluation import charts
 from speech2face.evaluation.compare import Comparisons
 from speech2face.evaluation.inputs import Aligned, Inputs
+from speech2face.evaluation.leaks import in_words, is_certain
 from speech2face.evaluation.measures import Measured
 from speech2face.evaluation.page_measures import (
     MEASURE_NAMES,
@@ -45,9 +46,14 @@ class Shown:
 
 def summary(metrics: Mapping[str, Any]) -> str:
     """The outcome in a few sentences."""
-    recall = metrics["retrieval"]["speaker_mean"]["recall_at_10_percent"]
+    recall, leaks = metrics["retrieval"]["speaker_mean"]["recall_at_10_percent"], metrics["leaks"]
+    unseen = " who were not in training"
+    if is_certain(leaks):
+        unseen = ", not all of them new to the model (see the warning)"
+    elif leaks["look_alikes"]:
+        unseen = ", perhaps not all of them new to the model (see the warning)"
     return (
-        f"{metrics['test_clips']} recordings of {metrics['test_speakers']} speakers who were not in training. For "
+        f"{metrics['test_clips']} recordings of {metrics['test_speakers']} speakers{unseen}. For "
         f"{100 * recall['value']:.0f} % of them ({100 * recall['low']:.0f} to {100 * recall['high']:.0f} %) the right face is "
         f"among the nearest 10 % of {metrics['gallery_size']} faces; chance is {100 * recall['chance']:.0f} %. What is drawn is "
         f"a typical face for a voice, never the speaker's likeness, and no picture is exaggerated."
@@ -63,15 +69,15 @@ def warnings(metrics: Mapping[str, Any]) -> list[str]:
             "other than the voice reaches the model, or the corpus ties what it should not."
         )
     leaks = metrics["leaks"]
-    if leaks["shared_files"] or leaks["identical_faces"]:
+    if is_certain(leaks):
         found.append(
             f"Leak: {leaks['shared_files']} test clips share a file with another split, and {leaks['identical_faces']} test "
-            f"videos have the very face of another split's video ({leaks['names']})."
+            f"videos show the very face of another split's ({leaks['names']})."
         )
     elif leaks["look_alikes"]:
         found.append(
-            f"{leaks['look_alikes']} test speakers look more like a speaker of another split than any two training speakers look "
-            f"like each other; check that none is in the corpus under two names ({leaks['names']})."
+            f"{leaks['look_alikes']} test speakers look far more like a speaker of another split than training speakers look like "
+            f"each other; check that none is in the corpus under two names ({leaks['names']})."
         )
     return found
 
@@ -194,11 +200,7 @@ def _failures(inputs: Inputs, aligned: Aligned, metrics: Mapping[str, Any]) -> S
     if metrics["not_evaluated"]:
         rows = [[Cell(words(name)), Cell(reason)] for name, reason in metrics["not_evaluated"].items()]
         tables.append(Table("Attributes that could not be evaluated", ["attribute", "because"], rows, numbers=False))
-    leaks = metrics["leaks"]
-    texts.append(
-        f"Between test speakers and the others: {leaks['shared_files']} clips with a shared file, {leaks['identical_faces']} videos with "
-        f"an identical face, {leaks['look_alikes']} speakers who look alike enough to be one person under two names."
-    )
+    texts.append(in_words(metrics["leaks"]))
     return Section("failures", "Failures and leaks", texts, tables)
 
 

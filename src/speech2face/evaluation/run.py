@@ -68,7 +68,10 @@ def _evaluate(
     write_report(out / "report.html", summary(measured.metrics), parts, warnings(measured.metrics))
     if card is not None:
         card.parent.mkdir(parents=True, exist_ok=True)
-        text = model_card(measured.metrics, inputs.description, bool(inputs.roles), settings["confidence"])
+        training = aligned.training["speaker_id"]
+        trained_on = {"Training speakers": str(training.nunique()), "Training clips": str(len(training))}
+        description = {**inputs.description, **(trained_on if len(training) else {})}
+        text = model_card(measured.metrics, description, bool(inputs.roles), settings["confidence"])
         partial = card.with_name(f"{card.name}.{os.getpid()}.partial")
         partial.write_text(text, "utf-8")
         partial.replace(card)
