@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from speech2face.evaluation.compare import OF_DECODED, REPORTED, Comparisons, compare, compare_with_all
-from speech2face.evaluation.run import evaluate
+from speech2face.evaluation.compare import OF_DECODED, REPORTED, Comparisons, _read, compare, compare_with_all
+from speech2face.evaluation.inputs import align
+from speech2face.evaluation.measures import measure
+from speech2face.evaluation.run import evaluate, make_tables
 from tests.evaluation.simulated import SETTINGS, simulate, with_pictures
 
 MEASURES = ("cosine", "centred_cosine", "recall_at_1", "recall_at_10_percent", "reciprocal_rank", "one_of_2")
@@ -30,9 +32,11 @@ def write(path: Path, better: float = 0.0, seed: int = 0, speakers: int = 60) ->
         table[name] = hard + better + 0.1 * rng.normal(size=len(table))
     table["sex_true"] = np.where(hard > 0, "f", "m")
     table["sex_from_voice"] = np.where(rng.uniform(size=len(table)) < 0.7 + better, table["sex_true"], "x")
+    table["sex_accuracy"] = (table["sex_true"] == table["sex_from_voice"]).astype(float)
     table["age_years_true"] = 40 + hard
     errors = np.random.default_rng(98).normal(size=len(table))  # the same in both runs, but for their size
     table["age_years_from_voice"] = 40 + hard + (1 - better) * errors
+    table["age_years_absolute_error"] = np.abs((1 - better) * errors)
     table.to_csv(path, index=False)
     return path
 
@@ -99,6 +103,41 @@ def test_a_file_that_is_no_table_is_named(tmp_path):
     (tmp_path / "empty.csv").write_text("")
     with pytest.raises(ValueError, match=r"empty\.csv is not a table"):
         compare(write(tmp_path / "a.csv"), tmp_path / "empty.csv", SETTINGS, 0)
+
+
+def test_classes_and_speakers_that_look_like_other_things(tmp_path):
+    """Classes that a file does not tell from truth values, gaps and numbers; speakers that differ by a nought, or are called NA."""
+    names = {"True": "1", "False": "2"}
+    paths, tables = [], []
+    for run, noise in (("a", 0.5), ("b", 4.0)):
+        inputs = simulate(noise=noise)
+        sex = inputs.attributes["sex"].map({"f": "True", "m": "False"})
+        attributes = pd.DataFrame(
+            {"said": sex, "digit": sex.map(names), "origin": sex.map({"True": "NA", "False": "SA"})}
+        )
+        attributes.loc[attributes.index.str.startswith("id00003"), "said"] = None
+        attributes["age_years"] = inputs.attributes["age_years"]
+        inputs = replace(inputs, attributes=attributes, roles=dict.fromkeys(attributes, "linked"))
+        aligned = align(inputs)
+        table = make_tables(aligned, measure(inputs, aligned, QUICK, 0))["clips"]
+        table["speaker_id"] = table["speaker_id"].replace({"id00000": "07", "id00001": "7", "id00002": "NA"})
+        table.to_csv(tmp_path / f"{run}.csv", index=False, float_format="%.6g")
+        paths.append(tmp_path / f"{run}.csv")
+        tables.append(table)
+    found = compare(*paths, QUICK, 0).set_index("measure")
+    for place, table in zip(("first", "second"), tables, strict=True):
+        for name in ("said", "digit", "origin"):
+            known = table[f"{name}_true"].notna()
+            right = [t == r for t, r in zip(table[f"{name}_true"], table[f"{name}_from_voice"], strict=True)]
+            assert 0.6 < np.mean(np.array(right)[known]) <= 1
+            assert found.loc[f"{name}_accuracy", place] == pytest.approx(np.mean(np.array(right)[known])), name
+        error = (table["age_years_true"] - table["age_years_from_voice"]).abs().mean()
+        assert found.loc["age_years_absolute_error", place] == pytest.approx(error, rel=1e-5)
+    assert tables[0]["said_true"].isna().sum() == 2
+    assert _read(paths[0])["speaker_id"].nunique() == 48
+    digits = tables[0].assign(speaker_id=tables[0]["speaker_id"].replace("NA", "007").str.removeprefix("id"))
+    digits.to_csv(paths[0], index=False)
+    assert _read(paths[0])["speaker_id"].tolist() == digits["speaker_id"].tolist()
 
 
 class TestWithAll:

@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from speech2face.evaluation.inputs import align
+from speech2face.evaluation.measures import measure
 from speech2face.evaluation.report import Cell, Section, Table, number, photo, svg_picture, words, write_report
-from speech2face.evaluation.run import evaluate
+from speech2face.evaluation.run import evaluate, make_tables
 from tests.evaluation.simulated import SETTINGS, simulate, with_pictures
 
 QUICK = SETTINGS | {"resamples": 200}
@@ -61,6 +63,13 @@ def report(tmp_path_factory):
     metrics = evaluate(inputs, QUICK, 0, out)
     text = (out / "report.html").read_text()
     return metrics, text, Page(text)
+
+
+@pytest.fixture(scope="module")
+def tables():
+    inputs = simulate(quality="linked")
+    aligned = align(inputs)
+    return make_tables(aligned, measure(inputs, aligned, QUICK, 0))
 
 
 def test_page_is_closed_and_says_how_it_is_to_be_read(report):
@@ -137,13 +146,31 @@ def test_rejects_are_counted_by_reason(report):
     assert "segment_audio: too short 1" in text
 
 
-def test_best_median_and_worst_are_shown(report):
+def test_best_median_and_worst_are_shown_by_the_mean_rank_of_their_clips(report, tables):
     _, text, _ = report
-    shown = [float(rank) for rank in re.findall(r"<h3>id\d+: rank ([\d.]+)", text)]
-    assert len(shown) == QUICK["pictures"]
-    assert 1 <= shown[0] < shown[-1]
-    assert shown == sorted(shown)
-    assert [text.count(f"({name})</h3>") for name in ("best", "median", "worst")] == [1, 1, 1]
+    titles = re.findall(r"<h3>(id\d+): mean rank ([\d.]+)(?: \((\w+)\))?</h3>", text)
+    ranks = tables["clips"].groupby("speaker_id")["rank"].mean()
+    order = ranks.sort_values(kind="stable").index.tolist()
+    expected = {0: "best", 23: "median", 47: "worst"}
+    assert [(order.index(name), standing) for name, _, standing in titles if standing] == list(expected.items())
+    assert len(titles) == QUICK["pictures"]
+    for name, rank, _ in titles:
+        assert float(rank) == pytest.approx(ranks[name], rel=1e-3)
+
+
+@pytest.mark.parametrize(("speakers", "pictures", "standings"), [(2, 1, ["best"]), (1, 5, [""]), (3, 1, ["median"])])
+def test_few_pictures_are_called_what_they_are(speakers, pictures, standings, tmp_path):
+    inputs = with_pictures(simulate(speakers + 20, test_fraction=speakers / (speakers + 20)))
+    evaluate(inputs, QUICK | {"pictures": pictures}, 0, tmp_path)
+    text = (tmp_path / "report.html").read_text()
+    assert re.findall(r"<h3>id\d+: mean rank [\d.]+(?: \((\w+)\))?</h3>", text) == standings
+
+
+def test_pictures_are_not_called_photographs(report):
+    """Faces of the synthetic corpus are rendered."""
+    _, text, _ = report
+    assert "hotograph" not in text
+    assert 'alt="Picture of speaker id' in text
 
 
 @pytest.mark.parametrize(
@@ -192,3 +219,17 @@ def test_pictures_are_data():
     image = np.full((8, 8, 3), 200, np.uint8)
     content = photo(image, "a", "b").source.removeprefix("data:image/jpeg;base64,")
     assert abs(np.asarray(Image.open(io.BytesIO(base64.b64decode(content)))).astype(int) - 200).max() <= 2
+
+
+@pytest.mark.parametrize("videos", [1, 2])
+def test_look_alikes_that_could_not_be_looked_for_are_not_none(videos, tmp_path):
+    evaluate(simulate(dim=64, videos=videos), QUICK, 0, tmp_path, tmp_path / "card.md")
+    for name in ("report.html", "card.md"):
+        text = " ".join((tmp_path / name).read_text().split())
+        assert ("could not be checked" in text) == (videos == 1)
+        assert ("0 speakers who look alike" in text) == (videos == 2)
+
+
+def test_the_threshold_is_called_by_its_confidence(tmp_path):
+    evaluate(with_pictures(simulate(60)), QUICK | {"confidence": 0.9}, 0, tmp_path)
+    assert "90 % of permutations below" in (tmp_path / "report.html").read_text()

@@ -281,6 +281,27 @@ class TestSmallOrBare:
         assert metrics["gallery_size"] == round(0.2 * num_speakers)
         json.dumps(metrics, allow_nan=False)
 
+    def test_one_clip_of_one_test_speaker_with_a_decoder(self, tmp_path):
+        inputs = with_pictures(simulate(12, test_fraction=1 / 12, videos=1))
+        assert len(inputs.clip_ids) == 1
+        metrics = evaluate(inputs, QUICK, 0, tmp_path, tmp_path / "card.md")
+        assert metrics["craniofacial"] == {}
+        assert "No correlation is defined" in (tmp_path / "report.html").read_text()
+
+    def test_a_collapsed_encoder_with_a_decoder(self, tmp_path):
+        inputs = with_pictures(simulate(40))
+        same = np.tile(inputs.predicted["6 s"][:1], (len(inputs.clip_ids), 1))
+        metrics = evaluate(replace(inputs, predicted={"6 s": same}), QUICK, 0, tmp_path, tmp_path / "card.md")
+        assert metrics["craniofacial"] == {}
+        assert "No correlation is defined" in (tmp_path / "report.html").read_text()
+        assert metrics["recall_at_10_percent"] == pytest.approx(metrics["chance"], rel=1e-4)
+
+    def test_classes_of_any_name(self, tmp_path):
+        inputs = simulate(40)
+        odd = inputs.attributes[["sex"]].replace({"f": r"$\frac$", "m": "<&$"})
+        evaluate(replace(inputs, attributes=odd, roles={}), QUICK, 0, tmp_path, tmp_path / "card.md")
+        assert r"$\frac$" in (tmp_path / "report.html").read_text()
+
     def test_no_attributes_no_decoder(self, tmp_path):
         inputs = simulate(60)
         bare = replace(inputs, attributes=pd.DataFrame(index=inputs.attributes.index), roles={})

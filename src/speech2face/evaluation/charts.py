@@ -32,11 +32,11 @@ def curves(lines: Mapping[str, tuple[np.ndarray, np.ndarray]], x_label: str, y_l
     colours = iter(COLOURS)
     for name, (x, y) in lines.items():
         style = CHANCE if name == "chance" else {"color": next(colours), "linewidth": 2}
-        axes.plot(x, y, label=name, **style)
+        axes.plot(x, y, label=_literal(name), **style)
     if log_x:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
-    axes.set(xlabel=x_label, ylabel=y_label, ylim=(0, 1.02))
+    axes.set(xlabel=_literal(x_label), ylabel=_literal(y_label), ylim=(0, 1.02))
     figure.legend(frameon=False, loc="outside upper left", ncols=3)
     return _svg(figure)
 
@@ -49,9 +49,11 @@ def confusion_matrix(counts: pd.DataFrame, title: str, x_label: str = "read from
     axes.imshow(parts, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts.to_numpy()):
         axes.text(column, row, str(count), ha="center", va="center", color="white" if parts[row, column] > 0.6 else INK)
-    axes.set(xlabel=x_label, ylabel="true", title=title)
-    axes.set_xticks(range(len(counts)), counts.columns, rotation=90 if len(counts) > 4 else 0)
-    axes.set_yticks(range(len(counts)), counts.index)
+    axes.set(xlabel=_literal(x_label), ylabel="true", title=_literal(title))
+    axes.set_xticks(
+        range(len(counts)), [_literal(name) for name in counts.columns], rotation=90 if len(counts) > 4 else 0
+    )
+    axes.set_yticks(range(len(counts)), [_literal(name) for name in counts.index])
     axes.spines[:].set_visible(False)
     return _svg(figure)
 
@@ -62,7 +64,7 @@ def scatter(true: np.ndarray, read: np.ndarray, title: str) -> str:
     ends = [min(true.min(), read.min()), max(true.max(), read.max())]
     axes.plot(ends, ends, **CHANCE)
     axes.scatter(true, read, s=14, color=COLOURS[0], alpha=0.7, linewidths=0)
-    axes.set(xlabel="true", ylabel="read from the voice", title=title)
+    axes.set(xlabel="true", ylabel="read from the voice", title=_literal(title))
     return _svg(figure)
 
 
@@ -75,9 +77,9 @@ def intervals(
     values = np.array([row[1:] for row in rows])
     axes.hlines(places, values[:, 1], values[:, 2], color=COLOURS[0], linewidth=2)
     axes.scatter(values[:, 0], places, s=26, color=COLOURS[0], zorder=3, label="this run")
-    axes.scatter(marks, places, marker="|", s=90, color=COLOURS[1], zorder=3, label=mark_label)
-    axes.set_yticks(places, [row[0] for row in rows])
-    axes.set(xlabel=x_label)
+    axes.scatter(marks, places, marker="|", s=90, color=COLOURS[1], zorder=3, label=_literal(mark_label))
+    axes.set_yticks(places, [_literal(row[0]) for row in rows])
+    axes.set(xlabel=_literal(x_label))
     figure.legend(frameon=False, loc="outside upper left", ncols=2)
     return _svg(figure)
 
@@ -90,13 +92,23 @@ def embedding_map(true: np.ndarray, voices: np.ndarray, group: Sequence[str]) ->
         joined = np.stack([true[rows], voices[rows]], axis=1)
         for pair in joined:
             axes.plot(*pair.T, color=colour, linewidth=0.5, alpha=0.4)
-        axes.scatter(true[rows, 0], true[rows, 1], s=26, color=colour, label=f"{name}: face")
+        axes.scatter(true[rows, 0], true[rows, 1], s=26, color=colour, label=_literal(f"{name}: face"))
         axes.scatter(
-            voices[rows, 0], voices[rows, 1], s=26, facecolors="none", edgecolors=colour, label=f"{name}: voice"
+            voices[rows, 0],
+            voices[rows, 1],
+            s=26,
+            facecolors="none",
+            edgecolors=colour,
+            label=_literal(f"{name}: voice"),
         )
     axes.set(xlabel="first principal component", ylabel="second principal component")
     axes.legend(frameon=False, fontsize=8)
     return _svg(figure)
+
+
+def _literal(text: object) -> str:
+    """Text that matplotlib shows as it is; between two dollar signs it would read a formula."""
+    return str(text).replace("$", r"\$")
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:

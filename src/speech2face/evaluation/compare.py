@@ -12,6 +12,8 @@ from speech2face.evaluation.statistics import Bootstrap, mean, p_value
 
 MEASURES = ("cosine", "centred_cosine", "recall_at_1", "recall_at_10_percent", "reciprocal_rank", "one_of_2")
 OF_DECODED = ("decoded_cosine", "decoded_true_cosine")
+OF_ATTRIBUTES = ("_accuracy", "_absolute_error")
+"""How the names of columns end that tell whether a clip's class was read rightly, or by how much a number was missed."""
 REPORTED = (
     "cosine",
     "centred_cosine",
@@ -90,7 +92,9 @@ def compare(
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path)
+        # Only ids and measures are read, the ids as the text they are: a speaker may be called "007" or "NA".
+        text = {"clip_id": str, "speaker_id": str}
+        table = pd.read_csv(path, usecols=_is_read, dtype=text, keep_default_na=False, na_values=[""])
     except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
         raise ValueError(f"{path} is not a table ({error}); give the clips.csv of an evaluation") from error
     if missing := [name for name in ("clip_id", "speaker_id", *MEASURES) if name not in table]:
@@ -98,19 +102,12 @@ def _read(path: Path) -> pd.DataFrame:
     return table
 
 
+def _is_read(column: str) -> bool:
+    return column in ("clip_id", "speaker_id", *MEASURES, *OF_DECODED) or column.endswith(OF_ATTRIBUTES)
+
+
 def _measures(tables: list[pd.DataFrame]) -> dict[str, list[np.ndarray]]:
     """Of each measure that both runs have, its rows in the first and in the second."""
-    plain = [*MEASURES, *(name for name in OF_DECODED if all(name in table for table in tables))]
-    found = {name: [table[name].to_numpy(np.float64) for table in tables] for name in plain}
-    for column in tables[0].columns:
-        name = column.removesuffix("_true")
-        read = f"{name}_from_voice"
-        if name == column or any(needed not in table for table in tables for needed in (column, read)):
-            continue
-        if pd.api.types.is_numeric_dtype(tables[0][column]):
-            found[f"{name}_absolute_error"] = [(t[column] - t[read]).abs().to_numpy(np.float64) for t in tables]
-        else:
-            found[f"{name}_accuracy"] = [
-                np.where(t[column].isna(), np.nan, t[column] == t[read]).astype(np.float64) for t in tables
-            ]
-    return found
+    read = [name for name in map(str, tables[0]) if name.endswith(OF_ATTRIBUTES)]
+    shared = [name for name in (*MEASURES, *OF_DECODED, *read) if all(name in table for table in tables)]
+    return {name: [table[name].to_numpy(np.float64) for table in tables] for name in shared}

@@ -5,6 +5,8 @@ paper does not define them on the 68 landmarks; these definitions are this proje
 between the eyes' centres (areas by its square), so no measure depends on a picture's size or turn in the plane.
 """
 
+from collections.abc import Sequence
+from math import floor
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,8 @@ PEAKS_OF_UPPER_LIP = (50, 52)
 NOSE_OUTLINE = (27, 31, 32, 33, 34, 35)
 LIP_OUTLINE = tuple(range(48, 60))
 RIGHT_EYE, LEFT_EYE = slice(36, 42), slice(42, 48)
+FLAT = 1e-6  # relative
+ROUNDING = 1e-12  # correlations nearer than this are ties, as for `p_value`
 
 PUBLISHED = {
     "nasal_index": 0.376,
@@ -68,33 +72,41 @@ def measures(landmarks: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def correlate(
-    from_true: np.ndarray,
-    from_voice: np.ndarray,
-    speakers: list[str],
-    bootstrap: Bootstrap,
-    permutations: int,
-    seed: int,
+    from_true: np.ndarray, from_voice: np.ndarray, speakers: Sequence[str], settings: dict[str, Any], seed: int
 ) -> dict[str, dict[str, Any]]:
-    """Correlation of each measure between landmarks [N, 68, 2] decoded from true features and from voices.
+    """Correlation over speakers of each measure between landmarks [N, 68, 2] decoded from true features and from voices.
 
-    `chance_high` is what 95 % of permutations of whole speakers stay below; p-values are corrected for the twelve (Holm).
+    speakers: of each row [N]. A speaker counts once, with the means of the rows' measures, so that all of one person is shuffled
+    together whatever the number of clips; interval, threshold and p-value are of this one correlation. One-sided: `value` is
+    above `chance_high` exactly where `p_value` is at most 1 - confidence. Corrected p-values are for all that are defined (Holm);
+    a measure that does not vary has no correlation and is left out. settings: as `run.evaluate`.
     """
     first, second = measures(from_true), measures(from_voice)
-    _, row_of = np.unique(speakers, return_inverse=True)
+    names, row_of = np.unique(np.asarray(speakers, str), return_inverse=True)
+    bootstrap = Bootstrap(names, settings["resamples"], settings["confidence"], seed)
     results: dict[str, dict[str, Any]] = {}
     for name in first:
-        # Permutations pair the voices of one speaker with the mean of another's faces.
-        means = (np.bincount(row_of, first[name]) / np.bincount(row_of))[row_of]
-        observed, *drawn = correlations(
-            np.concatenate([means[None], permuted(speakers, means, permutations, [seed, 3])]), second[name]
-        )
-        estimate = bootstrap.estimate(pearson(first[name], second[name]))
+        true, voice = (np.bincount(row_of, values[name]) / np.bincount(row_of) for values in (first, second))
+        estimate = {} if _is_flat(true) or _is_flat(voice) else bootstrap.estimate(pearson(true, voice))
         if estimate:
-            chance = {"chance_high": float(np.quantile(drawn, 0.95)), "p_value": p_value(observed, np.array(drawn))}
+            drawn = correlations(permuted(names.tolist(), true, settings["resamples"], [seed, 3]), voice)
+            chance = {"chance_high": _threshold(drawn, 1 - settings["confidence"])}
+            chance["p_value"] = p_value(estimate["value"], drawn)
             results[name] = estimate | chance | {"published": PUBLISHED[name]}
     for result, corrected in zip(results.values(), holm([r["p_value"] for r in results.values()]), strict=True):
         result["corrected_p_value"] = corrected
     return results
+
+
+def _threshold(drawn: np.ndarray, level: float) -> float:
+    """What a correlation must exceed for its `p_value` to be at most `level`; 1 where too few are drawn for that."""
+    most_above = floor(round(level * (1 + len(drawn)), 9)) - 1
+    return float(np.sort(drawn)[::-1][most_above]) + ROUNDING if most_above >= 0 else 1.0
+
+
+def _is_flat(values: np.ndarray) -> bool:
+    """Whether positive values differ by no more than the rounding of landmarks in single precision."""
+    return float(np.ptp(values)) <= FLAT * float(np.abs(values).max())
 
 
 def _area(polygon: np.ndarray) -> np.ndarray:

@@ -140,12 +140,7 @@ def measure(inputs: Inputs, aligned: Aligned, settings: dict[str, Any], seed: in
         )
     if shapes:
         metrics["craniofacial"] = craniofacial.correlate(
-            shapes["true_feature"],
-            shapes["voice"],
-            aligned.clips["speaker_id"].tolist(),
-            over_rows,
-            settings["resamples"],
-            seed,
+            shapes["true_feature"], shapes["voice"], aligned.clips["speaker_id"].tolist(), settings, seed
         )
     if opinions:
         of_rows = inputs.attributes.reindex(aligned.clips["clip_id"])

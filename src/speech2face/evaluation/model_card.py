@@ -6,6 +6,10 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from speech2face.evaluation.controls import describe_controls
+from speech2face.evaluation.leaks import in_words, is_certain
+from speech2face.evaluation.scores import COSINES
+
+NONE = "–"
 
 CARD = """\
 # Model card
@@ -24,7 +28,7 @@ decoder that draws a frontal, neutral face from features (Oh et al. 2019, arXiv 
 {%- for name, value in description.items() %}
 | {{ name }} | {{ value }} |
 {%- endfor %}
-| Test speakers, none of them in training | {{ metrics.test_speakers }} |
+| Test speakers{{ ", none of them in training" if unseen }} | {{ metrics.test_speakers }} |
 | Test clips | {{ metrics.test_clips }} |
 
 ## What it cannot do
@@ -48,11 +52,16 @@ a person for a decision about them; not as evidence; not on voices whose speaker
 
 Intervals are {{ confidence }} %, by bootstrap over speakers.
 
-| measure | this run | chance |
-|---|---|---|
+Chance of a cosine is what the mean training face gives everyone. The simple baselines are linear regressions from the mean
+spectrogram and from the fundamental frequency. The ceiling is an oracle that is told the true linked attributes.
+
+| measure | this run | chance or mean face | best simple baseline | ceiling |
+|---|---|---|---|---|
 {%- for row in results %}
-| {{ row.name }} | {{ row.value }} | {{ row.chance }} |
+| {{ row.name }} | {{ row.value }} | {{ row.chance }} | {{ row.baseline }} | {{ row.ceiling }} |
 {%- endfor %}
+
+{{ leaks }}
 
 {% if controls -%}
 Negative controls are attributes that are tied to the voice or to the face but never to both. {{ controls }}
@@ -80,7 +89,7 @@ nationality are the corpus's labels; they are not a statement about how anyone d
 
 ## Data, consent and licence
 
-{{ consent }}
+{{ trained_on }}{{ consent }}
 
 The code is under the MIT licence. Weights inherit the terms of the data and of the face network that they were trained with:
 check both before you pass them on.
@@ -104,26 +113,65 @@ def model_card(metrics: Mapping[str, Any], description: Mapping[str, str], synth
         confidence=f"{100 * confidence:g}",
         results=_results(metrics),
         controls=_plain(describe_controls(metrics["controls"])),
+        unseen=not is_certain(metrics["leaks"]) and not metrics["leaks"]["look_alikes"],
+        leaks=_leaks(metrics["leaks"]),
+        trained_on=_trained_on(metrics, description),
         groups=_groups(metrics),
         consent=SYNTHETIC if synthetic else REAL,
     )
 
 
 def _results(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
-    rows = []
     gallery = metrics["retrieval"]["speaker_mean"]
+    of_mean_face = metrics["systems"].get("mean_feature", {})
+    rows = [
+        _row(metrics, key, key.replace("_", " "), metrics["systems"]["voice"][key], _value(of_mean_face.get(key)))
+        for key in COSINES
+    ]
     for key in ("recall_at_1", "recall_at_10_percent", "median_rank"):
         name = f"{key.replace('_', ' ').replace(' percent', ' %')}, gallery of {gallery['gallery_size']}"
-        rows.append({"name": name, "value": _estimate(gallery[key]), "chance": f"{gallery[key]['chance']:.3g}"})
+        rows.append(_row(metrics, key, name, gallery[key], f"{gallery[key]['chance']:.3g}"))
     if two := metrics["matching"]["all"].get("one_of_2"):
-        rows.append({"name": "choosing one of two faces", "value": _estimate(two), "chance": "0.5"})
+        rows.append(_row(metrics, "one_of_2", "choosing one of two faces", two, "0.5"))
     for name, sources in metrics["attributes"].items():
         voice = sources["voice"]
         for key, chance in (("accuracy", f"{voice.get('majority', 0):.3g} (commonest class)"), ("correlation", "0")):
             if key in voice:
                 label = f"{_plain(name).replace('_', ' ')}, {key} read from the voice"
-                rows.append({"name": label, "value": _estimate(voice[key]), "chance": chance})
+                rows.append(_row(metrics, f"{name}_{key}", label, voice[key], chance))
     return rows
+
+
+def _row(metrics: Mapping[str, Any], key: str, name: str, estimate: Mapping[str, float], chance: str) -> dict[str, str]:
+    """A row of the results; baseline and ceiling are found by the `key` that the measure has among the systems."""
+    systems = metrics["systems"]
+    ridges = {system: entry[key]["value"] for system, entry in systems.items() if "ridge" in system and key in entry}
+    best = max(ridges, key=lambda system: ridges[system], default=None)
+    return {
+        "name": name,
+        "value": _estimate(estimate),
+        "chance": chance,
+        "baseline": NONE if best is None else f"{ridges[best]:.3g} ({_plain(best).replace('_', ' ')})",
+        "ceiling": _value(systems.get("oracle", {}).get(key)),
+    }
+
+
+def _leaks(leaks: Mapping[str, Any]) -> str:
+    text = in_words(leaks)
+    if is_certain(leaks):
+        return f"{text} **Not all test speakers are new to the model, do not trust the numbers above** ({_plain(leaks['names'])})."
+    if leaks["look_alikes"]:
+        return f"{text} **Perhaps not all test speakers are new to the model** ({_plain(leaks['names'])})."
+    return text
+
+
+def _trained_on(metrics: Mapping[str, Any], description: Mapping[str, str]) -> str:
+    if not {"Training speakers", "Training clips"} <= set(description):
+        return ""
+    return (
+        f"Trained on {description['Training clips']} clips of {description['Training speakers']} speakers, tested on "
+        f"{metrics['test_clips']} clips of {metrics['test_speakers']}.\n\n"
+    )
 
 
 def _groups(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -140,7 +188,11 @@ def _groups(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _estimate(value: Mapping[str, float]) -> str:
-    return f"{value['value']:.3g} ({value['low']:.3g} to {value['high']:.3g})" if "value" in value else "–"
+    return f"{value['value']:.3g} ({value['low']:.3g} to {value['high']:.3g})" if "value" in value else NONE
+
+
+def _value(estimate: Mapping[str, float] | None) -> str:
+    return f"{estimate['value']:.3g}" if estimate else NONE
 
 
 def _plain(text: str) -> str:

@@ -186,10 +186,19 @@ def comparisons_section(compared: Comparisons, confidence: float) -> Section:
     return Section("comparisons", "Settings against each other", texts, tables)
 
 
-def craniofacial_section(metrics: Mapping[str, Any]) -> Section:
+def craniofacial_section(metrics: Mapping[str, Any], confidence: float) -> Section:
     """Correlations of the twelve measures."""
     results = metrics["craniofacial"]
-    columns = ["measure", "correlation", "95 % of permutations below", "p", "corrected p", "published"]
+    texts = [
+        "Proportions of faces decoded from voices against those decoded from the true features of the same speakers."
+    ]
+    if not results:
+        texts.append(
+            "No correlation is defined: there are fewer than two test speakers, or faces do not differ from speaker to speaker."
+        )
+        return Section("craniofacial", "Craniofacial measures", texts)
+    threshold = f"{100 * confidence:g} % of permutations below"
+    columns = ["measure", "correlation", threshold, "p", "corrected p", "published"]
     rows = [
         [
             Cell(words(name)),
@@ -202,19 +211,18 @@ def craniofacial_section(metrics: Mapping[str, Any]) -> Section:
         for name, result in results.items()
     ]
     note = (
-        "Pearson's correlation over test clips. Published: Oh et al. 2019, supplement; other people, another face network and other "
-        "definitions of the points, so for orientation only."
+        "Pearson's correlation over test speakers, each with the means over the clips. The threshold and p, one-sided, are of shuffling "
+        "whole speakers. Published: Oh et al. 2019, supplement; other people, another face network and other definitions of the "
+        "points, so for orientation only."
     )
     points = [(words(n), r["value"], r["low"], r["high"]) for n, r in results.items()]
-    chart = charts.intervals(
-        points, [r["chance_high"] for r in results.values()], "correlation", "95 % of permutations below"
-    )
+    chart = charts.intervals(points, [r["chance_high"] for r in results.values()], "correlation", threshold)
     largest = max(results, key=lambda name: results[name]["value"])
     alt = f"Correlation of {len(rows)} craniofacial measures; the largest is {words(largest)}, {results[largest]['value']:.2f}."
     return Section(
         "craniofacial",
         "Craniofacial measures",
-        ["Proportions of faces decoded from voices against those decoded from the true features of the same speakers."],
+        texts,
         [Table("Correlations", columns, rows, note)],
         [svg_picture(chart, alt, "Correlations with their intervals.")],
     )

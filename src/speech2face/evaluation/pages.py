@@ -12,6 +12,7 @@ from speech2face.evaluation import charts
 from speech2face.evaluation.compare import Comparisons
 from speech2face.evaluation.controls import describe_controls
 from speech2face.evaluation.inputs import Aligned, Inputs
+from speech2face.evaluation.leaks import in_words, is_certain
 from speech2face.evaluation.measures import Measured
 from speech2face.evaluation.page_attributes import attributes_section, controls_section
 from speech2face.evaluation.page_measures import (
@@ -32,19 +33,28 @@ MOST_REJECTS = 40
 
 @dataclass(frozen=True)
 class Shown:
-    """Pictures uint8 RGB [H, W, 3] of one test speaker by label; the rank of the right face; who is nearest."""
+    """Pictures uint8 RGB [H, W, 3] of one test speaker's first clip by label, and who is nearest to it.
+
+    rank: of the right face, mean over the speaker's clips; standing: best, median or worst of all test speakers, or empty.
+    """
 
     speaker: str
     rank: float
+    standing: str
     nearest: str
     pictures: dict[str, np.ndarray]
 
 
 def summary(metrics: Mapping[str, Any]) -> str:
     """The outcome in a few sentences."""
-    recall = metrics["retrieval"]["speaker_mean"]["recall_at_10_percent"]
+    recall, leaks = metrics["retrieval"]["speaker_mean"]["recall_at_10_percent"], metrics["leaks"]
+    unseen = " who were not in training"
+    if is_certain(leaks):
+        unseen = ", not all of them new to the model (see the warning)"
+    elif leaks["look_alikes"]:
+        unseen = ", perhaps not all of them new to the model (see the warning)"
     return (
-        f"{metrics['test_clips']} recordings of {metrics['test_speakers']} speakers who were not in training. For "
+        f"{metrics['test_clips']} recordings of {metrics['test_speakers']} speakers{unseen}. For "
         f"{100 * recall['value']:.0f} % of them ({100 * recall['low']:.0f} to {100 * recall['high']:.0f} %) the right face is "
         f"among the nearest 10 % of {metrics['gallery_size']} faces; chance is {100 * recall['chance']:.0f} %. What is drawn is "
         f"a typical face for a voice, never the speaker's likeness, and no picture is exaggerated."
@@ -69,15 +79,15 @@ def warnings(metrics: Mapping[str, Any]) -> list[str]:
             "other than the voice reaches the model, or the corpus ties what it should not."
         )
     leaks = metrics["leaks"]
-    if leaks["shared_files"] or leaks["identical_faces"]:
+    if is_certain(leaks):
         found.append(
             f"Leak: {leaks['shared_files']} test clips share a file with another split, and {leaks['identical_faces']} test "
-            f"videos have the very face of another split's video ({leaks['names']})."
+            f"videos show the very face of another split's ({leaks['names']})."
         )
     elif leaks["look_alikes"]:
         found.append(
-            f"{leaks['look_alikes']} test speakers look more like a speaker of another split than any two training speakers look "
-            f"like each other; check that none is in the corpus under two names ({leaks['names']})."
+            f"{leaks['look_alikes']} test speakers look far more like a speaker of another split than training speakers look like "
+            f"each other; check that none is in the corpus under two names ({leaks['names']})."
         )
     return found
 
@@ -102,7 +112,7 @@ def sections(
         similarity_section(metrics),
         systems_section(metrics),
         *([comparisons_section(compared, confidence)] if compared.tables or compared.skipped else []),
-        *([craniofacial_section(metrics)] if "craniofacial" in metrics else []),
+        *([craniofacial_section(metrics, confidence)] if "craniofacial" in metrics else []),
         groups_section(metrics),
         _map(inputs, tables["embeddings"]),
         _failures(inputs, aligned, metrics),
@@ -144,20 +154,20 @@ def _headline(metrics: Mapping[str, Any], confidence: float) -> Section:
 
 def _people(shown: Sequence[Shown]) -> Section:
     texts = [
-        "From the speaker whose face is found best to the one found worst, evenly spaced in rank, so the middle one is typical. "
-        "A decoded face is frontal and neutral; hair, skin and background are averages where the voice does not tell."
+        "From the speaker whose face is found best to the one found worst, by the mean rank over a speaker's clips, and evenly spaced "
+        "in that order on either side of the median; the pictures are of the speaker's first clip. A decoded face is frontal and "
+        "neutral; hair, skin and background are averages where the voice does not tell."
     ]
     if not shown:
         texts = ["No pictures: this evaluation was given no decoder or no face crops."]
     people = []
-    for place, person in enumerate(shown):
-        standing = {0: "best", len(shown) // 2: "median", len(shown) - 1: "worst"}.get(place, "")
-        title = f"{person.speaker}: rank {person.rank:g}{f' ({standing})' if standing else ''}"
+    for person in shown:
+        title = f"{person.speaker}: mean rank {person.rank:.4g}{f' ({person.standing})' if person.standing else ''}"
         alts = {
-            "true face": f"Photograph of speaker {person.speaker}",
+            "true face": f"Picture of speaker {person.speaker}",
             "from its feature": f"Face decoded from the true feature of {person.speaker}",
             "from the voice": f"Face decoded from the voice of {person.speaker}",
-            "nearest in gallery": f"Photograph of {person.nearest}, the nearest face to the voice of {person.speaker}",
+            "nearest in gallery": f"Picture of {person.nearest}, the nearest face to the voice of {person.speaker}",
         }
         captions = {"nearest in gallery": f"nearest in gallery: {person.nearest}"}
         pictures = [photo(image, alts[label], captions.get(label, label)) for label, image in person.pictures.items()]
@@ -209,11 +219,7 @@ def _failures(inputs: Inputs, aligned: Aligned, metrics: Mapping[str, Any]) -> S
     if metrics["not_evaluated"]:
         rows = [[Cell(words(name)), Cell(reason)] for name, reason in metrics["not_evaluated"].items()]
         tables.append(Table("Not evaluated", ["what", "because"], rows, numbers=False))
-    leaks = metrics["leaks"]
-    texts.append(
-        f"Between test speakers and the others: {leaks['shared_files']} clips with a shared file, {leaks['identical_faces']} videos with "
-        f"an identical face, {leaks['look_alikes']} speakers who look alike enough to be one person under two names."
-    )
+    texts.append(in_words(metrics["leaks"]))
     return Section("failures", "Failures and leaks", texts, tables)
 
 

@@ -63,14 +63,17 @@ def _evaluate(
     compared = compare_with_all(out / "tables" / "clips.csv", comparisons, settings, seed)
     shown = _choose_pictures(inputs, aligned, measured, settings["pictures"])
     if shown:
-        titles = [f"{person.speaker}, rank {person.rank:g}" for person in shown]
+        titles = [f"{p.standing} {p.speaker}, mean rank {p.rank:.4g}".strip() for p in shown]
         rows = [(label, [person.pictures[label] for person in shown]) for label in shown[0].pictures]
         draw_strip(out / "strip.png", rows, titles)
     parts = sections(inputs, aligned, measured, tables, shown, compared, settings["confidence"])
     write_report(out / "report.html", summary(measured.metrics), parts, warnings(measured.metrics))
     if card is not None:
         card.parent.mkdir(parents=True, exist_ok=True)
-        text = model_card(measured.metrics, inputs.description, bool(inputs.roles), settings["confidence"])
+        training = aligned.training["speaker_id"]
+        trained_on = {"Training speakers": str(training.nunique()), "Training clips": str(len(training))}
+        description = {**inputs.description, **(trained_on if len(training) else {})}
+        text = model_card(measured.metrics, description, bool(inputs.roles), settings["confidence"])
         partial = card.with_name(f"{card.name}.{os.getpid()}.partial")
         partial.write_text(text, "utf-8")
         partial.replace(card)
@@ -137,9 +140,15 @@ def _clips(aligned: Aligned, measured: Measured) -> pd.DataFrame:
             columns[name] = similarities(measured.decoded[source], aligned.true, aligned.training_mean)["cosine"]
     table = aligned.clips[["clip_id", "speaker_id"]].assign(rank=middle_rank(measured.found), **columns)
     for attribute in measured.attributes:
-        known = pd.Series(attribute.truth, index=np.flatnonzero(attribute.known))
-        table[f"{attribute.name}_true"] = known.reindex(table.index)
-        table[f"{attribute.name}_from_voice"] = attribute.probe.predict(voice)
+        name, rows, read = attribute.name, np.flatnonzero(attribute.known), attribute.probe.predict(voice)
+        table[f"{name}_true"] = pd.Series(attribute.truth, index=rows).reindex(table.index)
+        table[f"{name}_from_voice"] = read
+        # What `compare` needs, because a file does not tell a class "1" from a number, or a class "NA" from a gap.
+        if attribute.is_number:
+            measure_name, values = "absolute_error", np.abs(attribute.truth - read[rows])
+        else:
+            measure_name, values = "accuracy", (attribute.truth == read[rows]).astype(np.float64)
+        table[f"{name}_{measure_name}"] = pd.Series(values, index=rows).reindex(table.index)
     return table
 
 
@@ -161,12 +170,15 @@ def _embeddings(aligned: Aligned, measured: Measured) -> pd.DataFrame:
 
 
 def _choose_pictures(inputs: Inputs, aligned: Aligned, measured: Measured, count: int) -> list[Shown]:
-    """Pictures of test speakers from the best to the worst by the rank of their first clip."""
+    """Pictures of test speakers' first clips, from the best speaker to the worst by the mean rank of their clips."""
     if inputs.decode is None or inputs.pictures is None:
         return []
     ranks, voice = middle_rank(measured.found), measured.systems["voice"]
     first = aligned.clips.drop_duplicates("speaker_id").index.to_numpy()
-    rows = first[choose_spread(ranks[first], count)]
+    of_speaker = pd.Series(ranks).groupby(aligned.clips["speaker_id"]).mean()
+    mean_ranks = of_speaker[aligned.clips["speaker_id"].iloc[first]].to_numpy()
+    chosen, standings = zip(*choose_spread(mean_ranks, count), strict=True)
+    rows = first[list(chosen)]
     face_of = {video_of(face): face for face in sorted(inputs.faces.face_ids, reverse=True)}
     nearest = [aligned.speakers[column] for column in distances(voice[rows], aligned.gallery).argmin(1)]
     first_video = {video.split("/")[0]: video for video in reversed(aligned.videos)}
@@ -184,5 +196,5 @@ def _choose_pictures(inputs: Inputs, aligned: Aligned, measured: Measured, count
             "nearest in gallery": neighbours[place],
         }
         speaker = str(aligned.clips["speaker_id"].iloc[row])
-        shown.append(Shown(speaker, float(ranks[row]), nearest[place], pictures))
+        shown.append(Shown(speaker, float(of_speaker[speaker]), standings[place], nearest[place], pictures))
     return shown
