@@ -115,7 +115,7 @@ def test_five_points_and_alignment_are_insightfaces():
 def test_embedding_is_insightfaces_on_the_same_pixels(pack: Path, opset: int):
     """With the five points on the template the alignment is a crop without sampling: what remains must be equal."""
     path = write_recognition(pack / "w600k_r50.onnx", opset)
-    model = arcface.load_arcface(root=pack.parents[1])
+    model = arcface.load_arcface(pack)
     assert model.feature_dim == 512
     images = pictures()
     actual = model.embed(to_crops(images), landmarks(face_align.arcface_dst).expand(2, 68, 2))
@@ -125,7 +125,7 @@ def test_embedding_is_insightfaces_on_the_same_pixels(pack: Path, opset: int):
 
 def test_embedding_is_insightfaces_end_to_end(pack: Path):
     path = write_recognition(pack / "w600k_r50.onnx")
-    model = arcface.load_arcface(root=pack.parents[1])
+    model = arcface.load_arcface(pack)
     image = pictures(1)[0]
     actual = model.embed(to_crops(image[None]), landmarks(FIVE_POINTS))[0].numpy()
     bgr = np.ascontiguousarray(image[:, :, ::-1])
@@ -137,7 +137,7 @@ def test_embedding_is_insightfaces_end_to_end(pack: Path):
 
 def test_gradients_reach_crops_and_landmarks(pack: Path):
     write_recognition(pack / "w600k_r50.onnx")
-    model = arcface.load_arcface(root=pack.parents[1]).double()
+    model = arcface.load_arcface(pack).double()
     generator = np.random.default_rng(0)
     crops = torch.from_numpy(generator.uniform(0.1, 0.9, (1, 3, 224, 224))).requires_grad_()
     points = landmarks(FIVE_POINTS).double().requires_grad_()
@@ -160,7 +160,7 @@ def test_gradients_reach_crops_and_landmarks(pack: Path):
 def test_age_and_sex_are_insightfaces(pack: Path, normalises: bool):
     """A box of 64 pixels about (48, 48) makes the estimator's square the 96 x 96 corner, without sampling."""
     path = write_age_sex(pack / "genderage.onnx", normalises)
-    estimator = arcface.load_age_sex(root=pack.parents[1])
+    estimator = arcface.load_age_sex(pack)
     assert estimator.input_std == (1.0 if normalises else 128.0)
     image = pictures(1)[0]
     result = estimator.estimate(to_crops(image[None]), torch.tensor([[16.0, 16.0, 80.0, 80.0]]))
@@ -189,8 +189,8 @@ def test_without_a_pack_one_message_and_no_download(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(socket.socket, "connect", no_network)
     monkeypatch.setattr(socket, "getaddrinfo", no_network)
     for load, words in ((arcface.load_arcface, "w600k_r50.onnx.*112 x 112"), (arcface.load_age_sex, "genderage.onnx")):
-        with pytest.raises(FileNotFoundError, match=f"{words}.*{tmp_path}/models/antelopev2.*unzip.*nothing is down"):
-            load("antelopev2", tmp_path)
+        with pytest.raises(FileNotFoundError, match=f"{words}.*{tmp_path}/antelopev2.*unzip.*nothing is down"):
+            load(tmp_path / "antelopev2")
     monkeypatch.setenv("S2F_INSIGHTFACE_ROOT", str(tmp_path))
     with pytest.raises(FileNotFoundError, match=f"{tmp_path}/models/buffalo_l"):
         arcface.load_arcface()
@@ -198,25 +198,27 @@ def test_without_a_pack_one_message_and_no_download(tmp_path: Path, monkeypatch:
 
 
 def test_bad_packs_are_refused(pack: Path):
-    root = pack.parents[1]
     path = write_recognition(pack / "w600k_r50.onnx")
     write_recognition(pack / "other.onnx")
     with pytest.raises(ValueError, match=r"two recognition models, other\.onnx and w600k_r50\.onnx"):
-        arcface.load_arcface(root=root)
+        arcface.load_arcface(pack)
     (pack / "other.onnx").unlink()
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ValueError, match=r"w600k_r50.onnx: .*damaged"):
-        arcface.load_arcface(root=root)
+        arcface.load_arcface(pack)
+    write_recognition(path)
+    (pack / "det_10g.onnx").write_bytes(b"damaged, but of no use here")
+    assert arcface.recognition_path(pack) == path
     write_age_sex(pack / "genderage.onnx", False, num_outputs=4)
     path.unlink()
     with pytest.raises(ValueError, match="3 numbers a face"):
-        arcface.load_age_sex(root=root)
+        arcface.load_age_sex(pack)
 
 
 def test_wrong_input_is_refused(pack: Path):
     write_recognition(pack / "w600k_r50.onnx")
     write_age_sex(pack / "genderage.onnx", True)
-    model, estimator = arcface.load_arcface(root=pack.parents[1]), arcface.load_age_sex(root=pack.parents[1])
+    model, estimator = arcface.load_arcface(pack), arcface.load_age_sex(pack)
     crops = torch.zeros(1, 3, 224, 224)
     with pytest.raises(ValueError, match="needs landmarks"):
         model.embed(crops)

@@ -38,14 +38,8 @@ def load_judge(pack: str | None, device: torch.device) -> Judge | None:
     """
     if pack is None:
         return None
-    folder = from_params(pack).absolute()
-    if not folder.is_dir() or folder.parent.name != "models":
-        raise FileNotFoundError(
-            f"evaluation.second_opinion {folder} is not a folder <root>/models/<name>: unzip insightface's model pack there, or set "
-            "it to null for no second opinion; nothing is downloaded by itself"
-        )
-    where = folder.name, folder.parent.parent
-    recogniser, estimator = load_arcface(*where).to(device), load_age_sex(*where).to(device)
+    folder = from_params(pack)
+    recogniser, estimator = load_arcface(folder).to(device), load_age_sex(folder).to(device)
 
     @torch.inference_mode()
     def judge(images: np.ndarray, landmarks: np.ndarray) -> Opinion:

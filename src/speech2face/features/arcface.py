@@ -106,12 +106,11 @@ def face_boxes(landmarks: Tensor) -> Tensor:
     return torch.cat([left_top[:, :1], top, right_bottom], 1)
 
 
-def load_arcface(pack: str = DEFAULT_PACK, root: str | Path | None = None) -> ArcFace:
+def load_arcface(folder: str | Path | None = None) -> ArcFace:
     """The recognition model of a pack.
 
     Args:
-        pack: its name, a directory of `root`/models.
-        root: where insightface keeps its files; otherwise $S2F_INSIGHTFACE_ROOT, otherwise ~/.insightface.
+        folder: of the pack; None for models/buffalo_l below $S2F_INSIGHTFACE_ROOT or ~/.insightface.
 
     Raises:
         FileNotFoundError: no such file; the message says which is missing and where it goes.
@@ -119,38 +118,46 @@ def load_arcface(pack: str = DEFAULT_PACK, root: str | Path | None = None) -> Ar
     """
     from insightface.model_zoo.arcface_onnx import ArcFaceONNX  # a second, so only where it is used
 
-    path = recognition_path(pack, root)
+    path = recognition_path(folder)
     network = OnnxNetwork(path)
     reference = ArcFaceONNX(str(path), session=_session(path))
     return ArcFace(network, reference.input_mean, reference.input_std)
 
 
-def recognition_path(pack: str = DEFAULT_PACK, root: str | Path | None = None) -> Path:
-    """The file that `load_arcface` reads. Arguments and errors as there."""
-    return _find(pack, root, "recognition", "w600k_r50.onnx", RECOGNITION_SIZE_PX)
+def recognition_path(folder: str | Path | None = None) -> Path:
+    """The file that `load_arcface` reads. Argument and errors as there."""
+    return _find(folder, "recognition", "w600k_r50.onnx", RECOGNITION_SIZE_PX)
 
 
-def load_age_sex(pack: str = DEFAULT_PACK, root: str | Path | None = None) -> AgeSexEstimator:
-    """The age and sex model of a pack. Arguments and errors as `load_arcface`."""
+def load_age_sex(folder: str | Path | None = None) -> AgeSexEstimator:
+    """The age and sex model of a pack. Argument and errors as `load_arcface`."""
     from insightface.model_zoo.attribute import Attribute
 
-    path = _find(pack, root, "age and sex", "genderage.onnx", ATTRIBUTES_SIZE_PX)
+    path = _find(folder, "age and sex", "genderage.onnx", ATTRIBUTES_SIZE_PX)
     network = OnnxNetwork(path)
     reference = Attribute(str(path), session=_session(path))
     return AgeSexEstimator(network, reference.input_mean, reference.input_std)
 
 
-def _find(pack: str, root: str | Path | None, task: str, usual_file: str, size_px: int) -> Path:
-    """The one model of a pack with a size_px x size_px input and one output, whatever its name."""
-    directory = Path(root or os.environ.get(ROOT_VARIABLE) or "~/.insightface").expanduser() / "models" / pack
-    found = [path for path in sorted(directory.glob("*.onnx")) if _input_size(path) == size_px]
+def _find(folder: str | Path | None, task: str, usual_file: str, size_px: int) -> Path:
+    """The one model of a pack with a size_px x size_px input and one output, whatever its name; other files may be damaged."""
+    usual = Path(os.environ.get(ROOT_VARIABLE) or "~/.insightface").expanduser() / "models" / DEFAULT_PACK
+    directory = usual if folder is None else Path(folder)
+    found, damaged = [], []
+    for path in sorted(directory.glob("*.onnx")):
+        try:
+            if _input_size(path) == size_px:
+                found.append(path)
+        except ValueError as error:
+            damaged.append(error)
     if len(found) > 1:
         raise ValueError(f"{directory}: two {task} models, {found[0].name} and {found[1].name}; keep one")
+    if not found and damaged:
+        raise damaged[0]
     if not found:
         raise FileNotFoundError(
-            f"no {task} model ({usual_file} or another .onnx with a {size_px} x {size_px} input) in {directory}: unzip "
-            f"insightface's model pack {pack} there, or set {ROOT_VARIABLE} to the directory that holds models/{pack}; "
-            "nothing is downloaded by itself"
+            f"no {task} model ({usual_file} or another .onnx with a {size_px} x {size_px} input) in {directory.absolute()}: unzip "
+            f"insightface's model pack there (its usual one is {DEFAULT_PACK}); nothing is downloaded by itself"
         )
     return found[0]
 

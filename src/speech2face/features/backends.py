@@ -7,7 +7,7 @@ import torch
 
 from speech2face.corpus.paths import from_params
 from speech2face.dlib_nets.models import EMBEDDER, model_path
-from speech2face.features.arcface import DEFAULT_PACK, load_arcface, recognition_path
+from speech2face.features.arcface import load_arcface, recognition_path
 from speech2face.features.dlib_resnet import DlibResnet
 from speech2face.features.head import LinearHead, head_of_vgg_face
 from speech2face.features.vgg_face import VggFace
@@ -39,7 +39,7 @@ def load_backend(features: Features) -> Backend:
         case "vgg_face":
             return load_vgg_face(_weights(features), features.layer)
         case "arcface":
-            return load_arcface(*_pack(features))
+            return load_arcface(_pack(features))
 
 
 def weight_digests(features: Features) -> dict[str, str]:
@@ -50,7 +50,7 @@ def weight_digests(features: Features) -> dict[str, str]:
         case "vgg_face":
             path = _weights(features)
         case "arcface":
-            path = recognition_path(*_pack(features))
+            path = recognition_path(_pack(features))
     return {features.backend: file_digest(path)}
 
 
@@ -68,9 +68,6 @@ def _weights(features: Features) -> Path:
     return path
 
 
-def _pack(features: Features) -> tuple[str, Path | None]:
-    """Name and root of insightface's model pack; `features.weights` is its folder, <root>/models/<name>, or null for the usual place."""
-    if features.weights is None:
-        return DEFAULT_PACK, None
-    folder = from_params(features.weights)
-    return folder.name, folder.parent.parent
+def _pack(features: Features) -> Path | None:
+    """Folder of insightface's model pack, None for the usual one."""
+    return None if features.weights is None else from_params(features.weights)
