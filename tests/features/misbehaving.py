@@ -13,7 +13,7 @@ def whole(path: Path) -> bytes:
 
 
 def refuse(path: Path) -> None:
-    raise ValueError(f"{path.name} is not what it should be\nand more")
+    raise ValueError(f"{path.name} is not what \x1b[31mit should be\nand more")
 
 
 def fail(path: Path) -> None:

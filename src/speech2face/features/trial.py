@@ -91,7 +91,10 @@ def attempt(function: str, path: str, time_limit_s: str, memory_limit_bytes: str
 
 def failure(error: Exception) -> str:
     """One line: the words of a ValueError that a reader of ours raised, or that the file is damaged, and how."""
-    reason = str(error).strip().partition("\n")[0] or "no reason is given"
+    first_line = str(error).strip().partition("\n")[0] or "no reason is given"
+    reason = "".join(
+        letter if letter.isprintable() else "?" for letter in first_line
+    )  # names in a file may hold anything
     return reason if type(error) is ValueError else f"truncated or damaged ({type(error).__name__}: {reason})"
 
 
