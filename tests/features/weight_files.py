@@ -5,6 +5,7 @@ kernels (height, width, in, out) over BGR input, fc6 over a height, width, chann
 """
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -16,6 +17,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 NARROW_H5 = GOLDEN / "vggface_narrow_weights.h5"
 CONVS = [f"conv{block}_{index}" for block, count in enumerate((2, 2, 3, 3, 3), 1) for index in range(1, count + 1)]
 LAYERS = [*CONVS, "fc6", "fc7", "fc8"]
+LAST_OF_BLOCK = ["conv1_2", "conv2_2", "conv3_3", "conv4_3", "conv5_3"]
 
 
 def kernels() -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -74,8 +76,13 @@ def _write_h5(path: Path, layers: dict, suffixes: tuple[str, str], prefix: str) 
                 group[full] = array
 
 
-def write_matconvnet(path: Path, first_release: bool = False, image: np.ndarray | None = None) -> None:
-    """RGB, (height, width, in, out), all convolutions, ReLU between; nested in structs as MatConvNet saves it."""
+def write_matconvnet(
+    path: Path,
+    first_release: bool = False,
+    image: np.ndarray | None = None,
+    change: Callable[[list], object] = lambda layers: None,
+) -> None:
+    """RGB, (height, width, in, out), all convolutions, other layers between; nested in structs as MatConvNet saves it."""
     layers = []
     for name, (kernel, bias) in kernels().items():
         if name == "conv1_1":
@@ -84,12 +91,30 @@ def write_matconvnet(path: Path, first_release: bool = False, image: np.ndarray 
             kernel = kernel.reshape(7, 7, 32, 48)
         elif name.startswith("fc"):
             kernel = kernel[None, None]
-        layer = {"type": "conv", "name": name, "stride": 1.0, "pad": 1.0}
+        layer = {"type": "conv", "name": name, "stride": 1.0, "pad": 1.0 if name in CONVS else 0.0}
         if first_release:
             layer |= {"filters": kernel, "biases": bias[None]}
         else:
             layer["weights"] = _cells([kernel, bias[:, None]])
-        layers += [layer, {"type": "relu", "name": f"relu_{name}"}]
+        layers.append(layer)
+        if name != "fc8":
+            layers.append({"type": "relu", "name": f"relu_{name}"})
+        if name in LAST_OF_BLOCK:
+            pads = [0.0, 1.0, 0.0, 1.0]
+            layers.append(
+                {
+                    "type": "pool",
+                    "name": f"pool{name[4]}",
+                    "method": "max",
+                    "pool": [2.0, 2.0],
+                    "stride": 2.0,
+                    "pad": pads,
+                }
+            )
+        elif name in ("fc6", "fc7"):
+            layers.append({"type": "dropout", "name": f"dropout_{name}", "rate": 0.5})
+    layers.append({"type": "softmax", "name": "prob"})
+    change(layers)
     if image is None:
         image = np.array([129.1863, 104.7624, 93.5940], np.float32).reshape(1, 1, 3)
     normalization = {"averageImage": image, "imageSize": [224.0, 224.0, 3.0]}
@@ -174,13 +199,28 @@ class T7Writer:
         path.write_bytes(b"".join(self.parts))
 
 
-def write_torch7(path: Path, versioned: bool = True, dtype: type = np.float32) -> None:
+def write_torch7(
+    path: Path,
+    versioned: bool = True,
+    dtype: type = np.float32,
+    change: Callable[[list], object] = lambda modules: None,
+) -> None:
     """BGR; kernels as rows (SpatialConvolutionMM), fc6 channels-first, between layers without weights."""
     modules: list = []
     for name, (kernel, bias) in kernels().items():
         if name in CONVS:
             rows = kernel.transpose(3, 2, 0, 1).reshape(len(bias), -1)
-            fields = {"weight": rows, "bias": bias, "kW": 3, "kH": 3, "padW": 1, "train": False, "_type": "t"}
+            fields = {
+                "weight": rows,
+                "bias": bias,
+                "kW": 3,
+                "kH": 3,
+                "dW": 1,
+                "dH": 1,
+                "padW": 1,
+                "padH": 1,
+                "_type": "t",
+            }
             class_name = "nn.SpatialConvolutionMM"
         else:
             rows = kernel.reshape(7, 7, 32, 48).transpose(3, 2, 0, 1).reshape(48, -1) if name == "fc6" else kernel.T
@@ -188,7 +228,17 @@ def write_torch7(path: Path, versioned: bool = True, dtype: type = np.float32) -
             class_name = "nn.Linear"
         for key in ("weight", "bias"):
             fields[key] = np.ascontiguousarray(fields[key], dtype)
-        modules += [(class_name, fields), ("nn.ReLU", {"inplace": True, "threshold": 0})]
+        modules.append((class_name, fields))
+        if name != "fc8":
+            modules.append(("nn.ReLU", {"inplace": True, "threshold": 0, "val": 0, "train": False}))
+        if name in LAST_OF_BLOCK:
+            modules.append(("nn.SpatialMaxPooling", {"kW": 2, "kH": 2, "dW": 2, "dH": 2, "padW": 0, "padH": 0}))
+        if name == "conv5_3":
+            modules.append(("nn.View", {"numElements": 7 * 7 * 32}))
+        if name in ("fc6", "fc7"):
+            modules.append(("nn.Dropout", {"p": 0.5}))
+    modules.append(("nn.SoftMax", {}))
+    change(modules)
     writer = T7Writer(versioned)
     writer.value(("nn.Sequential", {"modules": dict(enumerate(modules, 1))}))
     writer.save(path)

@@ -152,6 +152,14 @@ class TestRefusals:
         with pytest.raises(ValueError, match=r"encoder.json cannot be read, expected"):
             load_network(VoiceEncoder, saved)
 
+    @pytest.mark.parametrize("depth", [10, 900, 980, 100_000])
+    def test_a_deeply_nested_json(self, saved: Path, depth: int) -> None:
+        nested = "[" * depth + "]" * depth
+        saved.with_suffix(".json").write_text(f'{{"network": "VoiceEncoder", "dimensions": {{"depth": {nested}}}}}')
+        with pytest.raises(ValueError, match=r"encoder.json cannot be read, expected .* again$") as error:
+            load_network(VoiceEncoder, saved)
+        assert len(str(error.value)) < 500 + len(str(saved))
+
     def test_a_pickle_is_not_executed(self, saved: Path, tmp_path: Path) -> None:
         class Evil:
             def __reduce__(self) -> tuple:

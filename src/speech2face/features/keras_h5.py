@@ -3,16 +3,18 @@
 Keras lists a model's layers, in order, in the attribute `layer_names` and each layer's arrays in `weight_names`; a
 whole saved model has the same below `model_weights`. Reading by these lists, not by walking the groups, also
 passes by the empty groups that layer names with a slash leave behind. Kernels are (height, width, in, out).
+
+A small file can declare arrays of any size, so shapes are held against VGG-Face's before any number is read.
 """
 
 import re
-from collections.abc import Callable
 from pathlib import Path
+from types import UnionType
 
 import h5py
 import numpy as np
 
-from speech2face.features.vgg_face import CONV_NAMES, FC_NAMES, MAX_ARRAY_SIZE, POOL5_SIZE
+from speech2face.features.vgg_face_layout import CONV_NAMES, FC_NAMES, POOL5_SIZE, WIDTHS, another_network, differences
 
 AUTOMATIC_NAME = re.compile(r"(conv2d|convolution2d)(_\d+)?")
 
@@ -30,55 +32,78 @@ def read(path: Path) -> tuple[str, dict[str, np.ndarray]]:
     with h5py.File(path, "r") as file:
         root = _member(file, "model_weights", h5py.Group) if "model_weights" in file else file
         if "layer_names" not in root.attrs:
-            raise ValueError("HDF5 without the attribute layer_names: not weights saved by Keras 1 or 2")
+            raise another_network("HDF5 without the attribute layer_names, so not weights saved by Keras 1 or 2")
+        listed = _names(root, "layer_names")
+        _check_list(root, listed)
         layers = {}
-        for layer in _names(root, "layer_names"):
+        for layer in listed:
             group = _member(root, layer, h5py.Group)
             if weight_names := _names(group, "weight_names"):
-                layers[layer] = [_array(group, name) for name in weight_names]
+                layers[layer] = [_dataset(group, name) for name in weight_names]
+        known_as, layers = _recognise(layers)
+        for name, datasets in layers.items():
+            _check_shapes(name, datasets, fully_connected_ndim=2 if known_as == "keras_vggface" else 4)
+        arrays = {}
+        for name, (kernel, bias) in layers.items():
+            arrays[f"{name}.weight"] = _canonical(name, kernel[()])
+            arrays[f"{name}.bias"] = bias[()]
+    return known_as, arrays
+
+
+def _recognise(layers: dict[str, list[h5py.Dataset]]) -> tuple[str, dict[str, list[h5py.Dataset]]]:
+    """The format's name, and the layers by VGG-Face's names."""
     names = CONV_NAMES + FC_NAMES
     if set(layers) == set(names):
-        return "keras_vggface", _by_name(layers, _dense)
+        return "keras_vggface", layers
     if len(layers) == len(names) and all(AUTOMATIC_NAME.fullmatch(layer) for layer in layers):
-        return "deepface", _by_name(dict(zip(names, layers.values(), strict=True)), _convolution_as_dense)
-    raise ValueError(_difference(set(layers)))
+        return "deepface", dict(zip(names, layers.values(), strict=True))
+    raise _difference(set(layers))
 
 
-def _by_name(layers: dict[str, list[np.ndarray]], to_dense: Callable) -> dict[str, np.ndarray]:
-    arrays = {}
-    for name, weights in layers.items():
-        if len(weights) != 2 or weights[1].ndim != 1:
-            shapes = [list(array.shape) for array in weights]
-            raise ValueError(f"layer {name} must hold a kernel and a bias (got shapes {shapes})")
-        kernel, arrays[f"{name}.bias"] = weights
-        arrays[f"{name}.weight"] = to_dense(name, kernel) if name in FC_NAMES else _channels_first(name, kernel)
-    return arrays
+def _check_list(root: h5py.Group, listed: list[str]) -> None:
+    """Refuse layers that are listed twice, and groups with weights that no listed layer accounts for."""
+    if twice := sorted({layer for layer in listed if listed.count(layer) > 1}):
+        raise ValueError(f"layer_names lists {', '.join(twice[:3])} more than once")
+    for name in sorted(set(root) - {layer.partition("/")[0] for layer in listed}):
+        member = _member(root, name, h5py.Group | h5py.Dataset)
+        if isinstance(member, h5py.Dataset) or member.visititems(
+            lambda _, item: isinstance(item, h5py.Dataset) or None
+        ):
+            raise another_network(f"{name} holds weights and is not in layer_names")
 
 
-def _channels_first(name: str, kernel: np.ndarray) -> np.ndarray:
-    if kernel.ndim != 4:
-        raise ValueError(f"{name} must be a convolution with a kernel of 4 dimensions (got {list(kernel.shape)})")
-    return kernel.transpose(3, 2, 0, 1)
+def _check_shapes(name: str, datasets: list[h5py.Dataset], fully_connected_ndim: int) -> None:
+    """Refuse a layer without one kernel and one bias, or with a kernel that VGG-Face's at its published size could not hold."""
+    if len(datasets) != 2 or datasets[1].ndim != 1:
+        shapes = [list(dataset.shape) for dataset in datasets]
+        raise ValueError(f"layer {name} must hold a kernel and a bias (got shapes {shapes})")
+    kernel, bias = (dataset.shape for dataset in datasets)
+    names = CONV_NAMES + FC_NAMES
+    inputs = 3 if name == names[0] else WIDTHS[names[names.index(name) - 1]]
+    side = 3 if name in CONV_NAMES else POOL5_SIZE if name == "fc6" else 1
+    if name in CONV_NAMES or fully_connected_ndim == 4:
+        largest: tuple[int, ...] = (side, side, inputs, WIDTHS[name])
+        fits = len(kernel) == 4 and kernel[:2] == (side, side)
+    else:
+        largest = (side * side * inputs, WIDTHS[name])
+        fits = len(kernel) == 2 and kernel[0] % (side * side) == 0
+    if not fits or bias != kernel[-1:] or any(not 0 < size <= most for size, most in zip(kernel, largest, strict=True)):
+        raise another_network(
+            f"wrong shape: {name} must have a kernel of at most {list(largest)} and a bias to fit "
+            f"(got {list(kernel)} and {list(bias)})"
+        )
 
 
-def _dense(name: str, kernel: np.ndarray) -> np.ndarray:
-    """(in, out) to (out, in). Keras flattens pool5 as height, width, channel: fc6's inputs are put in our order."""
-    if kernel.ndim != 2:
-        raise ValueError(f"{name} must be a dense layer with a kernel of 2 dimensions (got {list(kernel.shape)})")
-    if name != "fc6":
-        return kernel.T
-    if kernel.shape[0] % POOL5_SIZE**2:
-        raise ValueError(f"fc6 must take {POOL5_SIZE} x {POOL5_SIZE} maps (got {kernel.shape[0]} inputs)")
-    maps = kernel.reshape(POOL5_SIZE, POOL5_SIZE, -1, kernel.shape[1])
-    return maps.transpose(3, 2, 0, 1).reshape(kernel.shape[1], -1)
+def _canonical(name: str, kernel: np.ndarray) -> np.ndarray:
+    """To (out, in, height, width) or (out, in).
 
-
-def _convolution_as_dense(name: str, kernel: np.ndarray) -> np.ndarray:
-    """A convolution over the whole map is a dense layer: fc6 is 7 x 7, fc7 and fc8 are 1 x 1."""
-    side = POOL5_SIZE if name == "fc6" else 1
-    if kernel.ndim != 4 or kernel.shape[:2] != (side, side):
-        raise ValueError(f"{name} must be a {side} x {side} convolution (got a kernel {list(kernel.shape)})")
-    return _channels_first(name, kernel).reshape(kernel.shape[3], -1)
+    A convolution over the whole map is a dense layer, and Keras flattens pool5 as height, width, channel: either way
+    fc6's inputs are put in our order.
+    """
+    if name == "fc6":
+        kernel = kernel.reshape(POOL5_SIZE, POOL5_SIZE, -1, kernel.shape[-1])
+    out_first = np.moveaxis(kernel, (-1, -2), (0, 1))
+    return out_first if name in CONV_NAMES else out_first.reshape(len(out_first), -1)
 
 
 def _names(group: h5py.Group, attribute: str) -> list[str]:
@@ -86,7 +111,7 @@ def _names(group: h5py.Group, attribute: str) -> list[str]:
     return [value.decode() if isinstance(value, bytes) else str(value) for value in values.tolist()]
 
 
-def _member(group: h5py.Group, name: str, kind: type) -> h5py.Group | h5py.Dataset:
+def _member(group: h5py.Group, name: str, kind: type | UnionType) -> h5py.Group | h5py.Dataset:
     """What lies at `name` below `group`, in this file: a link could name any other file on the machine."""
     member = group
     for part in name.split("/"):
@@ -95,25 +120,27 @@ def _member(group: h5py.Group, name: str, kind: type) -> h5py.Group | h5py.Datas
             raise ValueError(f"{group.name.rstrip('/')}/{name} is listed but is missing, or is a link elsewhere")
         member = member[part]
     if not isinstance(member, kind):
-        raise ValueError(f"{group.name.rstrip('/')}/{name} must be a {kind.__name__.lower()}")
+        raise ValueError(
+            f"{group.name.rstrip('/')}/{name} must be a {getattr(kind, '__name__', 'group or dataset').lower()}"
+        )
     return member
 
 
-def _array(group: h5py.Group, name: str) -> np.ndarray:
+def _dataset(group: h5py.Group, name: str) -> h5py.Dataset:
     dataset = _member(group, name, h5py.Dataset)
     if dataset.external or dataset.is_virtual:
         raise ValueError(f"{dataset.name} keeps its numbers in another file")
-    if dataset.dtype.kind != "f" or dataset.size > MAX_ARRAY_SIZE:
-        raise ValueError(f"{dataset.name} must be floating point, at most {MAX_ARRAY_SIZE} numbers (got {dataset})")
-    return dataset[()]
+    if dataset.shape is None or dataset.dtype.kind != "f":
+        found = "nothing" if dataset.shape is None else dataset.dtype
+        raise ValueError(f"{dataset.name} must hold floating point numbers (got {found})")
+    if dataset.chunks and any(chunk > size for chunk, size in zip(dataset.chunks, dataset.shape, strict=True)):
+        raise ValueError(f"{dataset.name} is stored in pieces {dataset.chunks}, larger than its shape {dataset.shape}")
+    return dataset
 
 
-def _difference(layers: set[str]) -> str:
+def _difference(layers: set[str]) -> ValueError:
     expected = set(CONV_NAMES + FC_NAMES)
     missing, extra = sorted(expected - layers), sorted(layers - expected)
     if missing == list(FC_NAMES) and not extra:
-        return "the file has no fc6, fc7, fc8: this is the 'notop' file; take the one with the top"
-    return (
-        f"another network: of the {len(expected)} layers of VGG-Face {len(missing)} are missing "
-        f"({', '.join(missing[:4])} ...), {len(extra)} others are there ({', '.join(extra[:4])} ...)"
-    )
+        return another_network("it has no fc6, fc7, fc8: this is the 'notop' file; take the one with the top")
+    return another_network(differences(missing, extra, len(expected), "layers"))

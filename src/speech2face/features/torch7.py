@@ -5,6 +5,9 @@ torch objects carry an int32 index, so that an object met again is only named. A
 ("V 1"; absent in the oldest files), a class name, and for tensors: int32 dimensions, int64 sizes, int64 strides,
 int64 offset counted from 1, then the storage; for storages: int64 length, then the numbers; for modules: one table.
 
+VGG_FACE.t7's modules without weights are read too: a network with Tanh, say, gives other features from the same
+weights. A setting that a module leaves out is not asked for.
+
 Nothing in a file is run: functions are refused, and of classes only tensors, storages and `nn` modules are read.
 """
 
@@ -16,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from speech2face.features.vgg_face import CONV_NAMES, FC_NAMES
+from speech2face.features.vgg_face_layout import CONV_NAMES, FC_NAMES, another_network, check_order, check_settings
 
 NIL, NUMBER, STRING, TABLE, OBJECT, BOOLEAN = 0, 1, 2, 3, 4, 5
 FUNCTIONS = (6, 7, 8)
@@ -30,6 +33,19 @@ MAX_OBJECTS = 100_000
 MAX_STRING_BYTES = 2**16
 MAX_DIMENSIONS = 8
 CONVOLUTIONS = ("nn.SpatialConvolution", "nn.SpatialConvolutionMM")
+KINDS = {
+    "nn.ReLU": "relu", "nn.SpatialMaxPooling": "pool", "nn.Dropout": "dropout", "nn.View": "flatten",
+    "nn.Reshape": "flatten", "nn.SoftMax": "softmax", "nn.LogSoftMax": "softmax",
+}  # fmt: skip
+ONE_BY_ONE = {"kW": 1, "kH": 1, "dW": 1, "dH": 1, "padW": 0, "padH": 0, "padding": 0}
+SETTINGS = {
+    "conv": ONE_BY_ONE | {"kW": 3, "kH": 3, "padW": 1, "padH": 1, "padding": 1},
+    "fc6": ONE_BY_ONE | {"kW": 7, "kH": 7},
+    "fc7": ONE_BY_ONE,
+    "fc8": ONE_BY_ONE,
+    "pool": ONE_BY_ONE | {"kW": 2, "kH": 2, "dW": 2, "dH": 2},
+    "relu": {"threshold": 0, "val": 0},
+}
 
 
 @dataclass
@@ -168,30 +184,47 @@ def read(path: Path) -> tuple[str, dict[str, np.ndarray]]:
     Raises:
         ValueError: as `read_t7`, or another network.
     """
-    modules = [module for module in _leaves(read_t7(path)) if module.fields.get("weight") is not None]
+    modules = _leaves(read_t7(path))
     names = CONV_NAMES + FC_NAMES
-    if len(modules) != len(names):
-        raise ValueError(f"another network: {len(modules)} modules have weights, VGG-Face has {len(names)}")
-    arrays = {}
-    for name, module in zip(names, modules, strict=True):
-        weight, bias = module.fields["weight"], module.fields.get("bias")
-        expected = CONVOLUTIONS if name in CONV_NAMES else (*CONVOLUTIONS, "nn.Linear")
-        if module.class_name not in expected:
-            raise ValueError(f"another network: {name} must be {' or '.join(expected)} (got {module.class_name})")
-        if not isinstance(weight, np.ndarray) or not isinstance(bias, np.ndarray) or weight.ndim < 2:
-            raise ValueError(f"{name} ({module.class_name}) must hold the tensors weight and bias")
-        if name in CONV_NAMES and weight.size % (len(weight) * 9):
-            raise ValueError(f"another network: {name} must be a 3 x 3 convolution (got {list(weight.shape)})")
-        # SpatialConvolutionMM keeps its kernels as rows.
-        arrays[f"{name}.weight"] = weight.reshape(len(weight), -1, *((3, 3) if name in CONV_NAMES else ()))
-        arrays[f"{name}.bias"] = bias
+    num_weighted = sum(_has_weight(module) for module in modules)
+    if num_weighted != len(names):
+        raise another_network(f"{num_weighted} modules have weights, VGG-Face has {len(names)}")
+    arrays: dict[str, np.ndarray] = {}
+    order, remaining = [], iter(names)
+    for place, module in enumerate(modules, 1):
+        description = f"module {place} ({module.class_name})"
+        kind = next(remaining) if _has_weight(module) else KINDS.get(module.class_name, module.class_name)
+        if kind in names:
+            arrays |= _weight_and_bias(kind, module)
+        stated = {name: [value] for name, value in module.fields.items() if isinstance(value, float)}
+        check_settings(description, stated, SETTINGS.get("conv" if kind in CONV_NAMES else kind, {}))
+        order.append((kind, description))
+    check_order(order)
     return "torch7", arrays
+
+
+def _has_weight(module: Module) -> bool:
+    return module.fields.get("weight") is not None
+
+
+def _weight_and_bias(name: str, module: Module) -> dict[str, np.ndarray]:
+    weight, bias = module.fields["weight"], module.fields.get("bias")
+    expected = CONVOLUTIONS if name in CONV_NAMES else (*CONVOLUTIONS, "nn.Linear")
+    if module.class_name not in expected:
+        raise another_network(f"{name} must be {' or '.join(expected)} (got {module.class_name})")
+    if not isinstance(weight, np.ndarray) or not isinstance(bias, np.ndarray) or weight.ndim < 2:
+        raise ValueError(f"{name} ({module.class_name}) must hold the tensors weight and bias")
+    if name in CONV_NAMES and weight.size % (len(weight) * 9):
+        raise another_network(f"{name} must be a 3 x 3 convolution (got {list(weight.shape)})")
+    # SpatialConvolutionMM keeps its kernels as rows.
+    kernel = (3, 3) if name in CONV_NAMES else ()
+    return {f"{name}.weight": weight.reshape(len(weight), -1, *kernel), f"{name}.bias": bias}
 
 
 def _leaves(value: Any) -> list[Module]:
     """The modules of a (nested) nn.Sequential, in order."""
     if not isinstance(value, Module):
-        raise ValueError(f"another network: an nn module is expected (got {type(value).__name__})")
+        raise another_network(f"an nn module is expected (got {type(value).__name__})")
     if value.class_name != "nn.Sequential":
         return [value]
     children = value.fields.get("modules")

@@ -9,16 +9,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-SIZE_PX = 224
-MEAN_RGB = (129.1863, 104.7624, 93.5940)  # of the training faces, pixels 0..255
-CONVS_PER_BLOCK = (2, 2, 3, 3, 3)
-CONV_NAMES = tuple(
-    f"conv{block}_{index}" for block, count in enumerate(CONVS_PER_BLOCK, 1) for index in range(1, count + 1)
-)
-FC_NAMES = ("fc6", "fc7", "fc8")
+from speech2face.features.vgg_face_layout import CHANNELS, CONVS_PER_BLOCK, FC_SIZES, MEAN_RGB, POOL5_SIZE, SIZE_PX
+
 FEATURE_LAYERS = ("fc7", "fc7_relu")
-POOL5_SIZE = SIZE_PX // 2 ** len(CONVS_PER_BLOCK)  # 7
-MAX_ARRAY_SIZE = 2**28  # for files that are read; the largest real array, that of fc6, has 1.03e8 numbers
 RANGE_TOLERANCE = 1e-3  # a resized or warped crop may leave 0..1 by rounding
 
 
@@ -41,10 +34,10 @@ class VggFace(nn.Module):
 
     def __init__(
         self,
-        channels: Sequence[int] = (64, 128, 256, 512, 512),
-        fc6_dim: int = 4096,
-        fc7_dim: int = 4096,
-        num_classes: int = 2622,
+        channels: Sequence[int] = CHANNELS,
+        fc6_dim: int = FC_SIZES[0],
+        fc7_dim: int = FC_SIZES[1],
+        num_classes: int = FC_SIZES[2],
         feature_layer: str = "fc7",
         mean: Sequence[float] | Tensor = MEAN_RGB,
     ) -> None:

@@ -9,6 +9,7 @@ import math
 import pickle
 import re
 import struct
+import sys
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,41 +20,25 @@ import torch
 from torch import Tensor
 
 from speech2face.features import keras_h5, matlab, torch7
-from speech2face.features.vgg_face import CONV_NAMES, CONVS_PER_BLOCK, FC_NAMES, MAX_ARRAY_SIZE, MEAN_RGB, VggFace
+from speech2face.features.trial import TrialError, failure, try_reading
+from speech2face.features.vgg_face import VggFace
+from speech2face.features.vgg_face_layout import (
+    CONV_NAMES,
+    CONVS_PER_BLOCK,
+    FC_NAMES,
+    FORMATS,
+    KNOWN_FORMATS,
+    MEAN_RGB,
+    another_network,
+    check_widths,
+    differences,
+)
 from speech2face.provenance import file_digest
 
 Arrays = Mapping[str, np.ndarray | Tensor]
 PUBLISHED_NUM_PARAMETERS = 145_002_878
+MAX_ARRAY_SIZE = 2**28  # the largest real array, that of fc6, has 1.03e8 numbers
 KNOWN_SHA256 = {"759266b9614d0fd5d65b97bf716818b746cc77ab5944c7bffc937c6ba9455d8c": "vgg_face_weights.h5 of deepface"}
-
-
-@dataclass(frozen=True)
-class FileFormat:
-    """What a format's files hold: the usual file, how its weights lie, the order of the input channels."""
-
-    usual_file: str
-    layout: str
-    channel_order: str
-
-
-FORMATS = {
-    "pytorch": FileFormat(
-        "vgg_face_dag.pth", "PyTorch state_dict; kernels out, in, height, width; fc6 over channels-first maps", "RGB"
-    ),
-    "keras_vggface": FileFormat(
-        "rcmalli_vggface_tf_vgg16.h5",
-        "Keras HDF5, named layers; kernels height, width, in, out; fc6 over channels-last maps",
-        "BGR",
-    ),
-    "deepface": FileFormat(
-        "vgg_face_weights.h5", "Keras HDF5, layers by their order; fc6, fc7, fc8 as convolutions", "BGR"
-    ),
-    "torch7": FileFormat("VGG_FACE.t7", "Torch7 nn.Sequential, modules by their order", "BGR"),
-    "matconvnet": FileFormat(
-        "vgg-face.mat", "MatConvNet SimpleNN; kernels height, width, in, out; fc6, fc7, fc8 as convolutions", "RGB"
-    ),
-}
-KNOWN_FORMATS = "; ".join(f"{name} ({known.usual_file})" for name, known in FORMATS.items())
 
 
 @dataclass(frozen=True)
@@ -76,6 +61,9 @@ class WeightFile:
 def load_vgg_face(path: str | Path, feature_layer: str = "fc7", sha256: str | None = None) -> VggFace:
     """A VGG-Face network from any of the public files, frozen and in evaluation mode, on the CPU.
 
+    One of another size than the published is loaded with a line on standard error. HDF5 and MATLAB files are first read
+    in a process of their own, see `trial.py`; for a full-size file that takes 1 to 4 s more.
+
     Args:
         path: `vgg_face_dag.pth`, keras-vggface's or deepface's `.h5`, `VGG_FACE.t7`, MatConvNet's `.mat`.
         feature_layer: "fc7" or "fc7_relu", see `VggFace`.
@@ -84,11 +72,18 @@ def load_vgg_face(path: str | Path, feature_layer: str = "fc7", sha256: str | No
     Raises:
         FileNotFoundError: no such file.
         ValueError: not VGG-Face in a known format, truncated, not finite, code instead of weights, another sha256.
+        RuntimeError: too little memory, or no process can be started.
     """
     path = _existing(path)
     if sha256 is not None and (found := file_digest(path)) != sha256.lower():
         raise ValueError(f"{path}: sha256 must be {sha256} (got {found}): another file, or a damaged one")
     _, tensors, mean = _read(path)
+    if (size := _num_parameters(tensors)) != PUBLISHED_NUM_PARAMETERS:
+        print(
+            f"{path}: not VGG-Face as published, {size:,} parameters instead of {PUBLISHED_NUM_PARAMETERS:,}; "
+            "its features are its own",
+            file=sys.stderr,
+        )
     return _build(tensors, mean, feature_layer)
 
 
@@ -109,7 +104,7 @@ def describe(path: str | Path) -> WeightFile:
         channels=tuple(len(tensors[f"conv{block}_1.bias"]) for block in range(1, len(CONVS_PER_BLOCK) + 1)),
         feature_dim=len(tensors["fc7.bias"]),
         num_classes=len(tensors["fc8.bias"]),
-        num_parameters=sum(tensor.numel() for tensor in tensors.values()),
+        num_parameters=_num_parameters(tensors),
     )
 
 
@@ -150,19 +145,24 @@ def _read(path: Path) -> tuple[str, dict[str, Tensor], Tensor]:
         if kind == "pytorch":
             name, arrays = kind, _read_pytorch(path)
         elif kind == "hdf5":
+            try_reading(keras_h5.read, path)
             name, arrays = keras_h5.read(path)
         elif kind == "torch7":
             name, arrays = torch7.read(path)
         else:
+            try_reading(matlab.read, path)
             name, arrays, mean = matlab.read(path)
         return name, _canonical(arrays, FORMATS[name].channel_order), torch.from_numpy(mean)
-    except MemoryError:
+    except MemoryError as error:
+        raise RuntimeError(f"{path}: there is too little memory to read it; a full-size file takes 2 GB") from error
+    except TrialError:
         raise
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
     except Exception as error:  # what h5py, scipy and torch raise on damaged files has no common class
-        reason = str(error).strip().partition("\n")[0]
-        raise ValueError(f"{path}: truncated or damaged ({type(error).__name__}: {reason})") from error
+        raise ValueError(f"{path}: {failure(error)}") from error
+
+
+def _num_parameters(tensors: Mapping[str, Tensor]) -> int:
+    return sum(tensor.numel() for tensor in tensors.values())
 
 
 def _container(path: Path) -> str:
@@ -170,8 +170,11 @@ def _container(path: Path) -> str:
         head = file.read(512)
     if head.startswith(b"PK\x03\x04") and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            if any(name.endswith("/data.pkl") for name in archive.namelist()):
-                return "pytorch"
+            members = {name.partition("/")[2] for name in archive.namelist()}
+        if "constants.pkl" in members:  # told before PyTorch would recommend to open it with code
+            raise another_network("a TorchScript archive, not a state_dict")
+        if "data.pkl" in members:
+            return "pytorch"
     elif head.startswith(b"PK\x03\x04"):
         raise ValueError("truncated: a zip archive without its end")
     elif head.startswith(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."):  # the magic number of torch.save before 1.6
@@ -208,7 +211,7 @@ def _read_pytorch(path: Path) -> Mapping[str, Tensor]:
     if not isinstance(content, Mapping) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
     ):
-        raise ValueError("must hold a state_dict, names to tensors, and nothing else")
+        raise another_network("the file must hold a state_dict, names to tensors, and nothing else")
     return content
 
 
@@ -217,17 +220,17 @@ def _canonical(arrays: Arrays, channel_order: str) -> dict[str, Tensor]:
     names = [f"{layer}.{kind}" for layer in CONV_NAMES + FC_NAMES for kind in ("weight", "bias")]
     missing, extra = sorted(set(names) - set(arrays)), sorted(set(arrays) - set(names))
     if missing or extra:
-        raise ValueError(
-            f"another network: {len(missing)} of the {len(names)} arrays of VGG-Face are missing "
-            f"({', '.join(missing[:3]) or 'none'}), {len(extra)} are not VGG-Face's ({', '.join(extra[:3]) or 'none'})"
-        )
+        raise another_network(differences(missing, extra, len(names), "arrays"))
     for name in names:
         array = arrays[name]
         is_dense = isinstance(array, np.ndarray) or (array.layout == torch.strided and not array.is_meta)
         size = math.prod(array.shape)
         if not is_dense or not 0 < size <= MAX_ARRAY_SIZE:
             raise ValueError(f"{name} must be a dense array of 1 to {MAX_ARRAY_SIZE} numbers (got {list(array.shape)})")
+        if not (array.dtype.kind == "f" if isinstance(array, np.ndarray) else array.is_floating_point()):
+            raise ValueError(f"{name} must be floating point (got {array.dtype})")
     _check_shapes(arrays)
+    check_widths({name: math.prod(arrays[f"{name}.bias"].shape) for name in CONV_NAMES + FC_NAMES})
     tensors = {}
     for name in names:
         array = arrays[name]
@@ -246,7 +249,7 @@ def _canonical(arrays: Arrays, channel_order: str) -> dict[str, Tensor]:
 def _check_shapes(arrays: Arrays) -> None:
     for name, expected in _empty(arrays).state_dict().items():
         if tuple(arrays[name].shape) != tuple(expected.shape):
-            raise ValueError(
+            raise another_network(
                 f"wrong shape: {name} must be {list(expected.shape)} to fit its neighbours (got "
                 f"{list(arrays[name].shape)}); VGG-Face is VGG-16 with fc6, fc7, fc8"
             )

@@ -6,6 +6,7 @@ are noticed. Both are written aside and moved into place.
 
 import json
 import os
+import reprlib
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,10 +77,11 @@ def _read(
         content = json.loads(description)
         name, dimensions = content["network"], content["dimensions"]
         plain = isinstance(dimensions, dict) and all(isinstance(value, Dimension) for value in dimensions.values())
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(_unreadable(json_path, "a json with the keys network and dimensions", error)) from error
     if not plain:
-        raise ValueError(_unreadable(json_path, "dimensions that are numbers or strings", repr(dimensions)))
+        found = reprlib.repr(dimensions)  # shortened, and lists within lists not followed to the end
+        raise ValueError(_unreadable(json_path, "dimensions that are numbers or strings", found))
     if name != cls.__name__:
         raise ValueError(
             f"{json_path} is of a {name}, expected a {cls.__name__}: give the path of that network's weights"

@@ -1,0 +1,121 @@
+"""VGG-Face as its files must agree with it: names, published sizes, order of the layers, and the formats that circulate.
+
+Nothing here needs PyTorch, so that the process which tries a file first starts quickly (see `trial.py`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+SIZE_PX = 224
+MEAN_RGB = (129.1863, 104.7624, 93.5940)  # of the training faces, pixels 0..255
+CHANNELS = (64, 128, 256, 512, 512)  # as published, of the five blocks
+FC_SIZES = (4096, 4096, 2622)
+IMAGENET_CLASSES = 1000
+CONVS_PER_BLOCK = (2, 2, 3, 3, 3)
+CONV_NAMES = tuple(
+    f"conv{block}_{index}" for block, count in enumerate(CONVS_PER_BLOCK, 1) for index in range(1, count + 1)
+)
+FC_NAMES = ("fc6", "fc7", "fc8")
+POOL5_SIZE = SIZE_PX // 2 ** len(CONVS_PER_BLOCK)  # 7
+WIDTHS = dict(zip(CONV_NAMES, (CHANNELS[int(name[4]) - 1] for name in CONV_NAMES), strict=True)) | dict(
+    zip(FC_NAMES, FC_SIZES, strict=True)
+)
+_LAST_OF_BLOCK = {f"conv{block}_{count}" for block, count in enumerate(CONVS_PER_BLOCK, 1)}
+ORDER = tuple(
+    step
+    for name in CONV_NAMES + FC_NAMES
+    for step in (name, *(("relu",) if name != "fc8" else ()), *(("pool",) if name in _LAST_OF_BLOCK else ()))
+)
+WITHOUT_EFFECT = ("dropout", "flatten")  # on the network in use
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """What a format's files hold: the usual file, how its weights lie, the order of the input channels."""
+
+    usual_file: str
+    layout: str
+    channel_order: str
+
+
+FORMATS = {
+    "pytorch": FileFormat(
+        "vgg_face_dag.pth", "PyTorch state_dict; kernels out, in, height, width; fc6 over channels-first maps", "RGB"
+    ),
+    "keras_vggface": FileFormat(
+        "rcmalli_vggface_tf_vgg16.h5",
+        "Keras HDF5, named layers; kernels height, width, in, out; fc6 over channels-last maps",
+        "BGR",
+    ),
+    "deepface": FileFormat(
+        "vgg_face_weights.h5", "Keras HDF5, layers by their order; fc6, fc7, fc8 as convolutions", "BGR"
+    ),
+    "torch7": FileFormat("VGG_FACE.t7", "Torch7 nn.Sequential, modules by their order", "BGR"),
+    "matconvnet": FileFormat(
+        "vgg-face.mat", "MatConvNet SimpleNN; kernels height, width, in, out; fc6, fc7, fc8 as convolutions", "RGB"
+    ),
+}
+KNOWN_FORMATS = "; ".join(f"{name} ({known.usual_file})" for name, known in FORMATS.items())
+
+
+def another_network(reason: str) -> ValueError:
+    """The error for a readable file that does not hold VGG-Face: the reason, and what is known."""
+    return ValueError(f"another network: {reason}; VGG-Face weights are read from {KNOWN_FORMATS}")
+
+
+def differences(missing: Sequence[str], extra: Sequence[str], num_expected: int, what: str) -> str:
+    """How a file's names differ from VGG-Face's, the first few by name."""
+    parts = [
+        f"{len(names)} {words} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for names, words in (
+            (missing, f"of the {num_expected} {what} of VGG-Face are missing"),
+            (extra, "are not VGG-Face's"),
+        )
+        if names
+    ]
+    return ", ".join(parts)
+
+
+def check_order(layers: Sequence[tuple[str, str]]) -> None:
+    """Refuse layers in another order than VGG-Face's.
+
+    Args:
+        layers: (kind, description) of each, first to last. A kind is a name of `CONV_NAMES` or `FC_NAMES`, "relu",
+            "pool", "dropout", "flatten", "softmax", or anything else, which VGG-Face does not have. Files with the
+            weights alone, and so without any "relu" or without any "pool", are not asked for them.
+
+    Raises:
+        ValueError: naming the first layer that does not belong where it is.
+    """
+    kinds = {kind for kind, _ in layers}
+    wanted = [kind for kind in ORDER if kind in kinds or kind not in ("relu", "pool")]
+    stated = [layer for layer in layers if layer[0] not in WITHOUT_EFFECT]
+    if stated and stated[-1][0] == "softmax":
+        stated.pop()
+    end = ("its end", "the end")
+    for (kind, description), expected in zip_longest(stated, [*wanted, end[0]], fillvalue=end):
+        if kind != expected:
+            raise another_network(f"{description} is where VGG-Face has {expected}")
+
+
+def check_settings(layer: str, stated: Mapping[str, Sequence[float]], expected: Mapping[str, float]) -> None:
+    """Refuse a layer that states another setting, as its stride, than expected; what it leaves out is not asked for."""
+    for setting, value in expected.items():
+        if any(number != value for number in stated.get(setting, ())):
+            raise another_network(f"{layer} has {setting} {list(stated[setting])}, VGG-Face's is {value:g}")
+
+
+def check_widths(widths: Mapping[str, int]) -> None:
+    """Refuse the VGG-16 of ImageNet and other networks by their sizes; narrower copies, as for tests, pass.
+
+    Args:
+        widths: outputs of each layer of `CONV_NAMES` and `FC_NAMES`.
+    """
+    if widths["fc8"] == IMAGENET_CLASSES:
+        raise another_network(f"fc8 has the {IMAGENET_CLASSES:,} classes of ImageNet, VGG-Face's has {FC_SIZES[2]:,}")
+    is_published = all(widths[name] == WIDTHS[name] for name in CONV_NAMES)
+    if is_published and (found := [widths[name] for name in FC_NAMES]) != list(FC_SIZES):
+        raise another_network(
+            f"with convolutions of the published size fc6, fc7, fc8 must have {list(FC_SIZES)} outputs (got {found})"
+        )
