@@ -98,6 +98,8 @@ def measure(inputs: Inputs, aligned: Aligned, settings: dict[str, Any], seed: in
 
     linked, controls = evaluated_attributes(inputs.attributes, inputs.roles)
     fitted, skipped = fit_attributes(aligned, inputs.attributes, linked + controls)
+    if "galleries_of_100" not in retrieval:
+        skipped["galleries_of_100"] = f"the gallery has {len(aligned.speakers)} test speakers"
     if "oracle" not in systems and any(role == "linked" for role in inputs.roles.values()):
         skipped["ceiling"] = "a linked attribute is unknown of a test clip, or of all but a few training speakers"
     decoded, shapes, opinions = _decode(inputs, {"true_feature": aligned.true, "voice": voice})

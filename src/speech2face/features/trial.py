@@ -13,9 +13,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-MEMORY_LIMIT_BYTES = (
-    4 * 2**30
-)  # address space; a full-size file takes less than 1.5 GiB, in double precision less than 2
+MEMORY_LIMIT_BYTES = 4 * 2**30
+"""Of address space; a full-size file takes less than 1.5 GiB, in double precision less than 2."""
 TIME_LIMIT_S = 60.0
 SLOWEST_READING_BYTES_PER_S = 5e6  # a slow network disk
 REMEDY = "download it again and compare its sha256"
@@ -92,9 +91,8 @@ def attempt(function: str, path: str, time_limit_s: str, memory_limit_bytes: str
 def failure(error: Exception) -> str:
     """One line: the words of a ValueError that a reader of ours raised, or that the file is damaged, and how."""
     first_line = str(error).strip().partition("\n")[0] or "no reason is given"
-    reason = "".join(
-        letter if letter.isprintable() else "?" for letter in first_line
-    )  # names in a file may hold anything
+    # names in a file may hold anything
+    reason = "".join(letter if letter.isprintable() else "?" for letter in first_line)
     return reason if type(error) is ValueError else f"truncated or damaged ({type(error).__name__}: {reason})"
 
 
