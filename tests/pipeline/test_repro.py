@@ -10,6 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from tests.features.test_arcface import write_recognition
+
+from speech2face.features.arcface import load_arcface
+from speech2face.features.vgg_face import VggFace
+from speech2face.models.face_decoder import FaceDecoder
+from speech2face.models.voice_encoder import VoiceEncoder
+from speech2face.models.weights_io import load_network
 
 ROOT = Path(__file__).parents[2]
 STAGES = [
@@ -116,6 +124,31 @@ def test_a_learning_rate_reruns_the_last_two_stages_and_the_metrics_differ(clone
     difference = json.loads(clone("dvc", "metrics", "diff", "--json").stdout)
     assert difference["results/encoder/metrics.json"]["lr"]["new"] == 3e-5
     assert difference["results/evaluation/metrics.json"]
+    clone("git", "checkout", "--quiet", "--", ".")
+    clone("dvc", "checkout", "--quiet")
+
+
+def narrow_weights(backend: str, folder: Path) -> tuple[Path, int]:
+    """Untrained weights of a face network, and the number of its features."""
+    torch.manual_seed(0)
+    if backend == "arcface":
+        folder = folder / "pack"
+        folder.mkdir()
+        write_recognition(folder / "recognition.onnx")
+        return folder, load_arcface(folder).feature_dim
+    torch.save(VggFace((4, 8, 16, 32, 32), 48, 40, 32).state_dict(), folder / "vgg_face.pth")
+    return folder / "vgg_face.pth", 40
+
+
+@pytest.mark.parametrize("backend", ["vgg_face", "arcface"])
+def test_another_face_network_changes_the_whole_chain(clone: Clone, tmp_path: Path, backend: str):
+    weights, feature_dim = narrow_weights(backend, tmp_path)
+    done = clone("dvc", "exp", "run", "-S", f"features.backend={backend}", "-S", f"features.weights={weights}")
+    assert ran(done) == STAGES[3:]
+    encoder = load_network(VoiceEncoder, clone.path / "models/encoder/encoder")
+    decoder = load_network(FaceDecoder, clone.path / "models/decoder/decoder")
+    assert encoder.fc2.out_features == decoder.feature_dim == feature_dim != 128
+    assert 0 <= clone.metrics()["recall_at_10_percent"] <= 1
     clone("git", "checkout", "--quiet", "--", ".")
     clone("dvc", "checkout", "--quiet")
 
