@@ -1,11 +1,12 @@
 """Front end, per clip of 6 s: ours against vectorised librosa and against a Python loop over time-frequency bins.
 
-    python benchmarks/audio.py [number of clips]
+    python benchmarks/audio.py [CLIPS]
 
 Processor time, so that a busy machine disturbs little; torch has one thread. Medians over clips of 5 to 9 s, 16-bit wav at
 16 kHz as in VoxCeleb1, already in the file cache; Parquet is the fastest of five shards of 32 clips.
 """
 
+import argparse
 import sys
 import tempfile
 import time
@@ -120,4 +121,6 @@ def main(num_clips: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clips", nargs="?", type=int, default=100)
+    main(parser.parse_args().clips)

@@ -1,11 +1,12 @@
 """Listing a generated VoxCeleb1 tree, first and again, and loading a manifest; time and peak memory, each in a process of its own.
 
-    python benchmarks/listing.py [number of clips]
+    python benchmarks/listing.py [CLIPS]
 
 Forty clips a speaker, eight a video, ten pictures a video; hard links to a few files, so that the tree fits anywhere: the files'
 bytes come from the file cache. On a disk the first listing takes as long as reading all files once.
 """
 
+import argparse
 import os
 import subprocess
 import sys
@@ -82,4 +83,6 @@ def main(num_clips: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clips", nargs="?", type=int, default=10_000)
+    main(parser.parse_args().clips)

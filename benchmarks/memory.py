@@ -6,6 +6,7 @@ The larger corpus holds the same files under new speakers' names, linked, not co
 the resident memory of a stage's processes; pages that processes share count once for each, so it is an upper bound.
 """
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -59,7 +60,9 @@ def peak_mb(command: list[str], cwd: Path) -> tuple[float, float, str]:
 
 
 def main() -> None:
-    corpus = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "data/corpus").resolve()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", nargs="?", type=Path, default=ROOT / "data/corpus")
+    corpus = parser.parse_args().corpus.resolve()
     results: dict[str, list[float]] = {stage: [] for stage in STAGES}
     for times in (1, 4):
         with tempfile.TemporaryDirectory(dir=corpus.parent) as folder:

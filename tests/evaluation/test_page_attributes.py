@@ -27,7 +27,7 @@ def test_confusion_matrices_of_every_source(measured):
     sources = {
         "the true feature": aligned.true,
         "the voice": run.systems["voice"],
-        "the face decoded from the voice": run.decoded["voice"],
+        "the voice's decoded face": run.decoded["voice"],
     }
     alts = [chart.alt for chart in attributes_section(run).charts if chart.alt.startswith("Confusion matrix")]
     assert len(alts) == 3

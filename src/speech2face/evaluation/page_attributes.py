@@ -27,7 +27,7 @@ def attributes_section(measured: Measured) -> Section:
         return Section("attributes", "Attributes", ["The corpus tells no attribute that could be read."])
     sources = {"the true feature": measured.true, "the voice": measured.systems["voice"]}
     if "voice" in measured.decoded:
-        sources["the face decoded from the voice"] = measured.decoded["voice"]
+        sources["the voice's decoded face"] = measured.decoded["voice"]
     shown: list[Picture] = []
     for attribute in measured.attributes:
         if attribute.name not in attributes:

@@ -103,8 +103,8 @@ def similarity_section(metrics: Mapping[str, Any]) -> Section:
                 _with(
                     lengths[length][name],
                     f"sd over clips {lengths[length][name]['sd_clips']:.3g}",
-                    f"mean over speakers {lengths[length][name]['over_speakers']['value']:.3g}, "
-                    f"sd {lengths[length][name]['over_speakers']['sd']:.3g}",
+                    f"speakers' mean {lengths[length][name]['over_speakers']['value']:.3g}",
+                    f"their sd {lengths[length][name]['over_speakers']['sd']:.3g}",
                 )
                 for length in lengths
             ),
@@ -158,7 +158,7 @@ def _with_difference(value: Mapping[str, Any] | None) -> Cell:
     if value is None or "value" not in (difference := value.get("difference", {})):
         return number(value)
     low, high = difference["low"], difference["high"]
-    return _with(value, f"Δ {difference['value']:+.3f} ({low:+.3f} to {high:+.3f})")
+    return _with(value, f"Δ {difference['value']:+.3f}", f"{low:+.3f} to {high:+.3f}")
 
 
 def comparisons_section(compared: Comparisons, confidence: float) -> Section:
