@@ -52,8 +52,8 @@ def best_s(function: Callable[[], object], device: torch.device, repeats: int) -
 def matrix_peak(device: torch.device) -> float:
     """Most operations a second of a float32 product of square matrices, over some sizes and both ways to ask for one.
 
-    As a matrix product and as a convolution of 1 x 1, because PyTorch hands these to two libraries on a CPU (MKL and oneDNN), and the
-    first of them leaves half of each vector unused on AMD's processors.
+    As a matrix product and as a convolution of 1 x 1, because PyTorch hands these to two libraries on a CPU (MKL and oneDNN), of
+    which either may be the faster.
     """
     best = 0.0
     for size in (512, 1024, 2048, 4096):
