@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from speech2face.evaluation.inputs import Faces, Inputs
+from speech2face.evaluation.attributes import Attribute, fit_attributes
+from speech2face.evaluation.inputs import Aligned, Faces, Inputs, align
 
 ROLES = {
     "sex": "linked",
@@ -153,3 +154,11 @@ def with_pictures(inputs: Inputs, seed: int = 0) -> Inputs:
         return list(decode(inputs.faces.features[rows])[0])
 
     return replace(inputs, decode=decode, embed=embed, pictures=pictures)
+
+
+def fitted(inputs: Inputs, names: Sequence[str]) -> tuple[Aligned, list[Attribute]]:
+    """The aligned inputs and the attributes of these names, every one of which can be evaluated."""
+    aligned = align(inputs)
+    attributes, skipped = fit_attributes(aligned, inputs.attributes, names)
+    assert not skipped
+    return aligned, attributes

@@ -16,14 +16,7 @@ from speech2face.evaluation.attributes import (
 )
 from speech2face.evaluation.inputs import align
 from speech2face.evaluation.statistics import Bootstrap
-from tests.evaluation.simulated import ROLES, simulate, with_photographs
-
-
-def fitted(inputs, names):
-    aligned = align(inputs)
-    attributes, skipped = fit_attributes(aligned, inputs.attributes, names)
-    assert not skipped
-    return aligned, attributes
+from tests.evaluation.simulated import ROLES, fitted, simulate, with_photographs
 
 
 class TestProbes:

@@ -6,20 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from speech2face.evaluation.attributes import fit_attributes, significance
+from speech2face.evaluation.attributes import significance
 from speech2face.evaluation.controls import CONSTANT, NOT_SHOWN, check_controls, describe_controls
 from speech2face.evaluation.inputs import align
 from speech2face.evaluation.measures import measure
-from tests.evaluation.simulated import ROLES, SETTINGS, simulate
+from tests.evaluation.simulated import ROLES, SETTINGS, fitted, simulate
 
 CONTROLS = [name for name, role in ROLES.items() if role == "control"]
-
-
-def fitted(inputs, names):
-    aligned = align(inputs)
-    attributes, skipped = fit_attributes(aligned, inputs.attributes, names)
-    assert not skipped
-    return aligned, attributes
 
 
 class TestControls:
