@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from speech2face.evaluation.statistics import Bootstrap, correlations, holm, p_value, pearson, permuted
+from speech2face.evaluation.statistics import Bootstrap, correlations, holm, p_value, pearson
 
 NASION, SUBNASALE, GNATHION = 27, 33, 8
 ALAE, GONIA, CHEILIA = (31, 35), (4, 12), (48, 54)
@@ -89,7 +89,8 @@ def correlate(
         true, voice = (np.bincount(row_of, values[name]) / np.bincount(row_of) for values in (first, second))
         estimate = {} if _is_flat(true) or _is_flat(voice) else bootstrap.estimate(pearson(true, voice))
         if estimate:
-            drawn = correlations(permuted(names.tolist(), true, settings["resamples"], [seed, 3]), voice)
+            rng = np.random.default_rng([seed, 3])
+            drawn = correlations(rng.permuted(np.tile(true, (settings["resamples"], 1)), axis=1), voice)
             chance = {"chance_high": _threshold(drawn, 1 - settings["confidence"])}
             chance["p_value"] = p_value(estimate["value"], drawn)
             results[name] = estimate | chance | {"published": PUBLISHED[name]}

@@ -129,17 +129,6 @@ def correlations(many: Floats, one: Floats) -> Floats:
     return np.divide(y @ x, scale, out=np.zeros(len(y)), where=scale > 1e-12)
 
 
-def permuted(units: Sequence[str], values: np.ndarray, permutations: int, seed: Sequence[int]) -> np.ndarray:
-    """`values` [N] shuffled among units (speakers, or videos), [permutations, N].
-
-    The rows of a unit keep one value between them. `values` must be the same for all rows of a unit.
-    """
-    _, first, of_row = np.unique(np.asarray(units, dtype=str), return_index=True, return_inverse=True)
-    rng = np.random.default_rng(list(seed))
-    shuffled = rng.permuted(np.tile(np.arange(len(first)), (permutations, 1)), axis=1)
-    return values[first][shuffled][:, of_row]
-
-
 def p_value(observed: float, under_chance: Floats) -> float:
     """One-sided p-value of a permutation test: how often chance does as well, the observation counted as one draw.
 
