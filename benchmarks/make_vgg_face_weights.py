@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from speech2face.features.vgg_face import VggFace
+from speech2face.face_networks.vgg_face import VggFace
 
 PIXEL_SPREAD = 64.0
 

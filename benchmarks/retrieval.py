@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import pairwise_distances
 
-from speech2face.evaluation.retrieval import METRICS, ranks
+from speech2face.measures.retrieval import METRICS, ranks
 
 SKLEARN = {"cosine": "cosine", "l1": "manhattan", "l2": "euclidean"}
 ROWS = 1000

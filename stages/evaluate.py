@@ -4,9 +4,9 @@ from pathlib import Path
 
 from speech2face.evaluation.loading import load_inputs
 from speech2face.evaluation.run import evaluate
-from speech2face.machine import device
-from speech2face.params import Params
-from speech2face.stage import run_stage
+from speech2face.pipeline.machine import device
+from speech2face.pipeline.params import Params
+from speech2face.pipeline.stage import run_stage
 from speech2face.training.loop import Clock
 
 

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from speech2face.engine import map_shards
-from speech2face.features.backends import load_backend, own_head, weight_digests
-from speech2face.features.extraction import feature_shard
-from speech2face.features.head import fit_head_of_table
-from speech2face.models.weights_io import save_network
-from speech2face.params import Params
-from speech2face.shards import count_rows, features_schema, footer, shard_paths
-from speech2face.stage import run_stage, write_json
+from speech2face.face_networks.backends import load_backend, own_head, weight_digests
+from speech2face.face_networks.extraction import feature_shard
+from speech2face.models.head import fit_head_of_table
+from speech2face.models.weight_files import save_network
+from speech2face.pipeline.engine import map_shards
+from speech2face.pipeline.params import Params
+from speech2face.pipeline.shards import count_rows, features_schema, footer, shard_paths
+from speech2face.pipeline.stage import run_stage, write_json
 
 
 def main(params: Params) -> str:

@@ -5,15 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from speech2face.corpus import manifest, sources
-from speech2face.engine import Summary, check_rejects, map_shards, work_directory, write_rejects
-from speech2face.params import Params
-from speech2face.stage import run_stage, write_json
+from speech2face.pipeline.engine import Summary, check_rejects, map_shards, work_directory, write_rejects
+from speech2face.pipeline.params import Params
+from speech2face.pipeline.stage import run_stage, write_json
 
 
 def main(params: Params) -> str:
     corpus, roles, computed = params.corpus, {}, Summary("make_corpus")
     if corpus.source == "synthetic":
-        from speech2face.corpus import synthetic  # only here: a listing does without the renderer
+        from speech2face.synthetic import recordings as synthetic  # only here: a listing does without the renderer
 
         settings, roles = corpus.synthetic.model_dump(), synthetic.ROLES
         computed = map_shards(

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from speech2face.faces.canonical import canonical_faces
-from speech2face.features.backends import load_backend
-from speech2face.machine import device
-from speech2face.models.weights_io import save_network
-from speech2face.params import Params
-from speech2face.shards import shard_names
-from speech2face.stage import run_stage, write_json
+from speech2face.face_networks.backends import load_backend
+from speech2face.models.weight_files import save_network
+from speech2face.pipeline.machine import device
+from speech2face.pipeline.params import Params
+from speech2face.pipeline.shards import shard_names
+from speech2face.pipeline.stage import run_stage, write_json
+from speech2face.training.canonical import canonical_faces
 from speech2face.training.decoder import train_decoder
 from speech2face.training.loop import Clock, run_fingerprint
 from speech2face.training.pairs import read_targets

@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from speech2face import machine
-from speech2face.engine import Summary, map_shards
-from speech2face.shards import Reject
+from speech2face.pipeline import machine
+from speech2face.pipeline.engine import Summary, map_shards
+from speech2face.pipeline.shards import Reject
 
 SCHEMA = pa.schema([pa.field("value", pa.int64(), nullable=False)])
 SHARDS = [[{"value": 10 * shard + row} for row in range(4)] for shard in range(6)]

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from speech2face import cli
-from speech2face.features.vgg_face import VggFace
-from speech2face.shards import REJECTS, write_table
+from speech2face.face_networks.vgg_face import VggFace
+from speech2face.pipeline.shards import REJECTS, write_table
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]):

@@ -14,7 +14,7 @@ from PIL import Image
 from speech2face import cli
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.voice_encoder import VoiceEncoder
-from speech2face.models.weights_io import save_network
+from speech2face.models.weight_files import save_network
 from speech2face.predict import Speech2Face, to_picture
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from speech2face.features.head import LinearHead
 from speech2face.models.face_decoder import FaceDecoder
+from speech2face.models.head import LinearHead
 from speech2face.models.losses import DecoderLossWeights, EncoderLossWeights, decoder_loss, encoder_loss
 from speech2face.models.voice_encoder import VoiceEncoder
-from speech2face.params import Params, load_params
+from speech2face.pipeline.params import Params, load_params
 
 PRESETS = sorted((Path(__file__).parents[1] / "presets").glob("*.yaml"))
 CORPORA = ("voxceleb1", "voxceleb2", "videos")

@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    from speech2face.machine import device
+    from speech2face.pipeline.machine import device
     from speech2face.predict import predict
 
     print(predict(arguments.voice, arguments.out, arguments.models, device()))
@@ -86,14 +86,14 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 
 def _check_weights(arguments: argparse.Namespace) -> int:
-    from speech2face.features.weights import check_command
+    from speech2face.face_networks.files.weights import check_command
 
     print(check_command(arguments.file))
     return 0
 
 
 def _rejects(arguments: argparse.Namespace) -> int:
-    from speech2face.rejects import rejects_report
+    from speech2face.pipeline.rejects import rejects_report
 
     limit = {"limit": None} if arguments.all else {}
     print(rejects_report(arguments.root, stage=arguments.stage, reason=arguments.reason, **limit))
@@ -102,7 +102,7 @@ def _rejects(arguments: argparse.Namespace) -> int:
 
 def _compare(arguments: argparse.Namespace) -> int:
     from speech2face.evaluation.compare import compare
-    from speech2face.params import load_params
+    from speech2face.pipeline.params import load_params
 
     params = load_params(arguments.params)
     table = compare(arguments.first, arguments.second, params.evaluation.model_dump(), params.seed)

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 
 from speech2face.dlib_nets.models import SHA256, model_path
-from speech2face.features.backends import weight_digests
-from speech2face.machine import device, num_workers
-from speech2face.params import load_params
+from speech2face.face_networks.backends import weight_digests
+from speech2face.pipeline.machine import device, num_workers
+from speech2face.pipeline.params import load_params
 
 SETTINGS = ("S2F_DEVICE", "S2F_WORKERS", "S2F_FACE_ENGINE")
 

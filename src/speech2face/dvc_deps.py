@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from speech2face.provenance import source_files
+from speech2face.pipeline.provenance import source_files
 
 
 def update(root: Path) -> None:

@@ -14,7 +14,7 @@ from speech2face.audio.reading import read_audio
 from speech2face.audio.spectrogram import SAMPLE_RATE_HZ
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.voice_encoder import VoiceEncoder
-from speech2face.models.weights_io import load_network
+from speech2face.models.weight_files import load_network
 
 MIN_CLIP_S = 1.0
 INPUT_NAME = "input.json"

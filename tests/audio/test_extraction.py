@@ -17,8 +17,8 @@ from speech2face.audio import extraction, reading
 from speech2face.audio.extraction import read_segments, segment_frames, segment_samples, spectrogram_shard
 from speech2face.audio.reading import AudioError, read_audio, stream_audio
 from speech2face.audio.spectrogram import compress, stft
-from speech2face.params import load_params
-from speech2face.shards import Reject
+from speech2face.pipeline.params import load_params
+from speech2face.pipeline.shards import Reject
 from tests.audio.test_reading import encode, pcm16, tone, write_wav
 
 RATE_HZ = 16_000

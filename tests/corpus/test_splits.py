@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from speech2face.corpus.listing import Identity
+from speech2face.corpus.readers.voxceleb import identities1
 from speech2face.corpus.splits import assign_splits, check_disjoint, hash_split
-from speech2face.corpus.voxceleb import identities1
 
 
 def test_hash_split_is_stable_and_has_the_parts_asked_for():

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from speech2face.evaluation.attributes import Attribute, fit_attributes
 from speech2face.evaluation.inputs import Aligned, Faces, Inputs, align
+from speech2face.measures.attributes import Attribute, fit_attributes
 
 ROLES = {
     "sex": "linked",

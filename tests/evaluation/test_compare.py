@@ -12,7 +12,7 @@ from scipy import stats
 
 from speech2face.evaluation.compare import OF_DECODED, REPORTED, Comparisons, _read, compare, compare_with_all
 from speech2face.evaluation.inputs import align
-from speech2face.evaluation.measures import measure
+from speech2face.evaluation.measure import measure
 from speech2face.evaluation.run import evaluate, make_tables
 from tests.evaluation.simulated import SETTINGS, simulate, with_pictures
 

@@ -9,7 +9,7 @@ import pytest
 from speech2face.corpus.manifest import attribute_roles
 from speech2face.evaluation.inputs import align, attribute_table, file_digests, picture_reader, read_faces, read_rejects
 from speech2face.faces.pictures import encode_jpeg
-from speech2face.shards import FACES, REJECTS, features_schema, write_shard, write_table
+from speech2face.pipeline.shards import FACES, REJECTS, features_schema, write_shard, write_table
 from tests.evaluation.simulated import simulate
 
 

@@ -7,7 +7,7 @@ import torch
 from speech2face.evaluation.networks import decode_with, embed_with, predict_test_clips
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.voice_encoder import VoiceEncoder
-from speech2face.shards import SPECTROGRAMS, write_shard
+from speech2face.pipeline.shards import SPECTROGRAMS, write_shard
 from speech2face.training.pairs import Pairs, Targets
 
 CPU = torch.device("cpu")

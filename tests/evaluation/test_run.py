@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from speech2face.evaluation.craniofacial import measures as craniofacial_measures
 from speech2face.evaluation.inputs import align
-from speech2face.evaluation.measures import measure
+from speech2face.evaluation.measure import measure
 from speech2face.evaluation.run import evaluate
-from speech2face.evaluation.scores import chance_scores
+from speech2face.measures.craniofacial import measures as craniofacial_measures
+from speech2face.measures.scores import chance_scores
 from tests.evaluation.simulated import SETTINGS, simulate, with_photographs, with_pictures
 
 QUICK = SETTINGS | {"resamples": 200}

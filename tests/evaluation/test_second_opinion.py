@@ -8,9 +8,9 @@ import torch
 
 from speech2face.evaluation.run import evaluate
 from speech2face.evaluation.second_opinion import Opinion, load_judge, summarise_opinions
-from speech2face.evaluation.statistics import Bootstrap
+from speech2face.measures.statistics import Bootstrap
 from tests.evaluation.simulated import SETTINGS, simulate, with_pictures
-from tests.features.test_arcface import write_age_sex, write_recognition
+from tests.face_networks.test_arcface import write_age_sex, write_recognition
 
 SPEAKERS = np.repeat([f"s{i}" for i in range(12)], 2)
 

@@ -10,9 +10,9 @@ from PIL import Image
 from speech2face.faces.crops import best_faces, choose_face, count_items, crop, face_rows, face_shard
 from speech2face.faces.detection import Detection
 from speech2face.faces.pictures import decode_jpeg
-from speech2face.params import load_params
-from speech2face.provenance import json_digest
-from speech2face.shards import Reject
+from speech2face.pipeline.params import load_params
+from speech2face.pipeline.provenance import json_digest
+from speech2face.pipeline.shards import Reject
 from tests.audio.test_reading import encode, tone
 from tests.dlib_nets import pictures
 from tests.faces.videos import write_video

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.features.test_arcface import write_recognition
 
-from speech2face.features.arcface import load_arcface
-from speech2face.features.vgg_face import VggFace
+from speech2face.face_networks.arcface import load_arcface
+from speech2face.face_networks.vgg_face import VggFace
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.voice_encoder import VoiceEncoder
-from speech2face.models.weights_io import load_network
+from speech2face.models.weight_files import load_network
+from tests.face_networks.test_arcface import write_recognition
 
 ROOT = Path(__file__).parents[2]
 STAGES = [

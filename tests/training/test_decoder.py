@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from speech2face.faces.canonical import CanonicalFaces
+from speech2face.training.canonical import CanonicalFaces
 from speech2face.training.decoder import decoder_data, train_decoder
 from speech2face.training.pairs import Targets
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from speech2face.shards import features_schema, spectrograms_schema, write_shard
+from speech2face.pipeline.shards import features_schema, spectrograms_schema, write_shard
 from speech2face.training.pairs import Pairs, read_targets
 
 FRAMES = 5

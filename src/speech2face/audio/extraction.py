@@ -15,7 +15,7 @@ from speech2face.audio.segments import fit_length
 from speech2face.audio.spectrogram import HOP_LENGTH, SAMPLE_RATE_HZ, compress, num_frames, stft
 from speech2face.audio.speech import speech_fraction
 from speech2face.corpus.paths import inside, why_changed
-from speech2face.shards import Reject, shard_paths
+from speech2face.pipeline.shards import Reject, shard_paths
 
 ROW_KEYS = ("clip_id", "speaker_id", "split", "audio_path", "audio_sha256", "audio_bytes", "start_s", "end_s")
 

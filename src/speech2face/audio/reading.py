@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 from torchaudio.transforms import Resample
 
-from speech2face.containers import OPEN_OPTIONS
+from speech2face.corpus.containers import OPEN_OPTIONS
 
 Samples = npt.NDArray[np.float32]
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speech2face.corpus.paths import inside
-from speech2face.machine import num_workers
-from speech2face.progress import progress
-from speech2face.provenance import file_digest
+from speech2face.pipeline.machine import num_workers
+from speech2face.pipeline.progress import progress
+from speech2face.pipeline.provenance import file_digest
 
 BATCH = 500
 SETTLED_NS = 2_000_000_000

@@ -14,7 +14,7 @@ from speech2face.corpus.digests import FileDigest
 from speech2face.corpus.listing import Clip
 from speech2face.corpus.paths import CORPUS, corpus_root, inside, video_of
 from speech2face.corpus.splits import SPLITS, check_disjoint
-from speech2face.shards import Reject, write_table
+from speech2face.pipeline.shards import Reject, write_table
 
 __all__ = ["CORPUS", "Clip", "corpus_root", "inside", "video_of"]
 

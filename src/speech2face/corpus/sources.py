@@ -7,14 +7,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from speech2face.corpus import avspeech, hq_voxceleb, videos, voxceleb
 from speech2face.corpus.digests import digest_files
 from speech2face.corpus.listing import Listing, without_unwritable
 from speech2face.corpus.manifest import build_manifest, speaker_counts, usable
 from speech2face.corpus.paths import corpus_root
+from speech2face.corpus.readers import avspeech, hq_voxceleb, videos, voxceleb
 from speech2face.corpus.splits import assign_splits
-from speech2face.params import Corpus
-from speech2face.shards import Reject
+from speech2face.pipeline.params import Corpus
+from speech2face.pipeline.shards import Reject
 
 NAMED = 3  # missing things that the summary names; rejects.parquet names all
 
@@ -56,7 +56,7 @@ def _read(corpus: Corpus, root: Path) -> Listing:
         case "videos":
             return videos.list_videos(root)
         case "manifest":
-            from speech2face.corpus import own_list  # with pandas, which the others do without
+            from speech2face.corpus.readers import own_list  # with pandas, which the others do without
 
             return own_list.list_own(str(corpus.root), corpus.splits.column, corpus.splits.by == "column")
 

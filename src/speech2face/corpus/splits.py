@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from speech2face.provenance import stable_fraction
+from speech2face.pipeline.provenance import stable_fraction
 
 if TYPE_CHECKING:
     from speech2face.corpus.listing import Identity

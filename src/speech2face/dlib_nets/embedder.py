@@ -10,7 +10,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from speech2face import machine
 from speech2face.dlib_nets.building import LayerQueue, exact_float32
 from speech2face.dlib_nets.models import EMBEDDER, SHA256, models_folder, read_model
 from speech2face.dlib_nets.network_file import (
@@ -24,6 +23,7 @@ from speech2face.dlib_nets.network_file import (
     Relu,
     read_network,
 )
+from speech2face.pipeline import machine
 
 _NETWORK = "dlib face embedder"
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from speech2face.evaluation.statistics import Bootstrap, mean, p_value
+from speech2face.measures.statistics import Bootstrap, mean, p_value
 
 MEASURES = ("cosine", "centred_cosine", "recall_at_1", "recall_at_10_percent", "reciprocal_rank", "one_of_2")
 OF_DECODED = ("decoded_cosine", "decoded_true_cosine")

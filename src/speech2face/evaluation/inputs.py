@@ -13,7 +13,7 @@ from speech2face.corpus.manifest import video_of
 from speech2face.corpus.splits import check_disjoint
 from speech2face.evaluation.second_opinion import Judge
 from speech2face.faces.pictures import decode_jpeg
-from speech2face.shards import read_columns, shard_paths, to_numpy
+from speech2face.pipeline.shards import read_columns, shard_paths, to_numpy
 
 Decode = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Features [B, D] to pictures uint8 RGB [B, H, W, 3] and landmarks [B, 68, 2] (x, y)."""

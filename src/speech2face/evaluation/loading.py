@@ -5,7 +5,6 @@ from pathlib import Path
 import torch
 
 from speech2face.corpus.manifest import MANIFEST_NAME, attribute_roles, read_manifest
-from speech2face.evaluation.baselines import describe_voices
 from speech2face.evaluation.inputs import (
     Inputs,
     attribute_table,
@@ -16,11 +15,12 @@ from speech2face.evaluation.inputs import (
 )
 from speech2face.evaluation.networks import decode_with, embed_with, predict_test_clips
 from speech2face.evaluation.second_opinion import load_judge
-from speech2face.features.backends import load_backend
+from speech2face.face_networks.backends import load_backend
+from speech2face.measures.baselines import describe_voices
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.voice_encoder import VoiceEncoder
-from speech2face.models.weights_io import load_network
-from speech2face.params import Params
+from speech2face.models.weight_files import load_network
+from speech2face.pipeline.params import Params
 from speech2face.training.pairs import Pairs, read_targets
 
 TABLES = ("corpus", "spectrograms", "faces", "features")

@@ -12,19 +12,19 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from speech2face.corpus.manifest import video_of
 from speech2face.evaluation.compare import compare_with_all
-from speech2face.evaluation.figures import choose_spread, draw_strip
 from speech2face.evaluation.inputs import Aligned, Inputs, align
-from speech2face.evaluation.measures import Measured, measure
-from speech2face.evaluation.model_card import model_card
-from speech2face.evaluation.pages import Shown, sections, summary, warnings
-from speech2face.evaluation.ranking import recall_curve, stand_among_speakers
-from speech2face.evaluation.report import write_report
-from speech2face.evaluation.retrieval import distances, middle_rank
-from speech2face.evaluation.scores import COSINES, row_scores
-from speech2face.evaluation.similarity import similarities
-from speech2face.evaluation.statistics import rounded
-from speech2face.evaluation.verification import roc_curve
-from speech2face.stage import write_json
+from speech2face.evaluation.measure import Measured, measure
+from speech2face.measures.ranking import recall_curve, stand_among_speakers
+from speech2face.measures.retrieval import distances, middle_rank
+from speech2face.measures.scores import COSINES, row_scores
+from speech2face.measures.similarity import similarities
+from speech2face.measures.statistics import rounded
+from speech2face.measures.verification import roc_curve
+from speech2face.pipeline.stage import write_json
+from speech2face.report.figures import choose_spread, draw_strip
+from speech2face.report.model_card import model_card
+from speech2face.report.pages import Shown, sections, summary, warnings
+from speech2face.report.report import write_report
 
 ROC_POINTS = 201
 INTERVAL = ("value", "low", "high")

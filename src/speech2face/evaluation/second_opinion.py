@@ -12,8 +12,8 @@ import pandas as pd
 import torch
 
 from speech2face.corpus.paths import from_params
-from speech2face.evaluation.statistics import Bootstrap, Statistic, accuracy, mean, pearson
-from speech2face.features.arcface import face_boxes, load_age_sex, load_arcface
+from speech2face.face_networks.arcface import face_boxes, load_age_sex, load_arcface
+from speech2face.measures.statistics import Bootstrap, Statistic, accuracy, mean, pearson
 
 BATCH = 16
 SEXES = ("f", "m")  # the two that the models tell apart, as manifests name them

@@ -13,7 +13,7 @@ from speech2face.faces.frames import read_frames
 from speech2face.faces.geometry import sharpness, yaw_deg
 from speech2face.faces.landmarks import landmarks as find_landmarks
 from speech2face.faces.pictures import PictureError, encode_jpeg, read_picture
-from speech2face.shards import Reject
+from speech2face.pipeline.shards import Reject
 
 CLIP_COLUMNS = ("clip_id", "speaker_id", "split")
 VIDEO_COLUMNS = ("video_path", "video_sha256", "video_bytes", "start_s", "end_s", "face_x", "face_y")

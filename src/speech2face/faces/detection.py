@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from speech2face import machine
 from speech2face.dlib_nets.detector import Detector, check_size, is_too_small, load_detector
 from speech2face.dlib_nets.models import DETECTOR, model_path
+from speech2face.pipeline import machine
 
 ENGINES = ("torch", "dlib")
 GPU_BATCH_SIZE = 16  # pictures of one size; on a CPU batches are no faster than one picture after the other

@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from speech2face.containers import OPEN_OPTIONS
+from speech2face.corpus.containers import OPEN_OPTIONS
 from speech2face.faces.pictures import MAX_PIXELS, PictureError
 
 SEEK_BEYOND_S = 2.0

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from speech2face.faces.canonical import CanonicalFaces
-from speech2face.features.backends import Backend
+from speech2face.face_networks.backends import Backend
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.losses import DecoderLossWeights, decoder_loss
+from speech2face.training.canonical import CanonicalFaces
 from speech2face.training.loop import Metrics, Task, train
 from speech2face.training.morphs import nearest_neighbours
 from speech2face.training.pairs import Targets

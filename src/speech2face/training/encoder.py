@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from speech2face.evaluation.retrieval import middle_rank, recall_at_percent, standing
+from speech2face.measures.retrieval import middle_rank, recall_at_percent, standing
 from speech2face.models.losses import EncoderLossWeights, encoder_loss
 from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.training.loop import Metrics, Task, train

@@ -18,9 +18,9 @@ import torch
 from dvclive import Live
 from torch import nn
 
-from speech2face.engine import work_directory
-from speech2face.progress import progress
-from speech2face.provenance import code_digest, json_digest
+from speech2face.pipeline.engine import work_directory
+from speech2face.pipeline.progress import progress
+from speech2face.pipeline.provenance import code_digest, json_digest
 from speech2face.training.checkpoint import load_checkpoint, save_checkpoint
 
 Metrics = dict[str, float]

@@ -12,7 +12,7 @@ import torch
 
 from speech2face.corpus.paths import video_of
 from speech2face.corpus.splits import check_disjoint
-from speech2face.shards import read_columns, shard_paths, to_numpy
+from speech2face.pipeline.shards import read_columns, shard_paths, to_numpy
 
 GROUPS_IN_BUFFER = 8
 

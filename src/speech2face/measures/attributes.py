@@ -1,0 +1,202 @@
+"""What can be read of a speaker's attributes from features: probes fitted on true features of training speakers.
+
+The same probe then reads true features, features of decoded faces, and features predicted from voices of unseen speakers.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.model_selection import GroupKFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from speech2face.evaluation.inputs import Aligned
+from speech2face.measures.exchange import exchanges
+from speech2face.measures.statistics import (
+    VALUES_PER_BLOCK,
+    Bootstrap,
+    accuracy,
+    balanced_accuracy,
+    correlations,
+    mean,
+    p_value,
+    pearson,
+)
+
+FOLDS = 3
+INVERSE_STRENGTHS = (1e-5, 1e-3, 1e-2, 1e-1, 1.0)  # C of logistic regression on standardised features
+RIDGE_STRENGTHS = np.logspace(0, 6, 13)
+SPEAKERS_PER_CLASS = 3  # training speakers of a class, on average, below which a text is more a label than an attribute
+SPEAKERS_TO_LEARN = 2  # training speakers of a class below which it is no more than somebody's face
+LEARNT_PART = 0.5  # of the test clips whose class must have that many
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """An attribute of test rows with its probe.
+
+    truth: [N], of the rows that `known` (bool, over all test rows) picks; clips: those rows, with speaker_id, video, clip_id.
+    """
+
+    name: str
+    is_number: bool
+    probe: Pipeline
+    known: np.ndarray
+    truth: np.ndarray
+    clips: pd.DataFrame
+    classes: list[str]
+
+
+def fit_attributes(
+    aligned: Aligned, table: pd.DataFrame, names: Sequence[str]
+) -> tuple[list[Attribute], dict[str, str]]:
+    """Probes for the named columns of `table` (indexed by clip_id), and the reason for each that cannot be evaluated."""
+    fitted, skipped = [], {}
+    for name in names:
+        column = table[name]
+        is_number = bool(pd.api.types.is_numeric_dtype(column))
+        rows = aligned.training.assign(value=column.reindex(aligned.training["clip_id"]).to_numpy()).dropna()
+        # A speaker's mean face stands in only where the attribute is known of no clip with a face of its own.
+        own = rows["video_row"] >= 0
+        rows = rows[own | ~rows["speaker_id"].isin(rows["speaker_id"][own])]
+        rows = rows.drop_duplicates(["speaker_id", "video_row", "value"])
+        test = column.reindex(aligned.clips["clip_id"])
+        known = test.notna().to_numpy()
+        if reason := _reason_to_skip(rows, test[known], is_number):
+            skipped[name] = reason
+            continue
+        labels = rows["value"].to_numpy(np.float64 if is_number else str)
+        probe = fit_probe(aligned.training_true[rows.index], labels, rows["speaker_id"].to_numpy(str))
+        truth = test[known].to_numpy(np.float64 if is_number else str)
+        classes = [] if is_number else sorted({*labels, *truth})
+        fitted.append(Attribute(name, is_number, probe, known, truth, aligned.clips[known], classes))
+    return fitted, skipped
+
+
+def fit_probe(features: np.ndarray, labels: np.ndarray, speakers: np.ndarray) -> Pipeline:
+    """Ridge regression of numbers, logistic regression of names, on standardised features [N, D].
+
+    The strength of regularisation is chosen by cross-validation over speakers, so that a speaker's second video does not
+    vouch for the first. For names it is the greatest whose loss is within one standard error of the least (Hastie et al.
+    2009, section 7.10): what faces do not show is then read as the commonest class, and not by a chance direction along
+    which voices may differ too.
+    """
+    folds = list(GroupKFold(min(FOLDS, len(np.unique(speakers)))).split(features, groups=speakers))
+    if labels.dtype.kind == "f":
+        return make_pipeline(StandardScaler(), RidgeCV(RIDGE_STRENGTHS, cv=folds)).fit(features, labels)
+    losses = np.stack([_held_out_losses(features, labels, folds, c) for c in INVERSE_STRENGTHS])
+    means = losses.mean(1)
+    best = int(np.argmin(means))
+    bound = means[best] + losses[best].std() / np.sqrt(len(labels))
+    return _logistic(INVERSE_STRENGTHS[int(np.argmax(means <= bound))]).fit(features, labels)
+
+
+def read_attribute(attribute: Attribute, features: np.ndarray, bootstrap: Bootstrap) -> dict[str, Any]:
+    """How well the attribute is read from features [N, D] of all test rows; `bootstrap` is over the rows it is known of.
+
+    Names: accuracy and the part of the commonest class (always guessing it is right that often); balanced accuracy and the best
+    that guessing without any knowledge gives: one over the classes in the truth, however many more the probe knows.
+    Numbers: Pearson's correlation, the mean absolute error, and that of always guessing the mean.
+    """
+    read = attribute.probe.predict(features[attribute.known])
+    truth = attribute.truth
+    if attribute.is_number:
+        result = {
+            "correlation": bootstrap.estimate(pearson(truth, read)),
+            "mean_absolute_error": bootstrap.estimate(mean(np.abs(truth - read))),
+            "error_of_guessing_the_mean": float(np.abs(truth - truth.mean()).mean()),
+        }
+    else:
+        result = {
+            "accuracy": bootstrap.estimate(accuracy(truth, read)),
+            "balanced_accuracy": bootstrap.estimate(balanced_accuracy(truth, read)),
+            "balanced_accuracy_of_guessing": 1 / len(np.unique(truth)),
+            "majority": float(np.unique(truth, return_counts=True)[1].max() / len(truth)),
+            "num_classes": len(attribute.classes),
+        }
+    return {name: value for name, value in result.items() if value != {}}
+
+
+def confusion(attribute: Attribute, features: np.ndarray) -> pd.DataFrame:
+    """Counts of true (rows) and read (columns) classes over the test rows."""
+    read = attribute.probe.predict(features[attribute.known])
+    counts = pd.crosstab(pd.Series(attribute.truth, name="true"), pd.Series(read, name="read"))
+    return counts.reindex(index=attribute.classes, columns=attribute.classes, fill_value=0)
+
+
+def significance(attribute: Attribute, features: np.ndarray, permutations: int, seed: int) -> float:
+    """P-value of reading the attribute better than chance: balanced accuracy or correlation against its permutations.
+
+    Whole speakers exchange their values, see `exchange`.
+    """
+    read = attribute.probe.predict(features[attribute.known])
+    truth = attribute.truth
+    if not attribute.is_number:
+        codes = {label: code for code, label in enumerate(attribute.classes)}
+        read, truth = (np.array([codes[label] for label in labels]) for labels in (read, truth))
+    rng = np.random.default_rng([seed, 2])
+    score = correlations if attribute.is_number else _balanced_accuracies
+    size = max(1, VALUES_PER_BLOCK // len(truth))
+    blocks = [min(size, permutations - start) for start in range(0, permutations, size)]
+    drawn = [score(truth[exchanges(attribute.clips, block, rng)], read) for block in blocks]
+    return p_value(score(truth[None], read)[0], np.concatenate(drawn))
+
+
+def evaluated_attributes(table: pd.DataFrame, roles: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Names of the attributes to evaluate and of the controls. Where the corpus gives no roles, all it has and none."""
+    if not roles:
+        return [str(name) for name in table.columns], []
+    linked = [name for name in roles if roles[name] == "linked" and name in table]
+    return linked, [name for name in roles if roles[name] == "control" and name in table]
+
+
+def _logistic(c: float) -> Pipeline:
+    return make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000))
+
+
+def _held_out_losses(
+    features: np.ndarray, labels: np.ndarray, folds: Sequence[tuple[np.ndarray, np.ndarray]], c: float
+) -> np.ndarray:
+    """Log loss of each row when it is held out; a class that the other rows lack counts as unlikely as can be."""
+    losses = np.zeros(len(labels))
+    for fitting, held in folds:
+        if len(np.unique(labels[fitting])) > 1:
+            model = _logistic(c).fit(features[fitting], labels[fitting])
+            own = model.predict_proba(features[held]) * (labels[held, None] == model.classes_[None])
+            losses[held] = -np.log(np.clip(own.sum(1), 1e-9, 1))
+    return losses
+
+
+def _reason_to_skip(rows: pd.DataFrame, test: pd.Series, is_number: bool) -> str | None:
+    """Why an attribute cannot be evaluated. rows: of training, with speaker_id and value; test: its known values."""
+    speakers, values = rows["speaker_id"].nunique(), rows["value"].nunique()
+    if values < 2 or speakers < FOLDS:
+        return f"the training speakers have fewer than two values of it, or are fewer than {FOLDS}"
+    if test.empty:
+        return "it is not known of any test speaker"
+    if is_number:
+        return None
+    if values * SPEAKERS_PER_CLASS > speakers:
+        return f"it has {values} values among {speakers} training speakers, fewer than {SPEAKERS_PER_CLASS} speakers a value"
+    speakers_of = rows.groupby("value")["speaker_id"].nunique()
+    if test.isin(speakers_of.index[speakers_of >= SPEAKERS_TO_LEARN]).mean() < LEARNT_PART:
+        return (
+            f"of fewer than half of the test clips the value is that of {SPEAKERS_TO_LEARN} or more training speakers"
+        )
+    return None
+
+
+def _balanced_accuracies(truths: np.ndarray, read: np.ndarray) -> np.ndarray:
+    """Balanced accuracy of the classes `read` [N] against each row of truths [R, N], over the classes in that row."""
+    right, recalls = truths == read, []
+    for label in np.unique(truths):
+        of_class = truths == label
+        members = of_class.sum(1)
+        recalls.append(
+            np.divide((right & of_class).sum(1), members, out=np.full(len(truths), np.nan), where=members > 0)
+        )
+    return np.nanmean(recalls, axis=0)

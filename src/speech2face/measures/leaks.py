@@ -1,0 +1,142 @@
+"""Signs that test speakers were seen in training: files, faces or whole people in both."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from speech2face.corpus.manifest import video_of
+from speech2face.evaluation.inputs import Aligned, Faces, Inputs
+from speech2face.measures.retrieval import distances
+
+QUERIES_PER_BLOCK = 512
+ROWS_PER_BLOCK = 4096
+MOST_VIDEOS = 4096  # of training speakers, from which the usual distances are taken
+MARGIN = 0.2  # of the distance from a training speaker to the nearest other; by chance few test speakers come as near
+SAME = 1e-9  # cosine distance of features that come from one picture
+DIRECTIONS = 8  # in which faces that come from one picture are looked for
+NAMED = 20
+
+
+def find_leaks(inputs: Inputs, aligned: Aligned) -> dict[str, Any]:
+    """Counts, with some names, of what test speakers share with others. (A speaker's id in two splits is refused before.)
+
+    shared_files: test clips with a file that is also one of another split; identical_faces: test videos of which one face or more
+    has the feature of another split's face; look_alikes: test speakers who are perhaps one person with a speaker of another split
+    under two names, nearer than a fifth of what the median training speaker is from the nearest other, and nearer than the
+    median speaker's first two videos are; None where the training speakers do not tell these distances, having one video each.
+    Speakers without a face are in no split. Faces are compared by the cosine of their features' differences from the mean
+    training face, videos by their mean features.
+    """
+    files = _shared_files(inputs)
+    same = _identical_faces(inputs.faces, aligned.training_mean)
+    alike = _look_alikes(aligned)
+    return {
+        "shared_files": len(files),
+        "identical_faces": len(same),
+        "look_alikes": None if alike is None else len(alike),
+        "names": ", ".join([*files, *same, *(alike or [])][:NAMED]) or "none",
+    }
+
+
+def is_certain(leaks: Mapping[str, Any]) -> bool:
+    """Whether what `find_leaks` found proves a leak; people who look alike may be two."""
+    return bool(leaks["shared_files"] or leaks["identical_faces"])
+
+
+def in_words(leaks: Mapping[str, Any]) -> str:
+    """What `find_leaks` found and could not look for, in a sentence."""
+    alike = leaks["look_alikes"]
+    return (
+        f"Between test speakers and the others: {leaks['shared_files']} clips with a shared file, {leaks['identical_faces']} videos "
+        f"with an identical face, "
+        + (
+            "and whether speakers look alike enough to be one person under two names could not be checked (that takes two videos "
+            "of training speakers)."
+            if alike is None
+            else f"{alike} speakers who look alike enough to be one person under two names."
+        )
+    )
+
+
+def _shared_files(inputs: Inputs) -> list[str]:
+    """Test clips with a file of another split's clip."""
+    splits = dict(zip(inputs.faces.speaker_ids, inputs.faces.splits, strict=True))
+    split_of = {clip: splits.get(clip.split("/")[0]) for clip in inputs.digests}
+    elsewhere = {d for clip, digests in inputs.digests.items() if split_of[clip] not in ("test", None) for d in digests}
+    return [clip for clip, d in inputs.digests.items() if split_of[clip] == "test" and elsewhere.intersection(d)]
+
+
+def _identical_faces(faces: Faces, centre: np.ndarray) -> list[str]:
+    """Test videos with a face whose feature is that of another split's face.
+
+    Faces as near as that are near in any few directions too, so only each one's nearest in these is compared in full: the
+    time and memory of comparing all with all would grow with the square of the corpus.
+    """
+    is_test = np.array(faces.splits) == "test"
+    test, rest = np.flatnonzero(is_test), np.flatnonzero(~is_test)
+    if not len(test) or not len(rest):
+        return []
+    shadows = _shadows(faces.features, centre)
+    reach = np.sqrt(2 * SAME)  # the distance of unit vectors whose cosine is 1 - SAME
+    _, nearest = cKDTree(shadows[rest]).query(shadows[test], distance_upper_bound=reach)
+    found = nearest < len(rest)  # where nothing is within reach, the index is one beyond the last
+    pairs = zip(test[found], rest[nearest[found]], strict=True)
+    features = faces.features
+    same = [t for t, r in pairs if distances(features[[t]] - centre, features[[r]] - centre)[0, 0] <= SAME]
+    return sorted({video_of(faces.face_ids[row]) for row in same})
+
+
+def _shadows(features: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """Centred unit features [F, D] in a few directions drawn from a fixed seed, [F, at most 8]."""
+    dim = features.shape[1]
+    directions, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(dim, min(DIRECTIONS, dim))))
+    shadows = np.empty((len(features), directions.shape[1]))
+    for rows in _blocks(len(features), ROWS_PER_BLOCK):
+        block = features[rows] - centre
+        lengths = np.linalg.norm(block, axis=1, keepdims=True)
+        shadows[rows] = np.divide(block, lengths, out=np.zeros_like(block), where=lengths > 0) @ directions
+    return shadows
+
+
+def _look_alikes(aligned: Aligned) -> list[str] | None:
+    """Test speakers who resemble one of another split as one person resembles himself; None where that cannot be told."""
+    split = np.array(aligned.video_splits)
+    owners = np.array([video.split("/")[0] for video in aligned.videos])
+    train = np.flatnonzero(split == "train")[:MOST_VIDEOS]
+    within = _within(aligned, train, owners)
+    to_others = _nearest(aligned, train, train, owners)
+    of_speaker = [to_others[owners[train] == owner].min() for owner in np.unique(owners[train])]
+    # The median, because training speakers may be in the corpus under two names themselves.
+    between = float(np.median(of_speaker)) if of_speaker else np.inf
+    if not within or not 0 < between < np.inf:
+        return None
+    test, rest = np.flatnonzero(split == "test"), np.flatnonzero(split != "test")
+    nearest = _nearest(aligned, test, rest, owners)
+    return sorted(set(owners[test][nearest < min(MARGIN * between, within)].tolist()))
+
+
+def _nearest(aligned: Aligned, asked: np.ndarray, others: np.ndarray, owners: np.ndarray) -> np.ndarray:
+    """Distance from each of the videos `asked` to the nearest of the videos `others` that is another speaker's; infinite where
+    there is none."""
+    nearest = np.full(len(asked), np.inf)
+    for rows in _blocks(len(asked), QUERIES_PER_BLOCK):
+        queries = aligned.means[asked[rows]] - aligned.training_mean
+        for columns in _blocks(len(others), ROWS_PER_BLOCK):
+            found = distances(queries, aligned.means[others[columns]] - aligned.training_mean)
+            found[owners[asked[rows]][:, None] == owners[others[columns]]] = np.inf
+            nearest[rows] = np.minimum(nearest[rows], found.min(1))
+    return nearest
+
+
+def _within(aligned: Aligned, train: np.ndarray, owners: np.ndarray) -> float | None:
+    """Median distance between the first two of a speaker's videos `train`; None where nobody has two."""
+    pairs = [rows[:2] for owner in np.unique(owners[train]) if len(rows := train[owners[train] == owner]) > 1]
+    faces = [aligned.means[list(pair)] - aligned.training_mean for pair in pairs]
+    return float(np.median([distances(first[None], second[None])[0, 0] for first, second in faces])) if faces else None
+
+
+def _blocks(total: int, size: int) -> Iterator[slice]:
+    for start in range(0, total, size):
+        yield slice(start, start + size)

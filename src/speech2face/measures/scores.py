@@ -1,0 +1,203 @@
+"""Scores of each test row, for tables that set models, baselines and groups of speakers side by side."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from speech2face.evaluation.inputs import Aligned
+from speech2face.measures.attributes import Attribute
+from speech2face.measures.ranking import matched, recall_table, row_values, stand_among_speakers
+from speech2face.measures.retrieval import percent_to_k
+from speech2face.measures.similarity import similarities
+from speech2face.measures.statistics import Bootstrap, Floats, Statistic, accuracy, mean, pearson
+
+GROUPED = ("sex", "age_years", "age", "nationality", "ethnicity", "accent", "skin_tone")
+"""Attributes by which quality is shown to be even or not, where the corpus has them."""
+BANDS = {
+    "age_years": (30, 45, 60),
+    "age": (30, 45, 60),
+    "skin_tone": (1 / 3, 2 / 3),
+}
+"""Where numbers are cut into groups."""
+COSINES = ("cosine", "centred_cosine")
+FEWEST_SPEAKERS = 3  # of a group that is shown by itself; an interval over fewer says nothing
+
+
+def row_scores(aligned: Aligned, predicted: np.ndarray) -> dict[str, Floats]:
+    """Of each test row [N]: cosine to the true feature of its video, raw and centred; among the test speakers, ties in
+    expectation, whether the match is first, within the first 10 %, 1 over its rank; and the chance to choose it out of two."""
+    found = stand_among_speakers(aligned, predicted)
+    near = similarities(predicted, aligned.true, aligned.training_mean)
+    return {
+        **{name: near[name] for name in COSINES},
+        "recall_at_1": row_values(found, lambda size: recall_table(1, size)),
+        "recall_at_10_percent": row_values(found, lambda size: recall_table(percent_to_k(10, size), size)),
+        "reciprocal_rank": row_values(found, lambda size: 1 / np.arange(1, size + 1)),
+        "one_of_2": matched(found, 2),
+    }
+
+
+def chance_scores(gallery_size: int) -> dict[str, float]:
+    """What a random order gives, for the scores that have such a chance."""
+    return {
+        "recall_at_1": 1 / gallery_size,
+        "recall_at_10_percent": percent_to_k(10, gallery_size) / gallery_size,
+        "reciprocal_rank": float((1 / np.arange(1, gallery_size + 1)).mean()),
+        "one_of_2": 0.5,
+    }
+
+
+def attribute_statistic(attribute: Attribute, features: np.ndarray, rows: np.ndarray | None = None) -> Statistic:
+    """Correlation of a number, accuracy of a name, as read from features [N, D] of the rows that it is known of, or those of
+    them that `rows` (bool over them) picks."""
+    rows = np.ones(len(attribute.truth), bool) if rows is None else rows
+    read = attribute.probe.predict(features[attribute.known])[rows]
+    return (pearson if attribute.is_number else accuracy)(attribute.truth[rows], read)
+
+
+def attribute_measure(attribute: Attribute) -> str:
+    """Name of what `attribute_statistic` gives."""
+    return f"{attribute.name}_{'correlation' if attribute.is_number else 'accuracy'}"
+
+
+def score_systems(
+    aligned: Aligned,
+    systems: Mapping[str, np.ndarray],
+    attributes: Sequence[Attribute],
+    settings: dict[str, Any],
+    seed: int,
+) -> dict[str, dict[str, Any]]:
+    """The same measures of each system's predictions [N, D]; of all but the first also `difference`, this minus the first, paired:
+    both are measured on the same resamples."""
+    over_rows = Bootstrap(aligned.clips["speaker_id"], settings["resamples"], settings["confidence"], seed)
+    of_known = {
+        attribute_measure(attribute): Bootstrap(
+            aligned.clips["speaker_id"][attribute.known], settings["resamples"], settings["confidence"], seed
+        )
+        for attribute in attributes
+    }
+    table: dict[str, dict[str, Any]] = {}
+    first: dict[str, Statistic] = {}
+    for name, predicted in systems.items():
+        statistics = {score: mean(rows) for score, rows in row_scores(aligned, predicted).items()}
+        statistics |= {attribute_measure(a): attribute_statistic(a, predicted) for a in attributes}
+        first = first or statistics
+        table[name] = {}
+        for score, statistic in statistics.items():
+            bootstrap = of_known.get(score, over_rows)
+            if estimate := bootstrap.estimate(statistic):
+                table[name][score] = dict(estimate)
+                if statistics is not first:
+                    table[name][score]["difference"] = bootstrap.estimate(_difference(statistic, first[score]))
+    return table
+
+
+def fraction_of_knowable(
+    aligned: Aligned,
+    voice: np.ndarray,
+    oracle: np.ndarray,
+    mean_feature: np.ndarray,
+    attributes: Sequence[Attribute],
+    settings: dict[str, Any],
+    seed: int,
+) -> dict[str, dict[str, float]]:
+    """(model - chance) / (oracle - chance) of each measure: 0 nothing, 1 all that the linked attributes can tell.
+
+    Chance of a cosine is the mean feature's, of an accuracy the commonest class's, of a correlation 0. Measures on which
+    the oracle is not above chance have no such fraction and are left out.
+    """
+    fractions = {}
+    over_rows = Bootstrap(aligned.clips["speaker_id"], settings["resamples"], settings["confidence"], seed)
+    chances = chance_scores(len(aligned.gallery))
+    of_voice, of_oracle, of_mean = (row_scores(aligned, predicted) for predicted in (voice, oracle, mean_feature))
+    for name, rows in of_voice.items():
+        chance = mean(of_mean[name]) if name in COSINES else mean(np.full(len(rows), chances[name]))
+        fractions[name] = over_rows.estimate(_fraction(mean(rows), mean(of_oracle[name]), chance))
+    for attribute in attributes:
+        known = aligned.clips["speaker_id"][attribute.known]
+        bootstrap = Bootstrap(known, settings["resamples"], settings["confidence"], seed)
+        commonest = pd.Series(attribute.truth).mode()[0]
+        chance = mean(np.zeros(len(known)) if attribute.is_number else attribute.truth == commonest)
+        learned, knowable = (attribute_statistic(attribute, features) for features in (voice, oracle))
+        fractions[attribute_measure(attribute)] = bootstrap.estimate(_fraction(learned, knowable, chance))
+    return {name: value for name, value in fractions.items() if value}
+
+
+def _difference(one: Statistic, other: Statistic) -> Statistic:
+    return lambda weights: one(weights) - other(weights)
+
+
+def _fraction(learned: Statistic, knowable: Statistic, chance: Statistic) -> Statistic:
+    def statistic(weights: Floats) -> Floats:
+        low = chance(weights)
+        above, whole = learned(weights) - low, knowable(weights) - low
+        return np.divide(above, whole, out=np.full(len(low), np.nan), where=whole > 1e-3)
+
+    return statistic
+
+
+def groups_of(table: pd.DataFrame, clip_ids: pd.Series) -> dict[str, pd.Series]:
+    """By attribute, the group of each test row: a class, a band of ages, or `others` for classes of too few speakers;
+    null where unknown."""
+    grouped = {}
+    speakers = clip_ids.str.split("/").str[0]
+    for name in GROUPED:
+        if name not in table or (pd.api.types.is_numeric_dtype(table[name]) and name not in BANDS):
+            continue
+        column = table[name].reindex(clip_ids).reset_index(drop=True)
+        if pd.api.types.is_numeric_dtype(column):
+            column = _bands(column, BANDS[name])
+        else:
+            sizes = speakers.groupby(column).nunique()
+            small = column.isin(sizes.index[sizes < FEWEST_SPEAKERS])
+            column = column.mask(small, "others") if small.any() and len(sizes) > 2 else column
+        if column.notna().any():
+            grouped[name] = column
+    return grouped
+
+
+def score_groups(
+    aligned: Aligned,
+    predicted: np.ndarray,
+    groups: Mapping[str, pd.Series],
+    attributes: Sequence[Attribute],
+    settings: dict[str, Any],
+    seed: int,
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """The row-wise measures of each group of `FEWEST_SPEAKERS` or more, and how well its attributes are read. The gallery stays
+    whole."""
+    rows = row_scores(aligned, predicted)
+    result: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, column in groups.items():
+        result[name] = {}
+        for group in column.dropna().sort_values().unique():
+            chosen = (column == group).to_numpy()
+            speakers = aligned.clips["speaker_id"][chosen]
+            if speakers.nunique() < FEWEST_SPEAKERS:
+                continue
+            bootstrap = Bootstrap(speakers, settings["resamples"], settings["confidence"], seed)
+            entry: dict[str, Any] = {"speakers": int(speakers.nunique()), "clips": int(chosen.sum())}
+            entry |= {score: bootstrap.estimate(mean(values[chosen])) for score, values in rows.items()}
+            for attribute in attributes:
+                inside = chosen[attribute.known]
+                if inside.any():
+                    known = aligned.clips["speaker_id"][attribute.known & chosen]
+                    of_known = Bootstrap(known, settings["resamples"], settings["confidence"], seed)
+                    statistic = attribute_statistic(attribute, predicted, inside)
+                    entry[attribute_measure(attribute)] = of_known.estimate(statistic)
+            result[name][str(group)] = {score: value for score, value in entry.items() if value != {}}
+    return {name: entries for name, entries in result.items() if entries}
+
+
+def _bands(column: pd.Series, edges: Sequence[float]) -> pd.Series:
+    texts = [f"{edge:.3g}" for edge in edges]
+    names = [
+        f"below {texts[0]}",
+        *(f"{a} to {b}" for a, b in pairwise(texts)),
+        f"{texts[-1]} and over",
+    ]
+    values = [None if np.isnan(value) else names[int(np.digitize(value, edges))] for value in column.astype(float)]
+    return pd.Series(pd.Categorical(values, names, ordered=True))

@@ -1,0 +1,92 @@
+"""The face classifier whose last layer the distillation term looks at, for backends that come without one."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+import torch
+from torch import nn
+
+from speech2face.face_networks.vgg_face import VggFace
+from speech2face.pipeline.provenance import stable_fraction
+from speech2face.pipeline.shards import iterate_rows, read_columns, shard_paths
+
+FACES_PER_SPEAKER = 16  # bounds the fit's memory by the number of speakers, however many clips they have
+MAX_ITERATIONS = 200
+
+
+class LinearHead(nn.Linear):
+    """Features [B, feature_dim] to logits [B, num_classes], through a ReLU first if `relu`."""
+
+    def __init__(self, feature_dim: int, num_classes: int, relu: bool = False) -> None:
+        super().__init__(feature_dim, num_classes)
+        self.relu = relu
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits [B, num_classes], before the softmax."""
+        return super().forward(torch.relu(features) if self.relu else features)
+
+
+def head_of_vgg_face(network: VggFace) -> LinearHead:
+    """VGG-Face's own fc8, as `VggFace.logits` applies it, without the rest of the network."""
+    head = LinearHead(network.feature_dim, network.num_classes, relu=network.feature_layer == "fc7")
+    head.load_state_dict(network.fc8.state_dict())
+    return head.requires_grad_(False)
+
+
+def choose_faces(face_ids: list[str], speaker_ids: list[str]) -> list[int]:
+    """Indices of at most `FACES_PER_SPEAKER` faces of each speaker, chosen by their ids alone."""
+    chosen: dict[str, list[int]] = {}
+    for index in sorted(range(len(face_ids)), key=lambda i: stable_fraction(f"head {face_ids[i]}")):
+        of_speaker = chosen.setdefault(speaker_ids[index], [])
+        if len(of_speaker) < FACES_PER_SPEAKER:
+            of_speaker.append(index)
+    return sorted(index for indices in chosen.values() for index in indices)
+
+
+def fit_head(features: np.ndarray, labels: np.ndarray, l2: float) -> LinearHead:
+    """Multinomial logistic regression of `labels` int [N] on `features` [N, D]: mean cross-entropy + l2 / 2 |W|^2, by L-BFGS from zero.
+
+    The problem is convex, so the result does not depend on a seed. Raises ValueError for fewer than two classes.
+    """
+    num_classes = int(labels.max()) + 1
+    if num_classes < 2:
+        raise ValueError(
+            f"a classifier needs at least two training speakers (got {num_classes}); add speakers or lower corpus.splits"
+        )
+    inputs, targets = torch.from_numpy(features).double(), torch.from_numpy(labels).long()
+    head = LinearHead(features.shape[1], num_classes).double()
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    optimizer = torch.optim.LBFGS(
+        head.parameters(), max_iter=MAX_ITERATIONS, history_size=20, line_search_fn="strong_wolfe"
+    )
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = nn.functional.cross_entropy(head(inputs), targets) + l2 / 2 * head.weight.square().sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    return head.float().requires_grad_(False)
+
+
+def fit_head_of_table(directory: Path, l2: float) -> LinearHead:
+    """Fit the head to the training speakers of a feature table, classes in the order of their ids.
+
+    Of the features only those of the chosen faces are ever in memory.
+    """
+    ids = read_columns(directory, ["face_id", "speaker_id", "split"])
+    training = ids.filter(pc.equal(ids["split"], "train"))
+    face_ids, speaker_ids = training["face_id"].to_pylist(), training["speaker_id"].to_pylist()
+    chosen = {face_ids[i]: speaker_ids[i] for i in choose_faces(face_ids, speaker_ids)}
+    features = {
+        row["face_id"]: row["feature"]
+        for path in shard_paths(directory)
+        for row in iterate_rows(path, ["face_id", "feature"])
+        if row["face_id"] in chosen
+    }
+    order = sorted(chosen)
+    labels = np.unique([chosen[face_id] for face_id in order], return_inverse=True)[1]
+    return fit_head(np.stack([features[face_id] for face_id in order]), labels, l2)

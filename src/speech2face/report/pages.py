@@ -1,0 +1,238 @@
+"""The sections of the report, from a run's metrics, tables and pictures."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from speech2face.evaluation.compare import Comparisons
+from speech2face.evaluation.inputs import Aligned, Inputs
+from speech2face.evaluation.measure import Measured
+from speech2face.measures.controls import describe_controls
+from speech2face.measures.leaks import in_words, is_certain
+from speech2face.measures.scores import COSINES, chance_scores
+from speech2face.report import charts
+from speech2face.report.page_attributes import attributes_section, controls_section
+from speech2face.report.page_measures import (
+    MEASURE_NAMES,
+    comparisons_section,
+    craniofacial_section,
+    groups_section,
+    retrieval_section,
+    similarity_section,
+    systems_section,
+)
+from speech2face.report.report import Cell, Person, Section, Table, number, photo, svg_picture, words
+
+FEW_SPEAKERS = 20  # below which percentile intervals are much too narrow
+MOST_REJECTS = 40
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Pictures uint8 RGB [H, W, 3] of one test speaker's first clip by label, and who is nearest to it.
+
+    rank: of the right face, mean over the speaker's clips; standing: best, median or worst of all test speakers, or empty.
+    """
+
+    speaker: str
+    rank: float
+    standing: str
+    nearest: str
+    pictures: dict[str, np.ndarray]
+
+
+def summary(metrics: Mapping[str, Any]) -> str:
+    """The outcome in a few sentences."""
+    recall, leaks = metrics["retrieval"]["speaker_mean"]["recall_at_10_percent"], metrics["leaks"]
+    unseen = " who were not in training"
+    if is_certain(leaks):
+        unseen = ", not all of them new to the model (see the warning)"
+    elif leaks["look_alikes"]:
+        unseen = ", perhaps not all of them new to the model (see the warning)"
+    return (
+        f"{metrics['test_clips']} recordings of {metrics['test_speakers']} speakers{unseen}. For "
+        f"{100 * recall['value']:.0f} % of them ({100 * recall['low']:.0f} to {100 * recall['high']:.0f} %) the right face is "
+        f"among the nearest 10 % of {metrics['gallery_size']} faces; chance is {100 * recall['chance']:.0f} %. What is drawn is "
+        f"a typical face for a voice, never the speaker's likeness, and no picture is exaggerated."
+    )
+
+
+def warnings(metrics: Mapping[str, Any]) -> list[str]:
+    """What a reader must know before believing the numbers."""
+    found = []
+    if metrics["test_speakers"] < FEW_SPEAKERS:
+        found.append(
+            f"Only {metrics['test_speakers']} test speakers: intervals by bootstrap over so few are too narrow; nothing is settled."
+        )
+    if "same_video" in metrics["retrieval"] and "cross_video" not in metrics["retrieval"]:
+        found.append(
+            "Each test speaker has one video, so a voice is only ever compared with a face from its own video: what the two share (place, "
+            "light, camera, day) may pass for a link between voice and face, and that cannot be told apart here."
+        )
+    if metrics["controls"]["distinguishable"]:
+        found.append(
+            f"Leak: the voice tells attributes that it cannot know: {metrics['controls']['distinguishable_names']}. Something "
+            "other than the voice reaches the model, or the corpus ties what it should not."
+        )
+    leaks = metrics["leaks"]
+    if is_certain(leaks):
+        found.append(
+            f"Leak: {leaks['shared_files']} test clips share a file with another split, and {leaks['identical_faces']} test "
+            f"videos show the very face of another split's ({leaks['names']})."
+        )
+    elif leaks["look_alikes"]:
+        found.append(
+            f"{leaks['look_alikes']} test speakers look far more like a speaker of another split than training speakers look like "
+            f"each other; check that none is in the corpus under two names ({leaks['names']})."
+        )
+    return found
+
+
+def sections(
+    inputs: Inputs,
+    aligned: Aligned,
+    measured: Measured,
+    tables: Mapping[str, pd.DataFrame],
+    shown: Sequence[Shown],
+    compared: Comparisons,
+    confidence: float,
+) -> list[Section]:
+    """All sections, in order."""
+    metrics = measured.metrics
+    return [
+        _headline(metrics, confidence),
+        _people(shown),
+        retrieval_section(metrics, tables),
+        attributes_section(measured),
+        controls_section(metrics),
+        similarity_section(metrics),
+        systems_section(metrics),
+        *([comparisons_section(compared, confidence)] if compared.tables or compared.skipped else []),
+        *([craniofacial_section(metrics, confidence)] if "craniofacial" in metrics else []),
+        groups_section(metrics),
+        _map(inputs, tables["embeddings"]),
+        _failures(inputs, aligned, metrics),
+        _about(inputs),
+    ]
+
+
+def _headline(metrics: Mapping[str, Any], confidence: float) -> Section:
+    voice, oracle = metrics["systems"]["voice"], metrics["systems"].get("oracle", {})
+    chances: dict[str, float] = chance_scores(metrics["gallery_size"])
+    if "mean_feature" in metrics["systems"]:
+        chances |= {name: metrics["systems"]["mean_feature"][name]["value"] for name in COSINES}
+    for name, sources in metrics["attributes"].items():
+        chances |= {f"{name}_correlation": 0.0, f"{name}_accuracy": sources["voice"].get("majority", 0.0)}
+    learned = metrics.get("fraction_of_knowable", {})
+    rows = [
+        [
+            Cell(MEASURE_NAMES.get(name, words(name))),
+            number(estimate),
+            number(chances.get(name)),
+            number(oracle.get(name)),
+            number(learned.get(name), 2),
+        ]
+        for name, estimate in voice.items()
+    ]
+    note = (
+        f"Beneath each number its {100 * confidence:g} % interval, by bootstrap over speakers, the gallery held as it is. Chance "
+        "of a cosine is what the mean training face gives everyone; the centred one is of the differences from that face. Chance of "
+        "an accuracy is the commonest class. The ceiling is an "
+        "oracle that is told the true linked attributes instead of hearing the voice; “of the knowable” is (this run − chance) "
+        "/ (ceiling − chance)."
+    )
+    columns = ["measure", "this run", "chance", "ceiling", "of the knowable"]
+    title = f"{metrics['test_speakers']} test speakers, gallery of {metrics['gallery_size']}"
+    verdict = describe_controls(metrics["controls"])
+    texts = [f"Negative controls: {verdict}"] if verdict else []
+    return Section("headline", "Headline", texts, [Table(title, columns, rows, note)])
+
+
+def _people(shown: Sequence[Shown]) -> Section:
+    texts = [
+        "From the speaker whose face is found best to the one found worst, by the mean rank over a speaker's clips, and evenly spaced "
+        "in that order on either side of the median; the pictures are of the speaker's first clip. A decoded face is frontal and "
+        "neutral; hair, skin and background are averages where the voice does not tell."
+    ]
+    if not shown:
+        texts = ["No pictures: this evaluation was given no decoder or no face crops."]
+    people = []
+    for person in shown:
+        title = f"{person.speaker}: mean rank {person.rank:.4g}{f' ({person.standing})' if person.standing else ''}"
+        alts = {
+            "true face": f"Picture of speaker {person.speaker}",
+            "from its feature": f"Face decoded from the true feature of {person.speaker}",
+            "from the voice": f"Face decoded from the voice of {person.speaker}",
+            "nearest in gallery": f"Picture of {person.nearest}, the nearest face to the voice of {person.speaker}",
+        }
+        captions = {"nearest in gallery": f"nearest in gallery: {person.nearest}"}
+        pictures = [photo(image, alts[label], captions.get(label, label)) for label, image in person.pictures.items()]
+        people.append(Person(title, pictures))
+    return Section("pictures", "Faces from best to worst", texts, people=people)
+
+
+def _map(inputs: Inputs, embeddings: pd.DataFrame) -> Section:
+    faces, voices = (embeddings[embeddings["source"] == source] for source in ("face", "voice"))
+    group = ["speaker"] * len(faces)
+    if "sex" in inputs.attributes:
+        of_clip = inputs.attributes["sex"].dropna()
+        of_speaker = of_clip.groupby(of_clip.index.str.split("/").str[0]).first()
+        group = of_speaker.reindex(faces["speaker_id"]).fillna("unknown").tolist()
+    true, heard = (table[["component_1", "component_2"]].to_numpy() for table in (faces, voices))
+    caption = (
+        "Test speakers on the two main axes of training faces: filled, the true feature; open, the mean of what the voice predicts, "
+        "joined by a line. Predictions huddle where the voice does not tell people apart."
+    )
+    alt = f"Map of {len(faces)} test speakers' true and predicted features on two principal components, coloured by group."
+    return Section(
+        "map", "Map of embeddings", charts=[svg_picture(charts.embedding_map(true, heard, group), alt, caption)]
+    )
+
+
+def _failures(inputs: Inputs, aligned: Aligned, metrics: Mapping[str, Any]) -> Section:
+    texts, tables = [], []
+    rejects = inputs.rejects
+    if rejects is None or rejects.empty:
+        texts.append("No clip and no picture was rejected by an earlier stage.")
+    else:
+        counts = Counter(zip(rejects["stage"], rejects["reason"], strict=True))
+        reasons = [
+            [Cell(f"{stage}: {words(reason)}"), number(count)] for (stage, reason), count in sorted(counts.items())
+        ]
+        tables.append(Table("Rejected, by reason", ["reason", "items"], reasons))
+        first = rejects.head(MOST_REJECTS).astype(str).to_dict("records")
+        listed = [[Cell(row["item"]), Cell(words(row["reason"])), Cell(row["message"])] for row in first]
+        tables.append(
+            Table(f"The first {len(first)} of {len(rejects)}", ["item", "reason", "message"], listed, numbers=False)
+        )
+    if inputs.num_without_face:
+        texts.append(f"Test clips that have no face to be compared with, and were left out: {inputs.num_without_face}.")
+    if of_speaker := int((aligned.clips["video_row"] < 0).sum()):
+        texts.append(
+            f"Test clips whose own video has no face: {of_speaker}. They are set beside the mean face of their speaker, also where it says "
+            "“of the same video”, and left out of the galleries of videos."
+        )
+    if metrics["not_evaluated"]:
+        rows = [[Cell(words(name)), Cell(reason)] for name, reason in metrics["not_evaluated"].items()]
+        tables.append(Table("Not evaluated", ["what", "because"], rows, numbers=False))
+    texts.append(in_words(metrics["leaks"]))
+    return Section("failures", "Failures and leaks", texts, tables)
+
+
+def _about(inputs: Inputs) -> Section:
+    rows = [[Cell(name), Cell(value)] for name, value in inputs.description.items()]
+    texts = [
+        "This model draws a typical face for a voice, never an identity. It must not be used to identify, find, verify or judge "
+        "anyone. What a voice does not shape (hair, skin, glasses, background) is an average of the training faces and says nothing "
+        "about the speaker. It works unevenly across groups, and only as well as the tables above say.",
+    ]
+    return Section(
+        "about",
+        "What this is not",
+        texts,
+        [Table("This run", ["setting", "value"], rows, numbers=False)] if rows else [],
+    )

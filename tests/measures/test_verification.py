@@ -1,0 +1,117 @@
+"""Area under the curve and equal error rate against scikit-learn."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.interpolate import interp1d
+from scipy.optimize import brentq
+from sklearn import metrics
+
+from speech2face.evaluation.inputs import align
+from speech2face.evaluation.measure import measure
+from speech2face.measures.retrieval import distances
+from speech2face.measures.statistics import Bootstrap
+from speech2face.measures.verification import area_under_curve, equal_error_rate, roc_curve, trials
+from tests.evaluation.simulated import SETTINGS, simulate
+
+
+def pooled(aligned, predicted, repeat=None):
+    """All pairs as labels and scores; `repeat` says how often each row counts."""
+    own = aligned.clips["speaker"].to_numpy()
+    scores = np.round(1 - distances(predicted, aligned.gallery), 12)
+    labels = own[:, None] == np.arange(len(aligned.speakers))
+    rows = np.arange(len(own)) if repeat is None else np.repeat(np.arange(len(own)), repeat)
+    return labels[rows].ravel(), scores[rows].ravel()
+
+
+@pytest.fixture(scope="module", params=["plain", "ties"])
+def case(request):
+    inputs = simulate(60, noise=6.0)
+    aligned = align(inputs)
+    predicted = inputs.predicted["6 s"]
+    if request.param == "ties":  # few distinct directions: many pairs are equally alike
+        predicted = np.round(predicted / 8)
+        aligned.gallery[:] = np.round(aligned.gallery / 8)
+        aligned.gallery[10:] = aligned.gallery[:10].repeat(2, axis=0)[: len(aligned.gallery) - 10]
+    return aligned, predicted, Bootstrap(aligned.clips["speaker_id"], 200, 0.95, 0)
+
+
+def test_area_is_scikit_learns(case):
+    aligned, predicted, bootstrap = case
+    pairs = trials(aligned, predicted, bootstrap)
+    ours = area_under_curve(pairs, bootstrap)(np.ones((1, len(predicted))))[0]
+    assert ours == pytest.approx(metrics.roc_auc_score(*pooled(aligned, predicted)), abs=1e-12)
+
+
+def test_equal_error_rate_is_where_scikit_learns_curve_crosses(case):
+    aligned, predicted, bootstrap = case
+    pairs = trials(aligned, predicted, bootstrap)
+    ours = equal_error_rate(pairs, bootstrap)(np.ones((1, len(predicted))))[0]
+    false_positives, true_positives, _ = metrics.roc_curve(*pooled(aligned, predicted), drop_intermediate=False)
+    # along the curve's length, as a vertical piece has no single rate
+    length = np.arange(len(false_positives))
+    excess = interp1d(length, false_positives - (1 - true_positives))
+    crossing = brentq(excess, 0, length[-1], xtol=1e-14)
+    assert ours == pytest.approx(float(interp1d(length, false_positives)(crossing)), abs=1e-9)
+
+
+def test_weights_are_repetitions_of_a_speakers_clips(case):
+    aligned, predicted, bootstrap = case
+    pairs = trials(aligned, predicted, bootstrap)
+    counts = bootstrap.counts[:20]
+    found = area_under_curve(pairs, bootstrap)(counts[:, bootstrap.of_row])
+    for value, count in zip(found, counts, strict=True):
+        repeat = count[bootstrap.of_row].astype(int)
+        assert value == pytest.approx(metrics.roc_auc_score(*pooled(aligned, predicted, repeat)), abs=1e-12)
+
+
+def test_curve_rises_from_corner_to_corner(case):
+    aligned, predicted, bootstrap = case
+    pairs = trials(aligned, predicted, bootstrap)
+    for rates in roc_curve(pairs, bootstrap, bootstrap.counts[:5][:, bootstrap.of_row]):
+        assert (np.diff(rates, axis=1) >= -1e-12).all()
+        assert np.allclose(rates[:, [0, -1]], [0, 1])
+
+
+def test_perfect_features_make_no_errors():
+    inputs = simulate(60, quality="perfect")
+    aligned = align(inputs)
+    bootstrap = Bootstrap(aligned.clips["speaker_id"], 200, 0.95, 0)
+    pairs = trials(aligned, inputs.predicted["6 s"], bootstrap)
+    assert bootstrap.estimate(area_under_curve(pairs, bootstrap)) == {"value": 1, "low": 1, "high": 1}
+    assert bootstrap.estimate(equal_error_rate(pairs, bootstrap)) == {"value": 0, "low": 0, "high": 0}
+
+
+def test_impostors_of_the_own_group_only():
+    inputs = simulate(60, noise=4.0)
+    aligned = align(inputs)
+    predicted = inputs.predicted["6 s"]
+    groups = np.arange(len(aligned.speakers)) % 2
+    bootstrap = Bootstrap(aligned.clips["speaker_id"], 200, 0.95, 0)
+    pairs = trials(aligned, predicted, bootstrap, groups)
+    own = aligned.clips["speaker"].to_numpy()
+    scores = 1 - distances(predicted, aligned.gallery)
+    labels = own[:, None] == np.arange(len(groups))
+    kept = groups[own][:, None] == groups
+    ours = area_under_curve(pairs, bootstrap)(np.ones((1, len(own))))[0]
+    assert ours == pytest.approx(metrics.roc_auc_score(labels[kept], scores[kept]), abs=1e-12)
+
+
+def test_speakers_of_unknown_sex_and_those_who_are_alone_take_no_part():
+    inputs = simulate(60, noise=4.0)
+    speakers = inputs.attributes.index.str.split("/").str[0]
+    unknown = speakers.isin(sorted(set(speakers))[:10])
+    sex = inputs.attributes["sex"].mask(unknown, None).mask(speakers == "id00011", "x")
+    inputs = replace(inputs, attributes=inputs.attributes.assign(sex=sex))
+    aligned = align(inputs)
+    found = measure(inputs, aligned, SETTINGS, 0).metrics["verification"]["same_sex"]["area_under_curve"]
+    of_speaker = sex.groupby(speakers).first().reindex(aligned.speakers).to_numpy()
+    own = aligned.clips["speaker"].to_numpy()
+    known = np.array([value in ("f", "m") for value in of_speaker])
+    rows = known[own]
+    scores = 1 - distances(inputs.predicted["6 s"], aligned.gallery)
+    labels = own[:, None] == np.arange(len(of_speaker))
+    kept = rows[:, None] & (of_speaker[own][:, None] == of_speaker)
+    assert 0 < rows.sum() < len(rows) - 20
+    assert found["value"] == pytest.approx(metrics.roc_auc_score(labels[kept], scores[kept]), abs=1e-5)

@@ -1,0 +1,129 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from speech2face.pipeline import shards
+from speech2face.pipeline.shards import FACES, Reject, features_schema, footer, iterate_rows, read_columns, write_shard
+
+
+def feature_rows(count: int, dim: int = 3):
+    rng = np.random.default_rng(0)
+    return [
+        {
+            "face_id": f"s/v/{i}",
+            "clip_id": "s/v/1",
+            "speaker_id": "s",
+            "split": "train",
+            "feature": rng.normal(size=dim).astype(np.float32),
+        }
+        for i in range(count)
+    ]
+
+
+def test_rows_come_back_as_they_were(tmp_path):
+    rows = feature_rows(37)
+    path = tmp_path / "t" / "shard-a.parquet"
+    write_shard(path, rows, features_schema(3), "abc")
+    back = list(iterate_rows(path))
+    assert [row["face_id"] for row in back] == [row["face_id"] for row in rows]
+    np.testing.assert_array_equal([row["feature"] for row in back], [row["feature"] for row in rows])
+    assert pq.read_metadata(path).num_row_groups == 3
+    np.testing.assert_array_equal(
+        shards.to_numpy(read_columns(path.parent, ["feature"])["feature"]), np.stack([row["feature"] for row in rows])
+    )
+
+
+def test_a_face_row_keeps_bytes_boxes_and_landmarks(tmp_path):
+    row = {
+        "face_id": "s/v/1",
+        "clip_id": "s/v/1",
+        "speaker_id": "s",
+        "split": "test",
+        "frame": 3,
+        "image": b"\xff\xd8\x00",
+        "box": (-3, 1, 90, 94),
+        "confidence": 1.0,
+        "landmarks": np.arange(136, dtype=np.float32).reshape(68, 2),
+        "yaw_deg": -2.0,
+        "sharpness": 0.1,
+    }
+    path = tmp_path / "shard-a.parquet"
+    write_shard(path, [row], FACES, "f")
+    (back,) = iterate_rows(path)
+    np.testing.assert_array_equal(back.pop("landmarks"), row.pop("landmarks"))
+    assert tuple(back.pop("box")) == row.pop("box")
+    assert back.pop("sharpness") == pytest.approx(row.pop("sharpness"))
+    assert back == row
+
+
+def test_the_footer_holds_fingerprint_versions_and_rejects(tmp_path):
+    path = tmp_path / "shard-a.parquet"
+    rejects = [Reject("x", "silent", "x.wav: silent"), Reject("y", "no_face", "ü")]
+    write_shard(path, [rejects[0], *feature_rows(2), rejects[1]], features_schema(3), "fingerprint-1")
+    assert footer(path) == (2, rejects)
+    metadata = pq.read_metadata(path).metadata
+    assert metadata[b"fingerprint"] == b"fingerprint-1"
+    assert json.loads(metadata[b"versions"])["torch"].startswith("2.")
+
+
+def test_a_failed_write_leaves_nothing(tmp_path):
+    def rows():
+        yield from feature_rows(20)
+        raise RuntimeError("decoder broke")
+
+    with pytest.raises(RuntimeError, match="decoder broke"):
+        write_shard(tmp_path / "shard-a.parquet", rows(), features_schema(3), "f")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_shapes_and_columns_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"feature must have shape \(4,\) \(got \(3,\)\)"):
+        write_shard(tmp_path / "a", feature_rows(1), features_schema(4), "f")
+    with pytest.raises(ValueError, match="extra"):
+        write_shard(tmp_path / "a", [feature_rows(1)[0] | {"extra": 1}], features_schema(3), "f")
+    with pytest.raises(ValueError, match="must be one of"):
+        Reject("x", "odd", "")
+
+
+def test_an_empty_shard_is_a_table_without_rows(tmp_path):
+    path = tmp_path / "shard-a.parquet"
+    write_shard(path, [], features_schema(3), "f")
+    assert list(iterate_rows(path)) == []
+    assert shards.to_numpy(read_columns(tmp_path, ["feature"])["feature"]).shape == (0, 3)
+
+
+def test_a_missing_table_names_the_remedy(tmp_path):
+    with pytest.raises(FileNotFoundError, match="dvc repro"):
+        shards.shard_paths(tmp_path)
+
+
+def test_equal_rows_give_equal_bytes(tmp_path):
+    for name in ("a", "b"):
+        write_shard(tmp_path / name, feature_rows(20), features_schema(3), "f")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_the_spectrogram_schema_has_the_frames_asked_for():
+    kind = shards.spectrograms_schema(301).field("spectrogram").type
+    assert isinstance(kind, shards.Tensor)
+    assert (kind.dtype, kind.shape) == (np.dtype("float16"), (2, 257, 301))
+
+
+def test_spectrograms_come_back_as_they_were_and_are_known_to_other_programs_as_bytes(tmp_path):
+    rng = np.random.default_rng(0)
+    spectrogram = rng.normal(size=(2, 257, 7)).astype(np.float16)
+    row = {"clip_id": "s/v/1", "speaker_id": "s", "split": "train", "segment": 0, "start_s": 0.0, "duration_s": 6.0}
+    rows = [row | {"spectrogram": spectrogram * factor} for factor in range(20)]
+    path = tmp_path / "shard-a.parquet"
+    write_shard(path, rows, shards.spectrograms_schema(7), "f")
+    for factor, back in enumerate(iterate_rows(path)):
+        np.testing.assert_array_equal(back["spectrogram"], spectrogram * factor)
+    table = read_columns(tmp_path, ["spectrogram"])
+    np.testing.assert_array_equal(shards.to_numpy(table["spectrogram"].take([3, 1])), [spectrogram * 3, spectrogram])
+    reader = "import sys, pyarrow.parquet as pq; print(pq.read_table(sys.argv[1])['spectrogram'].type)"
+    seen = subprocess.run([sys.executable, "-c", reader, str(path)], capture_output=True, text=True, check=True).stdout
+    assert seen.strip() == f"fixed_size_binary[{2 * 257 * 7 * 2}]"

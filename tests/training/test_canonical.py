@@ -1,0 +1,115 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from speech2face.pipeline.shards import FACES, write_shard
+from speech2face.training.canonical import canonical_faces, is_canonical, mean_shape, to_mean_shape
+
+THRESHOLDS = {"max_yaw_deg": 15.0, "max_mouth_opening": 0.25, "min_sharpness": 0.01}
+
+
+def grid_shape() -> np.ndarray:
+    """68 points spread over the crop, with eye corners apart and the inner lips closed."""
+    rng = np.random.default_rng(3)
+    points = rng.uniform(40, 184, (68, 2))
+    points[36], points[45], points[62], points[66] = (60, 80), (160, 80), (110, 160), (110, 163)
+    return points.astype(np.float32)
+
+
+def dots(points: np.ndarray) -> np.ndarray:
+    """A picture with a soft white dot at each of a few landmarks."""
+    y, x = np.mgrid[:224, :224]
+    picture = np.zeros((224, 224))
+    for px, py in points[[36, 45, 62]]:
+        picture += 255 * np.exp(-((x - px) ** 2 + (y - py) ** 2) / 18)
+    return np.repeat(picture.clip(0, 255)[..., None], 3, 2).astype(np.uint8)
+
+
+def face(speaker: str, split: str, number: int, points: np.ndarray, brightness: int | None = None, **changes) -> dict:
+    picture = dots(points) if brightness is None else np.full((224, 224, 3), brightness, np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=98, subsampling=0)
+    row = {
+        "face_id": f"{speaker}/v/{number}",
+        "clip_id": f"{speaker}/v/0",
+        "speaker_id": speaker,
+        "split": split,
+        "frame": 0,
+        "image": buffer.getvalue(),
+        "box": (0, 0, 10, 10),
+        "confidence": 1.0,
+        "landmarks": points,
+        "yaw_deg": 0.0,
+        "sharpness": 1.0,
+    }
+    return row | changes
+
+
+def test_thresholds_are_applied_one_by_one():
+    points = grid_shape()
+    open_mouth = points.copy()
+    open_mouth[66, 1] += 40
+    good = {"landmarks": points, "yaw_deg": -15.0, "sharpness": 0.01}
+    assert is_canonical(good, **THRESHOLDS)
+    assert not is_canonical(good | {"yaw_deg": -15.1}, **THRESHOLDS)
+    assert not is_canonical(good | {"sharpness": 0.009}, **THRESHOLDS)
+    assert not is_canonical(good | {"landmarks": open_mouth}, **THRESHOLDS)
+
+
+def test_the_mean_shape_of_moved_copies_is_the_shape():
+    points = grid_shape().astype(float)
+    copies = [points + shift for shift in ([5, -3], [-5, 3], [2, 2], [-2, -2])]
+    np.testing.assert_allclose(mean_shape(copies), points, atol=1e-4)
+
+
+def test_warping_to_the_mean_shape_brings_the_landmarks_there():
+    source = grid_shape()
+    target = ((source - 112) * [1.06, 0.95] + [115, 110]).astype(np.float32)  # wider, flatter, moved
+    texture = to_mean_shape(dots(source), source, target)
+    assert texture.shape == (3, 224, 224)
+    for x, y in target[[36, 45, 62]]:
+        window = texture[0, int(y) - 4 : int(y) + 6, int(x) - 4 : int(x) + 6]
+        row, column = np.unravel_index(window.argmax(), window.shape)
+        assert abs(int(y) - 4 + row - y) <= 1.5
+        assert abs(int(x) - 4 + column - x) <= 1.5
+
+
+def test_a_speakers_photographs_are_averaged_and_others_left_out(tmp_path: Path):
+    points = grid_shape()
+    rows = [
+        face("a", "train", 0, points, 100),
+        face("a", "train", 1, points, 140),
+        face("a", "train", 2, points, 250, yaw_deg=40.0),
+        face("b", "train", 0, points + np.array([6, 0]), 60),
+        face("c", "val", 0, points - np.array([6, 0]), 80),
+        face("d", "test", 0, points, 10),
+        face("e", "train", 0, points, 10, sharpness=0.0),
+    ]
+    write_shard(tmp_path / "shard-0.parquet", rows, FACES, "f")
+    faces = canonical_faces(tmp_path, THRESHOLDS)
+    assert faces.speaker_ids == ("a", "b", "c")
+    assert faces.splits == ("train", "train", "val")
+    np.testing.assert_allclose(faces.textures.mean((1, 2, 3)), [120, 60, 80], atol=1.5)
+    assert faces.counts() == {"photographs": {"total": 6, "not_canonical": 2}}
+    # position is taken out of a speaker's shape: all three are the mean shape
+    np.testing.assert_allclose(faces.landmarks, np.broadcast_to(faces.mean_landmarks, (3, 68, 2)), atol=1e-2)
+
+
+def test_test_speakers_do_not_touch_the_mean_shape(tmp_path: Path):
+    points = grid_shape()
+    train = [face("a", "train", 0, points, 100)]
+    write_shard(tmp_path / "one" / "shard-0.parquet", train, FACES, "f")
+    odd = face("d", "test", 0, points[:, ::-1].copy(), 10)
+    write_shard(tmp_path / "two" / "shard-0.parquet", [*train, odd], FACES, "f")
+    first, second = (canonical_faces(tmp_path / name, THRESHOLDS) for name in ("one", "two"))
+    np.testing.assert_array_equal(first.mean_landmarks, second.mean_landmarks)
+    assert second.speaker_ids == ("a",)
+
+
+def test_no_canonical_photograph_names_the_setting(tmp_path: Path):
+    write_shard(tmp_path / "shard-0.parquet", [face("a", "train", 0, grid_shape(), 9, yaw_deg=70.0)], FACES, "f")
+    with pytest.raises(ValueError, match=r"none of 1 photographs is frontal.*decoder.frontal"):
+        canonical_faces(tmp_path, THRESHOLDS)
