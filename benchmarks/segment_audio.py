@@ -41,7 +41,7 @@ from pathlib import Path
 from speech2face.audio.extraction import segment_frames, spectrogram_shard
 from speech2face.pipeline.engine import map_shards
 from speech2face.pipeline.provenance import chunk
-from speech2face.pipeline.shards import spectrograms_schema
+from speech2face.audio.table import spectrograms_schema
 root, listed, settings = json.loads(sys.argv[1])
 rows = {row["clip_id"]: row for row in json.loads(Path(listed).read_text())}
 summary = map_shards("segment_audio", spectrogram_shard, [[rows[i] for i in run] for run in chunk(rows, 32)],

@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
-from speech2face.corpus.manifest import corpus_root, iterate_clips
+from speech2face.corpus.manifest import iterate_clips
+from speech2face.corpus.paths import corpus_root
 from speech2face.dlib_nets.models import DETECTOR, LANDMARKS, SHA256
 from speech2face.faces.crops import FACE_COLUMNS, count_items, face_rows, face_shard
+from speech2face.faces.table import FACES
+from speech2face.pipeline.atomic import write_json
 from speech2face.pipeline.engine import map_shards
 from speech2face.pipeline.params import Params
 from speech2face.pipeline.provenance import chunk
-from speech2face.pipeline.shards import FACES
-from speech2face.pipeline.stage import run_stage, write_json
+from speech2face.pipeline.stage import run_stage
 
 
 def main(params: Params) -> str:

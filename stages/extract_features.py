@@ -4,12 +4,14 @@ from pathlib import Path
 
 from speech2face.face_networks.backends import load_backend, own_head, weight_digests
 from speech2face.face_networks.extraction import feature_shard
+from speech2face.face_networks.table import features_schema
 from speech2face.models.head import fit_head_of_table
 from speech2face.models.weight_files import save_network
+from speech2face.pipeline.atomic import write_json
 from speech2face.pipeline.engine import map_shards
 from speech2face.pipeline.params import Params
-from speech2face.pipeline.shards import count_rows, features_schema, footer, shard_paths
-from speech2face.pipeline.stage import run_stage, write_json
+from speech2face.pipeline.shards import count_rows, footer, shard_paths
+from speech2face.pipeline.stage import run_stage
 
 
 def main(params: Params) -> str:

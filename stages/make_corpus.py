@@ -5,9 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from speech2face.corpus import manifest, sources
+from speech2face.pipeline.atomic import write_json
 from speech2face.pipeline.engine import Summary, check_rejects, map_shards, work_directory, write_rejects
 from speech2face.pipeline.params import Params
-from speech2face.pipeline.stage import run_stage, write_json
+from speech2face.pipeline.stage import run_stage
 
 
 def main(params: Params) -> str:

@@ -4,10 +4,11 @@ from pathlib import Path
 
 from speech2face.face_networks.backends import load_backend
 from speech2face.models.weight_files import save_network
+from speech2face.pipeline.atomic import write_json
 from speech2face.pipeline.machine import device
 from speech2face.pipeline.params import Params
 from speech2face.pipeline.shards import shard_names
-from speech2face.pipeline.stage import run_stage, write_json
+from speech2face.pipeline.stage import run_stage
 from speech2face.training.canonical import canonical_faces
 from speech2face.training.decoder import train_decoder
 from speech2face.training.loop import Clock, run_fingerprint

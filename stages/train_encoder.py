@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
-from speech2face.audio.extraction import table_segment_s
+from speech2face.audio.table import table_segment_s
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.head import LinearHead
 from speech2face.models.weight_files import load_network, save_network
+from speech2face.pipeline.atomic import write_json
 from speech2face.pipeline.machine import device
 from speech2face.pipeline.params import Params
 from speech2face.pipeline.provenance import file_digest
 from speech2face.pipeline.shards import shard_names
-from speech2face.pipeline.stage import run_stage, write_json
+from speech2face.pipeline.stage import run_stage
 from speech2face.predict import INPUT_NAME
 from speech2face.training.encoder import train_encoder
 from speech2face.training.loop import Clock, run_fingerprint

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from speech2face.pipeline import machine
 from speech2face.pipeline.engine import Summary, map_shards
-from speech2face.pipeline.shards import Reject
+from speech2face.pipeline.rejects import Reject
 
 SCHEMA = pa.schema([pa.field("value", pa.int64(), nullable=False)])
 SHARDS = [[{"value": 10 * shard + row} for row in range(4)] for shard in range(6)]

@@ -6,7 +6,8 @@ import torch
 
 from speech2face import cli
 from speech2face.face_networks.vgg_face import VggFace
-from speech2face.pipeline.shards import REJECTS, write_table
+from speech2face.pipeline.rejects import REJECTS
+from speech2face.pipeline.shards import write_table
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]):

@@ -15,6 +15,7 @@ from speech2face.audio.spectrogram import SAMPLE_RATE_HZ
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.models.weight_files import load_network
+from speech2face.pipeline.atomic import replacing
 
 MIN_CLIP_S = 1.0
 INPUT_NAME = "input.json"
@@ -64,7 +65,7 @@ def to_picture(image: torch.Tensor) -> np.ndarray:
 def predict(voice: Path, out: Path, models: Path, device: torch.device) -> str:
     """Draw the face of a recording into `out`, and say so in a line.
 
-    Raises ValueError (AudioError for the recording) or OSError with what is wrong; `out` is then left as it was.
+    Raises ValueError (UnusableError for the recording) or OSError with what is wrong; `out` is then left as it was.
     """
     if out.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{out} must end in one of {', '.join(SUFFIXES)}")
@@ -75,10 +76,6 @@ def predict(voice: Path, out: Path, models: Path, device: torch.device) -> str:
     model = Speech2Face.load(models, device)
     waveform = read_audio(voice, SAMPLE_RATE_HZ, min_duration_s=MIN_CLIP_S, max_duration_s=model.segment_s)
     picture = Image.fromarray(model.face(model.features(waveform)))
-    partial = out.with_name(f".{out.stem}.{os.getpid()}{out.suffix}")
-    try:
+    with replacing(out) as partial:
         picture.save(partial)
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
     return f"{out}: drawn from {len(waveform) / SAMPLE_RATE_HZ:.1f} s of {voice}.\n{NOTE}"

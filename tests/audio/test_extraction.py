@@ -15,10 +15,10 @@ import torch
 
 from speech2face.audio import extraction, reading
 from speech2face.audio.extraction import read_segments, segment_frames, segment_samples, spectrogram_shard
-from speech2face.audio.reading import AudioError, read_audio, stream_audio
+from speech2face.audio.reading import read_audio, stream_audio
 from speech2face.audio.spectrogram import compress, stft
 from speech2face.pipeline.params import load_params
-from speech2face.pipeline.shards import Reject
+from speech2face.pipeline.rejects import Reject, UnusableError
 from tests.audio.test_reading import encode, pcm16, tone, write_wav
 
 RATE_HZ = 16_000
@@ -199,7 +199,7 @@ def test_a_path_that_leaves_the_root_is_refused(tmp_path: Path):
 def test_streaming_gives_what_reading_gives(tmp_path: Path):
     path = encode(tmp_path / "a.m4a", "aac", tone(440, 5, 48_000))
     np.testing.assert_array_equal(np.clip(np.concatenate(list(stream_audio(path))), -1, 1), read_audio(path))
-    with pytest.raises(AudioError, match="no such file"):
+    with pytest.raises(UnusableError, match="no such file"):
         list(stream_audio(tmp_path / "none.wav"))
 
 

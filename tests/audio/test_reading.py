@@ -14,7 +14,8 @@ import torch
 import torchaudio.functional
 from PIL import Image
 
-from speech2face.audio.reading import REASONS, AudioError, read_audio
+from speech2face.audio.reading import REASONS, read_audio
+from speech2face.pipeline.rejects import UnusableError
 
 RATE_HZ = 16_000
 SAMPLE_FORMATS = {"flac": "s16", "aac": "fltp", "libopus": "flt", "libmp3lame": "fltp"}
@@ -246,7 +247,7 @@ def bad_inputs(folder: Path) -> dict[str, tuple[Path, str]]:
 
 def test_bad_inputs_are_refused_with_a_reason_in_one_line(tmp_path: Path) -> None:
     for case, (path, reason) in bad_inputs(tmp_path).items():
-        with pytest.raises(AudioError) as caught:
+        with pytest.raises(UnusableError) as caught:
             read_audio(path, min_duration_s=0.5)
         assert caught.value.reason in reason.split(" or "), f"{case}: {caught.value}"
         assert caught.value.reason in REASONS
@@ -256,12 +257,12 @@ def test_bad_inputs_are_refused_with_a_reason_in_one_line(tmp_path: Path) -> Non
 
 def test_a_slow_file_runs_out_of_time(tmp_path: Path) -> None:
     path = write_wav(tmp_path / "a.wav", pcm16(tone(duration_s=20)))
-    with pytest.raises(AudioError, match="longer than 0 s") as caught:
+    with pytest.raises(UnusableError, match="longer than 0 s") as caught:
         read_audio(path, time_limit_s=0)
     assert caught.value.reason == "timeout"
 
 
 def test_errors_survive_the_way_between_processes() -> None:
-    error = pickle.loads(pickle.dumps(AudioError("silent", "a.wav: silent")))
+    error = pickle.loads(pickle.dumps(UnusableError("silent", "a.wav: silent")))
     assert (error.reason, str(error)) == ("silent", "a.wav: silent")
     assert isinstance(error, ValueError)

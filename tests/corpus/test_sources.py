@@ -10,13 +10,14 @@ import pyarrow as pa
 import pytest
 
 from speech2face.audio.extraction import ROW_KEYS, segment_frames, spectrogram_shard
+from speech2face.audio.table import spectrograms_schema
 from speech2face.corpus.listing import Listing
 from speech2face.corpus.sources import counts, list_corpus, missing_line
 from speech2face.faces import crops
+from speech2face.faces.table import FACES
 from speech2face.pipeline.engine import Summary, map_shards
 from speech2face.pipeline.params import Corpus, load_params
 from speech2face.pipeline.provenance import chunk
-from speech2face.pipeline.shards import FACES, spectrograms_schema
 from tests.corpus.trees import touch, voxceleb1, write_meta, write_picture, write_wav
 
 PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")

@@ -8,8 +8,11 @@ import pytest
 
 from speech2face.corpus.manifest import attribute_roles
 from speech2face.evaluation.inputs import align, attribute_table, file_digests, picture_reader, read_faces, read_rejects
+from speech2face.face_networks.table import features_schema
 from speech2face.faces.pictures import encode_jpeg
-from speech2face.pipeline.shards import FACES, REJECTS, features_schema, write_shard, write_table
+from speech2face.faces.table import FACES
+from speech2face.pipeline.rejects import REJECTS
+from speech2face.pipeline.shards import write_shard, write_table
 from tests.evaluation.simulated import simulate
 
 

@@ -10,11 +10,12 @@ import torch
 from speech2face.corpus.manifest import COLUMNS, write_manifest
 from speech2face.evaluation.inputs import align
 from speech2face.evaluation.loading import load_inputs
+from speech2face.face_networks.table import features_schema
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.models.weight_files import save_network
 from speech2face.pipeline.params import load_params
-from speech2face.pipeline.shards import SPECTROGRAMS, features_schema, write_shard
+from speech2face.pipeline.shards import SPECTROGRAMS, write_shard
 
 CPU = torch.device("cpu")
 PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")

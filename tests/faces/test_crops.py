@@ -12,7 +12,7 @@ from speech2face.faces.detection import Detection
 from speech2face.faces.pictures import decode_jpeg
 from speech2face.pipeline.params import load_params
 from speech2face.pipeline.provenance import json_digest
-from speech2face.pipeline.shards import Reject
+from speech2face.pipeline.rejects import Reject
 from tests.audio.test_reading import encode, tone
 from tests.dlib_nets import pictures
 from tests.faces.videos import write_video

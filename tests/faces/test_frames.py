@@ -12,7 +12,7 @@ import pytest
 
 from speech2face.faces import frames
 from speech2face.faces.frames import read_frames
-from speech2face.faces.pictures import PictureError
+from speech2face.pipeline.rejects import UnusableError
 from tests.audio.test_reading import encode, tone
 from tests.faces.videos import RATE_HZ, number_of, numbered, write_video
 
@@ -112,7 +112,7 @@ def test_a_three_hour_video_costs_what_its_frames_cost(tmp_path: Path, monkeypat
 
 
 def reason(path: Path, **limits: float) -> tuple[str, str]:
-    with pytest.raises(PictureError) as caught:
+    with pytest.raises(UnusableError) as caught:
         list(read_frames(path, [0.1, 0.5, 0.9], **(LIMITS | limits)))
     assert "\n" not in str(caught.value) and path.name in str(caught.value)
     return caught.value.reason, str(caught.value)
@@ -159,7 +159,7 @@ def test_decoding_has_a_time_limit(tmp_path: Path):
     assert reason(path, time_limit_s=1e-9)[0] in ("timeout", "unreadable")
     clock = frames._Clock(path, 0.05)
     time.sleep(0.06)
-    with pytest.raises(PictureError) as clock_error:
+    with pytest.raises(UnusableError) as clock_error:
         clock.check()
     assert clock_error.value.reason == "timeout"
 

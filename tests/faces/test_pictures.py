@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from speech2face.faces import pictures
-from speech2face.faces.pictures import PictureError, decode_jpeg, encode_jpeg, read_picture
+from speech2face.faces.pictures import decode_jpeg, encode_jpeg, read_picture
+from speech2face.pipeline.rejects import UnusableError
 
 ORIENTATION = 0x0112
 
@@ -83,7 +84,7 @@ def test_wide_pictures_are_scaled_down(tmp_path: Path):
 def test_too_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(pictures, "MAX_PIXELS", 3000)
     Image.fromarray(quarters()).save(tmp_path / "a.png")
-    with pytest.raises(PictureError, match="64 x 48 pixels, at most 3,000") as caught:
+    with pytest.raises(UnusableError, match="64 x 48 pixels, at most 3,000") as caught:
         read_picture(tmp_path / "a.png", 1000)
     assert caught.value.reason == "too_large"
 
@@ -97,10 +98,10 @@ def test_what_is_no_picture(tmp_path: Path):
         content = (tmp_path / name).read_bytes()
         (tmp_path / f"half_{name}").write_bytes(content[: len(content) // 2])
     for name in ("text.jpg", "empty.jpg", "half_whole.jpg", "half_whole.png"):
-        with pytest.raises(PictureError) as caught:
+        with pytest.raises(UnusableError) as caught:
             read_picture(tmp_path / name, 1000)
         assert caught.value.reason == "unreadable" and name in str(caught.value) and "\n" not in str(caught.value)
-    with pytest.raises(PictureError, match="No such file") as caught:
+    with pytest.raises(UnusableError, match="No such file") as caught:
         read_picture(tmp_path / "none.jpg", 1000)
     assert caught.value.reason == "missing_file"
 
@@ -110,7 +111,7 @@ def test_a_fault_of_the_disk_is_not_held_against_the_picture(tmp_path: Path, mon
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(Image, "open", fail)
-    with pytest.raises(PictureError, match="Input/output error") as caught:
+    with pytest.raises(UnusableError, match="Input/output error") as caught:
         read_picture(tmp_path / "a.jpg", 1000)
     assert caught.value.reason == "missing_file"  # which is tried again, where unreadable is not
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from speech2face.face_networks.table import features_schema
 from speech2face.face_networks.vgg_face import VggFace
 from speech2face.models.head import (
     FACES_PER_SPEAKER,
@@ -14,7 +15,7 @@ from speech2face.models.head import (
     fit_head_of_table,
     head_of_vgg_face,
 )
-from speech2face.pipeline.shards import features_schema, write_shard
+from speech2face.pipeline.shards import write_shard
 
 
 def clusters(classes: int = 5, per_class: int = 20, dim: int = 6) -> tuple[np.ndarray, np.ndarray]:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from speech2face.pipeline.rejects import read_rejects, rejects_report
-from speech2face.pipeline.shards import REJECTS, write_table
+from speech2face.pipeline.rejects import REJECTS, read_rejects, rejects_report
+from speech2face.pipeline.shards import write_table
 
 
 @pytest.fixture

@@ -6,8 +6,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from speech2face.face_networks.table import features_schema
+from speech2face.faces.table import FACES
 from speech2face.pipeline import shards
-from speech2face.pipeline.shards import FACES, Reject, features_schema, footer, iterate_rows, read_columns, write_shard
+from speech2face.pipeline.rejects import Reject
+from speech2face.pipeline.shards import footer, iterate_rows, read_columns, write_shard
 
 
 def feature_rows(count: int, dim: int = 3):

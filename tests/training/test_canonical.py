@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from speech2face.pipeline.shards import FACES, write_shard
+from speech2face.faces.table import FACES
+from speech2face.pipeline.shards import write_shard
 from speech2face.training.canonical import canonical_faces, is_canonical, mean_shape, to_mean_shape
 
 THRESHOLDS = {"max_yaw_deg": 15.0, "max_mouth_opening": 0.25, "min_sharpness": 0.01}

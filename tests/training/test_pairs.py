@@ -3,7 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from speech2face.pipeline.shards import features_schema, spectrograms_schema, write_shard
+from speech2face.audio.table import spectrograms_schema
+from speech2face.face_networks.table import features_schema
+from speech2face.pipeline.shards import write_shard
 from speech2face.training.pairs import Pairs, read_targets
 
 FRAMES = 5

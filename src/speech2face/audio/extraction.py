@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 
-from speech2face.audio.reading import AudioError, checked, stream_audio
+from speech2face.audio.reading import checked, stream_audio
 from speech2face.audio.segments import fit_length
 from speech2face.audio.spectrogram import HOP_LENGTH, SAMPLE_RATE_HZ, compress, num_frames, stft
 from speech2face.audio.speech import speech_fraction
 from speech2face.corpus.paths import inside, why_changed
-from speech2face.pipeline.shards import Reject, shard_paths
+from speech2face.pipeline.rejects import Reject, UnusableError
 
 ROW_KEYS = ("clip_id", "speaker_id", "split", "audio_path", "audio_sha256", "audio_bytes", "start_s", "end_s")
 
@@ -31,12 +30,6 @@ def segment_samples(segment_s: float) -> int:
             f"audio.segment_s must be a whole number of {HOP_LENGTH / SAMPLE_RATE_HZ:g} s steps (got {segment_s:g})"
         )
     return samples
-
-
-def table_segment_s(directory: Path) -> float:
-    """Length of speech, in seconds, that a spectrogram table holds in a row."""
-    frames = pq.read_schema(shard_paths(directory)[0]).field("spectrogram").type.shape[-1]
-    return (frames - 1) * HOP_LENGTH / SAMPLE_RATE_HZ
 
 
 def segment_frames(segment_s: float) -> int:
@@ -55,7 +48,7 @@ def read_segments(
     """The segments of a recording, read as a stream: no more than one segment is in memory.
 
     One begins at every multiple of the stride from which a whole segment is left, counted from `start_s`; nothing after `end_s` is
-    read, and what remains at the end is not used. A recording shorter than a segment is one, of its own length. Raises AudioError as
+    read, and what remains at the end is not used. A recording shorter than a segment is one, of its own length. Raises UnusableError as
     `stream_audio` does.
     """
     left = None if end_s is None else round((end_s - start_s) * SAMPLE_RATE_HZ)
@@ -94,7 +87,7 @@ def spectrogram_shard(
             for number, first, waveform in _segments(path, row, settings):
                 item = row["clip_id"] if settings["segments"] == "first" else f"{row['clip_id']}#{number}"
                 yield _segment_row(item, path, row, (number, first, waveform), num_samples, settings)
-        except AudioError as error:
+        except UnusableError as error:
             yield Reject(row["clip_id"], error.reason, str(error))
 
 
@@ -118,7 +111,7 @@ def _segment_row(
     start_s = (row["start_s"] or 0.0) + first / SAMPLE_RATE_HZ
     try:
         waveform = checked(path, waveform, SAMPLE_RATE_HZ, settings["min_clip_s"])
-    except AudioError as error:
+    except UnusableError as error:
         return Reject(item, error.reason, f"{error} (from {start_s:g} s on)" if number else str(error))
     if settings["min_speech_fraction"] and (part := speech_fraction(waveform)) < settings["min_speech_fraction"]:
         needed = f"{settings['min_speech_fraction']:.0%} are needed"

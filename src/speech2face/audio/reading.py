@@ -22,11 +22,12 @@ import torch
 from torchaudio.transforms import Resample
 
 from speech2face.corpus.containers import OPEN_OPTIONS
+from speech2face.pipeline.rejects import UnusableError
 
 Samples = npt.NDArray[np.float32]
 
 REASONS = ("unreadable", "no_audio_stream", "not_finite", "out_of_range", "too_short", "silent", "timeout")
-"""Why a recording cannot be used: the values of `AudioError.reason`."""
+"""Why a recording cannot be used: those of `rejects.REASONS` that a recording can have."""
 
 SILENCE_RMS = 1e-4  # -80 dB full scale
 LARGEST_PEAK = 8.0  # float files may overshoot full scale; 18 dB above it they are in other units
@@ -36,17 +37,6 @@ WAV_FRAMES_PER_READ = 1 << 17
 # The filter bank of a ratio p/q holds q filters. Every usual rate is exact at 16 kHz with q <= 640; an odd one such as
 # 15,999 Hz would take gigabytes, so its ratio is rounded, which moves no sample by more than some ms in 6 s.
 LARGEST_DENOMINATOR = 1000
-
-
-class AudioError(ValueError):
-    """A recording that cannot be used; `reason` is one of `REASONS`, the message one line that names the path."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(reason, message)  # both, so that the error survives the way between processes
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return str(self.args[1])
 
 
 def read_audio(
@@ -64,7 +54,7 @@ def read_audio(
     from some point on, gives what comes before. Samples beyond full scale, as lossy codecs and resampling produce, are
     clipped to -1..1; a recording that was clipped when it was made is kept as it is.
 
-    Raises `AudioError` with reason
+    Raises `UnusableError` with reason
     `unreadable` (missing, empty, truncated within its header, not a recording, or a decoder that fails at the start),
     `no_audio_stream`, `not_finite` (NaN or infinite samples), `out_of_range` (float samples far above full scale),
     `too_short` (no samples, or less than `min_duration_s`), `silent` (rms below -80 dB full scale) or
@@ -89,7 +79,7 @@ def stream_audio(
 ) -> Generator[Samples, None, None]:
     """Yield a recording from `start_s` on as `read_audio` gives it, block by block, not yet `checked`.
 
-    Raises `AudioError` with reason `unreadable`, `no_audio_stream` or `timeout`; the time that the blocks' user takes does not count.
+    Raises `UnusableError` with reason `unreadable`, `no_audio_stream` or `timeout`; the time that the blocks' user takes does not count.
     """
     path = Path(path)
     spent_s, resumed = 0.0, time.monotonic()
@@ -97,7 +87,7 @@ def stream_audio(
         for piece in _resample(decoded, sample_rate_hz):
             spent_s += time.monotonic() - resumed
             if spent_s > time_limit_s:
-                raise AudioError(
+                raise UnusableError(
                     "timeout", f"{path}: decoding took longer than {time_limit_s:g} s; re-encode it or raise the limit"
                 )
             yield piece
@@ -105,40 +95,42 @@ def stream_audio(
 
 
 def checked(path: str | Path, waveform: Samples, sample_rate_hz: int, min_duration_s: float = 0.0) -> Samples:
-    """A waveform clipped to -1..1, or `AudioError` with reason `too_short`, `not_finite`, `out_of_range` or `silent`."""
+    """A waveform clipped to -1..1, or `UnusableError` with reason `too_short`, `not_finite`, `out_of_range` or `silent`."""
     duration_s = len(waveform) / sample_rate_hz
     if not len(waveform) or duration_s < min_duration_s:
-        raise AudioError(
+        raise UnusableError(
             "too_short",
             f"{path}: {duration_s:.3g} s of sound, {min_duration_s:g} s are needed; leave it out or lower the minimum",
         )
     peak = float(max(waveform.max(), -waveform.min()))  # NaN and infinities come through
     if not math.isfinite(peak):
-        raise AudioError("not_finite", f"{path}: holds NaN or infinite samples; export it again")
+        raise UnusableError("not_finite", f"{path}: holds NaN or infinite samples; export it again")
     if peak > LARGEST_PEAK:
-        raise AudioError(
+        raise UnusableError(
             "out_of_range", f"{path}: samples reach {peak:.6g}, full scale is 1; scale them to -1..1 and save again"
         )
     rms = math.sqrt(float(np.dot(waveform, waveform)) / len(waveform))
     if rms < SILENCE_RMS:
         level = f"{20 * math.log10(rms):.0f} dB full scale" if rms else "nothing but zeros"
-        raise AudioError("silent", f"{path}: silent ({level}, -80 dB are needed); leave it out or record it louder")
+        raise UnusableError("silent", f"{path}: silent ({level}, -80 dB are needed); leave it out or record it louder")
     return waveform if peak <= 1 else np.clip(waveform, -1.0, 1.0)
 
 
 def _decode(path: Path, start_s: float, time_limit_s: float) -> Generator[tuple[int, Samples], None, None]:
     """Yield (sample rate in Hz, mono samples) block by block."""
     if not path.is_file():
-        raise AudioError("unreadable", f"{path}: {'not a file' if path.exists() else 'no such file'}; check the path")
+        raise UnusableError(
+            "unreadable", f"{path}: {'not a file' if path.exists() else 'no such file'}; check the path"
+        )
     expected_hz = None
     for rate_hz, samples in _decode_blocks(path, start_s, time_limit_s):
         if expected_hz not in (None, rate_hz):
-            raise AudioError(
+            raise UnusableError(
                 "unreadable", f"{path}: changes from {expected_hz} to {rate_hz} Hz; re-encode it at one rate"
             )
         if not SAMPLE_RATES_HZ[0] <= rate_hz <= SAMPLE_RATES_HZ[1]:
             low, high = SAMPLE_RATES_HZ
-            raise AudioError(
+            raise UnusableError(
                 "unreadable", f"{path}: a sample rate of {rate_hz} Hz, {low} to {high} are read; resample it"
             )
         expected_hz = rate_hz
@@ -176,7 +168,7 @@ def _decode_any(path: Path, start_s: float, time_limit_s: float) -> Generator[tu
         with av.open(f"file:{path}", options=OPEN_OPTIONS, timeout=time_limit_s) as container:
             stream = container.streams.best("audio")
             if stream is None:
-                raise AudioError(
+                raise UnusableError(
                     "no_audio_stream", f"{path}: has no sound; leave it out or use a file with an audio stream"
                 )
             if start_s > 0:
@@ -197,12 +189,12 @@ def _decode_any(path: Path, start_s: float, time_limit_s: float) -> Generator[tu
                     data = data.reshape(-1, frame.layout.nb_channels).T
                 yield frame.sample_rate, _to_mono(data.T[max(early, 0) :])
     except TimeoutError as error:
-        raise AudioError(
+        raise UnusableError(
             "timeout", f"{path}: reading took longer than {time_limit_s:g} s; copy it to a faster disk"
         ) from error
     except (av.FFmpegError, OSError) as error:
         if not started:
-            raise AudioError("unreadable", f"{path}: {_first_line(error)}; check that it is a recording") from error
+            raise UnusableError("unreadable", f"{path}: {_first_line(error)}; check that it is a recording") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -12,12 +12,11 @@ import pyarrow.parquet as pq
 
 from speech2face.corpus.digests import FileDigest
 from speech2face.corpus.listing import Clip
-from speech2face.corpus.paths import CORPUS, corpus_root, inside, video_of
 from speech2face.corpus.splits import SPLITS, check_disjoint
-from speech2face.pipeline.shards import Reject, write_table
+from speech2face.pipeline.rejects import Reject
+from speech2face.pipeline.shards import write_table
 
-__all__ = ["CORPUS", "Clip", "corpus_root", "inside", "video_of"]
-
+CORPUS = Path("data/corpus")
 MANIFEST_NAME = "manifest.parquet"
 ROWS_PER_BATCH = 1000
 

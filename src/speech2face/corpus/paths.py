@@ -1,31 +1,19 @@
-"""Where a corpus is, what its ids say, and which of its paths may be opened."""
+"""Where a corpus is, and which of its paths may be opened."""
 
-import os
 from pathlib import Path, PurePosixPath
 
-CORPUS = Path("data/corpus")
+from speech2face.pipeline.params import resolve_path
 
-
-def from_params(path: str) -> Path:
-    """A path of params.yaml: `~` is the home; what is relative is looked for in the working directory, then in the repository, because
-    queued experiments run in a copy of it."""
-    found = Path(path).expanduser()
-    if not found.is_absolute() and not found.exists() and "DVC_ROOT" in os.environ:
-        return Path(os.environ["DVC_ROOT"]) / found
-    return found
+RECORDINGS = Path("data/recordings")
+"""Where the recordings of the synthetic corpus are."""
 
 
 def corpus_root(root: str | None) -> Path:
     """Where the recordings are: the user's folder (that of the list, where `root` is a list), or the synthetic corpus."""
     if root is None:
-        return CORPUS
-    path = from_params(root)
+        return RECORDINGS
+    path = resolve_path(root)
     return path.parent if path.is_file() else path
-
-
-def video_of(clip_id: str) -> str:
-    """`<speaker>/<video>` of a clip or face id: what a voice and a face are paired by."""
-    return "/".join(clip_id.split("/")[:2])
 
 
 def inside(root: Path, relative: str) -> Path:

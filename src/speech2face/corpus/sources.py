@@ -14,7 +14,7 @@ from speech2face.corpus.paths import corpus_root
 from speech2face.corpus.readers import avspeech, hq_voxceleb, videos, voxceleb
 from speech2face.corpus.splits import assign_splits
 from speech2face.pipeline.params import Corpus
-from speech2face.pipeline.shards import Reject
+from speech2face.pipeline.rejects import Reject
 
 NAMED = 3  # missing things that the summary names; rejects.parquet names all
 

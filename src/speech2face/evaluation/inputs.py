@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from speech2face.corpus.manifest import video_of
+from speech2face.corpus.ids import video_of
 from speech2face.corpus.splits import check_disjoint
 from speech2face.evaluation.second_opinion import Judge
 from speech2face.faces.pictures import decode_jpeg

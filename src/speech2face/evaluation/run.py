@@ -1,6 +1,5 @@
 """The evaluation of one run: numbers, tables, pictures, report and model card."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import pandas as pd
 from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from speech2face.corpus.manifest import video_of
+from speech2face.corpus.ids import video_of
 from speech2face.evaluation.compare import compare_with_all
 from speech2face.evaluation.inputs import Aligned, Inputs, align
 from speech2face.evaluation.measure import Measured, measure
@@ -20,7 +19,7 @@ from speech2face.measures.scores import COSINES, row_scores
 from speech2face.measures.similarity import similarities
 from speech2face.measures.statistics import rounded
 from speech2face.measures.verification import roc_curve
-from speech2face.pipeline.stage import write_json
+from speech2face.pipeline.atomic import write_json, write_text
 from speech2face.report.figures import choose_spread, draw_strip
 from speech2face.report.model_card import model_card
 from speech2face.report.pages import Shown, sections, summary, warnings
@@ -69,14 +68,11 @@ def _evaluate(
     parts = sections(inputs, aligned, measured, tables, shown, compared, settings["confidence"])
     write_report(out / "report.html", summary(measured.metrics), parts, warnings(measured.metrics))
     if card is not None:
-        card.parent.mkdir(parents=True, exist_ok=True)
         training = aligned.training["speaker_id"]
         trained_on = {"Training speakers": str(training.nunique()), "Training clips": str(len(training))}
         description = {**inputs.description, **(trained_on if len(training) else {})}
         text = model_card(measured.metrics, description, bool(inputs.roles), settings["confidence"])
-        partial = card.with_name(f"{card.name}.{os.getpid()}.partial")
-        partial.write_text(text, "utf-8")
-        partial.replace(card)
+        write_text(card, text)
     metrics = measured.metrics | ({"comparisons": rounded(compared.as_metrics())} if compared.tables else {})
     write_json(out / "metrics.json", metrics)
     return metrics

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from speech2face.corpus.paths import from_params
 from speech2face.face_networks.arcface import face_boxes, load_age_sex, load_arcface
 from speech2face.measures.statistics import Bootstrap, Statistic, accuracy, mean, pearson
+from speech2face.pipeline.params import resolve_path
 
 BATCH = 16
 SEXES = ("f", "m")  # the two that the models tell apart, as manifests name them
@@ -38,7 +38,7 @@ def load_judge(pack: str | None, device: torch.device) -> Judge | None:
     """
     if pack is None:
         return None
-    folder = from_params(pack)
+    folder = resolve_path(pack)
     recogniser, estimator = load_arcface(folder).to(device), load_age_sex(folder).to(device)
 
     @torch.inference_mode()

@@ -5,14 +5,13 @@ from typing import Protocol, Self
 
 import torch
 
-from speech2face.corpus.paths import from_params
 from speech2face.dlib_nets.models import EMBEDDER, model_path
 from speech2face.face_networks.arcface import load_arcface, recognition_path
 from speech2face.face_networks.dlib_resnet import DlibResnet
 from speech2face.face_networks.files.weights import load_vgg_face
 from speech2face.face_networks.vgg_face import VggFace
 from speech2face.models.head import LinearHead, head_of_vgg_face
-from speech2face.pipeline.params import Features
+from speech2face.pipeline.params import Features, resolve_path
 from speech2face.pipeline.provenance import file_digest
 
 
@@ -60,7 +59,7 @@ def own_head(backend: Backend) -> LinearHead | None:
 
 
 def _weights(features: Features) -> Path:
-    path = from_params(features.weights or "")
+    path = resolve_path(features.weights or "")
     if not path.is_file():
         raise FileNotFoundError(
             f"features.weights {path} is not a file; set it to a VGG-Face weight file (see docs/data.md)"
@@ -70,4 +69,4 @@ def _weights(features: Features) -> Path:
 
 def _pack(features: Features) -> Path | None:
     """Folder of insightface's model pack, None for the usual one."""
-    return None if features.weights is None else from_params(features.weights)
+    return None if features.weights is None else resolve_path(features.weights)

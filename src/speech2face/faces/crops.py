@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from speech2face.corpus.paths import inside, video_of, why_changed
+from speech2face.corpus.ids import video_of
+from speech2face.corpus.paths import inside, why_changed
 from speech2face.faces.detection import Detection, detect
 from speech2face.faces.frames import read_frames
 from speech2face.faces.geometry import sharpness, yaw_deg
 from speech2face.faces.landmarks import landmarks as find_landmarks
-from speech2face.faces.pictures import PictureError, encode_jpeg, read_picture
-from speech2face.pipeline.shards import Reject
+from speech2face.faces.pictures import encode_jpeg, read_picture
+from speech2face.pipeline.rejects import Reject, UnusableError
 
 CLIP_COLUMNS = ("clip_id", "speaker_id", "split")
 VIDEO_COLUMNS = ("video_path", "video_sha256", "video_bytes", "start_s", "end_s", "face_x", "face_y")
@@ -126,7 +127,7 @@ def _pictures(root: Path, row: FaceRow, settings: dict[str, Any]) -> Iterator[di
             continue
         try:
             image = read_picture(file, settings["max_image_px"])
-        except PictureError as error:
+        except UnusableError as error:
             yield Reject(face_id, error.reason, str(error))
             continue
         face = _face(image, None, settings)
@@ -152,7 +153,7 @@ def _frames(root: Path, row: FaceRow, settings: dict[str, Any]) -> Iterator[dict
                 num_faces += 1
                 face_id = f"{clip_id}-{frame.number:06d}"
                 yield {"face_id": face_id, **{name: row[name] for name in CLIP_COLUMNS}, "frame": frame.number, **face}
-    except PictureError as error:
+    except UnusableError as error:
         # A timeout depends on the machine, so it is told even where some faces were found before it.
         if not num_faces or error.reason == "timeout":
             yield Reject(clip_id, error.reason, str(error))

@@ -10,7 +10,8 @@ import av
 import numpy as np
 
 from speech2face.corpus.containers import OPEN_OPTIONS
-from speech2face.faces.pictures import MAX_PIXELS, PictureError
+from speech2face.faces.pictures import MAX_PIXELS
+from speech2face.pipeline.rejects import UnusableError
 
 SEEK_BEYOND_S = 2.0
 """Over a shorter way, decoding on is cheaper than going back to the key frame before the goal."""
@@ -42,23 +43,23 @@ def read_frames(
 
     Pictures are turned as the file says and scaled down to a longer side of `max_px`. Each time the decoder starts at the key frame
     before it; places that are damaged are passed over, and no frame is given twice.
-    Raises PictureError with reason `missing_file`, `unreadable`, `no_image` (no pictures in the file), `too_large` or `timeout`
+    Raises UnusableError with reason `missing_file`, `unreadable`, `no_image` (no pictures in the file), `too_large` or `timeout`
     (decoding took longer than `time_limit_s`; looked at between frames).
     """
     if not path.is_file():
-        raise PictureError("missing_file", f"{path}: no such file")
+        raise UnusableError("missing_file", f"{path}: no such file")
     damage = "holds no frame that can be decoded"
     count, number = 0, -1
     try:
         with av.open(f"file:{path}", options=OPEN_OPTIONS, timeout=time_limit_s) as container:
             stream = container.streams.best("video")
             if not isinstance(stream, av.VideoStream):
-                raise PictureError(
+                raise UnusableError(
                     "no_image", f"{path}: has no pictures; leave it out or use a file with a video stream"
                 )
             if stream.width * stream.height > MAX_PIXELS:
                 size = f"{stream.width} x {stream.height}"
-                raise PictureError("too_large", f"{path}: {size} pixels, at most {MAX_PIXELS:,}; scale it down")
+                raise UnusableError("too_large", f"{path}: {size} pixels, at most {MAX_PIXELS:,}; scale it down")
             clock = _Clock(path, time_limit_s)
             first = start_s or 0.0
             last = end_s if end_s is not None else _duration_s(container, stream, clock)
@@ -76,9 +77,9 @@ def read_frames(
                     clock.resume()
     except (av.FFmpegError, OSError) as error:
         if not count:
-            raise PictureError("unreadable", f"{path}: {_first_line(error)}") from None
+            raise UnusableError("unreadable", f"{path}: {_first_line(error)}") from None
     if not count:
-        raise PictureError("unreadable", f"{path}: {damage}")
+        raise UnusableError("unreadable", f"{path}: {damage}")
 
 
 class _Clock:
@@ -99,7 +100,7 @@ class _Clock:
             text = (
                 f"{self.path}: decoding took longer than {self.limit_s:g} s; re-encode it or raise faces.decode_limit_s"
             )
-            raise PictureError("timeout", text)
+            raise UnusableError("timeout", text)
 
 
 class _Reader:

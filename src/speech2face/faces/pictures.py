@@ -7,27 +7,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from speech2face.pipeline.rejects import UnusableError
+
 # Pictures only: Pillow hands others, such as PostScript, to programs outside.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000")
 MAX_PIXELS = 120_000_000  # 0.36 GB as RGB; JPEGs are scaled down while they are decoded, so larger ones of those pass
-
-
-class PictureError(ValueError):
-    """A picture that cannot be used, with a `reason` from the fixed list of rejects."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(reason, message)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return str(self.args[1])
 
 
 def read_picture(path: Path, max_px: int) -> np.ndarray:
     """A picture as uint8 RGB [H, W, 3], turned upright by its EXIF entry, its longer side at most `max_px`.
 
     Grey, 16-bit, CMYK and palette pictures are converted; what is transparent becomes white.
-    Raises PictureError with reason `missing_file`, `unreadable` or `too_large`.
+    Raises UnusableError with reason `missing_file`, `unreadable` or `too_large`.
     """
     try:
         with warnings.catch_warnings():
@@ -35,20 +26,20 @@ def read_picture(path: Path, max_px: int) -> np.ndarray:
             with Image.open(path, formats=FORMATS) as image:
                 image.draft("RGB", (max_px, max_px))
                 if image.width * image.height > MAX_PIXELS:
-                    raise PictureError(
+                    raise UnusableError(
                         "too_large",
                         f"{path}: {image.width} x {image.height} pixels, at most {MAX_PIXELS:,}; scale it down",
                     )
                 return np.asarray(_to_rgb(_upright(image), max_px))
     except (OSError, SyntaxError, EOFError, ValueError, Image.DecompressionBombError) as error:
-        if isinstance(error, PictureError):
+        if isinstance(error, UnusableError):
             raise
         if (
             isinstance(error, OSError) and error.errno is not None
         ):  # the disk's and not the decoder's, whose errors have no number
             text = f"{path}: {error.strerror}, though it was there when the corpus was listed; run again"
-            raise PictureError("missing_file", text) from None
-        raise PictureError(
+            raise UnusableError("missing_file", text) from None
+        raise UnusableError(
             "unreadable", f"{path}: {str(error).splitlines()[0] if str(error) else 'not a picture'}"
         ) from None
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from speech2face.corpus.manifest import video_of
+from speech2face.corpus.ids import video_of
 from speech2face.evaluation.inputs import Aligned, Faces, Inputs
 from speech2face.measures.retrieval import distances
 

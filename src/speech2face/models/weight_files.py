@@ -5,7 +5,6 @@ are noticed. Both are written aside and moved into place.
 """
 
 import json
-import os
 import reprlib
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +13,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from speech2face.pipeline.atomic import replacing, write_text
 
 SUFFIX = ".safetensors"
 METADATA_KEY = "network"
@@ -40,8 +41,9 @@ def save_network(module: nn.Module, path: str | Path, **dimensions: Dimension) -
     )
     _check_shapes(_build(type(module), dimensions, weights_path), _shapes(tensors), weights_path)
     description = _describe(type(module), dimensions)
-    _replace(weights_path, lambda aside: save_file(tensors, aside, metadata={METADATA_KEY: description}))
-    _replace(json_path, lambda aside: aside.write_text(description, encoding="utf-8"))
+    with replacing(weights_path) as partial:
+        save_file(tensors, partial, metadata={METADATA_KEY: description})
+    write_text(json_path, description)
 
 
 def load_network(cls: type[Network], path: str | Path, device: str | torch.device = "cpu") -> Network:
@@ -140,15 +142,3 @@ def _describe(cls: type[nn.Module], dimensions: dict[str, Dimension]) -> str:
 def _paths(path: str | Path) -> tuple[Path, Path]:
     stem = str(path).removesuffix(SUFFIX)
     return Path(stem + SUFFIX), Path(stem + ".json")
-
-
-def _replace(path: Path, write: Any) -> None:
-    """Write aside, flush to disk, move into place: a reader sees the old file or the new one."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(aside)
-        with aside.open("rb") as file:
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)

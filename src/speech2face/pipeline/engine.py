@@ -27,7 +27,8 @@ import pyarrow as pa
 from speech2face.pipeline import machine
 from speech2face.pipeline.progress import progress
 from speech2face.pipeline.provenance import code_digest, json_digest
-from speech2face.pipeline.shards import REJECTS, Reject, footer, versions, write_shard, write_table
+from speech2face.pipeline.rejects import REJECTS, Reject
+from speech2face.pipeline.shards import footer, versions, write_shard, write_table
 
 Row = dict[str, Any]
 ShardFunction = Callable[[Sequence[Row], dict[str, Any], dict[str, Any]], Iterable[Row | Reject]]

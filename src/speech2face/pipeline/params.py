@@ -4,6 +4,7 @@ Unknown keys, wrong types and values out of range are refused with the valid one
 """
 
 import difflib
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -209,6 +210,15 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         return Params.model_validate(values)
     except ValidationError as error:
         raise ValueError("\n".join(f"{path}: {_explain(e)}" for e in error.errors())) from None
+
+
+def resolve_path(path: str) -> Path:
+    """A path of params.yaml: `~` is the home; what is relative is looked for in the working directory, then in the repository, because
+    queued experiments run in a copy of it."""
+    found = Path(path).expanduser()
+    if not found.is_absolute() and not found.exists() and "DVC_ROOT" in os.environ:
+        return Path(os.environ["DVC_ROOT"]) / found
+    return found
 
 
 def _explain(error: Any) -> str:

@@ -1,21 +1,61 @@
-"""What the stages left out, listed and counted (`speech2face rejects`)."""
+"""What a stage left out, and why: the rows of `data/rejects`, listed and counted by `speech2face rejects`."""
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from speech2face.pipeline.shards import REJECTS
-
 LISTED = 20
+REJECTS = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("item", "stage", "reason", "message")])
+
+REASONS = (
+    "missing_file",
+    "unreadable",
+    "no_audio_stream",
+    "too_short",
+    "silent",
+    "not_finite",
+    "out_of_range",
+    "timeout",
+    "too_large",
+    "no_face",
+    "no_image",
+    "vanished",
+)
+"""The fixed list of reasons for which an item is left out."""
 
 
-def read_rejects(root: Path) -> pa.Table:
-    """The rejects of all stages that have run in the repository at `root`. Raises ValueError if none has."""
-    paths = sorted((root / "data").glob("*/rejects.parquet"))
+@dataclass(frozen=True)
+class Reject:
+    """An item that could not be used: what it is, why (one of `REASONS`), and the message."""
+
+    item: str
+    reason: str
+    message: str
+
+    def __post_init__(self) -> None:
+        if self.reason not in REASONS:
+            raise ValueError(f"a reject's reason must be one of {', '.join(REASONS)} (got {self.reason!r})")
+
+
+class UnusableError(ValueError):
+    """A recording, a picture or a video that cannot be used: `reason` is one of `REASONS`, the message one line that names the file."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(reason, message)  # both, so that the error survives the way between processes
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+def read_rejects(directory: Path) -> pa.Table:
+    """The rejects of all stages that have run, from `data/rejects`. Raises ValueError if none has."""
+    paths = sorted(directory.glob("*.parquet"))
     if not paths:
-        raise ValueError(f"{root / 'data'} holds no rejects.parquet; no stage has run yet: dvc repro")
+        raise ValueError(f"{directory} holds no rejects; no stage has run yet: dvc repro")
     return pa.concat_tables([pq.read_table(path, schema=REJECTS) for path in paths])
 
 
@@ -26,7 +66,7 @@ def rejects_report(
 
     Raises ValueError for a stage or reason that no reject has, naming those there are.
     """
-    rows = read_rejects(root).to_pylist()
+    rows = read_rejects(root / "data" / "rejects").to_pylist()
     for name, wanted in (("stage", stage), ("reason", reason)):
         known = sorted({row[name] for row in rows})
         if wanted is not None and wanted not in known:

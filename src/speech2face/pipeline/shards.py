@@ -6,9 +6,8 @@ under its final name complete or not at all.
 
 import json
 import math
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,37 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from speech2face.pipeline.atomic import replacing
+from speech2face.pipeline.rejects import Reject
+
 ROWS_PER_GROUP = 16
 VERSIONS_OF = ("torch", "torchaudio", "numpy", "pyarrow", "av", "pillow", "dlib-bin")
-
-REJECT_REASONS = (
-    "missing_file",
-    "unreadable",
-    "no_audio_stream",
-    "too_short",
-    "silent",
-    "not_finite",
-    "out_of_range",
-    "timeout",
-    "too_large",
-    "no_face",
-    "no_image",
-    "vanished",
-)
-"""The fixed list of reasons for which an item is left out."""
-
-
-@dataclass(frozen=True)
-class Reject:
-    """An item that could not be used: what it is, why (one of `REJECT_REASONS`), and the message."""
-
-    item: str
-    reason: str
-    message: str
-
-    def __post_init__(self) -> None:
-        if self.reason not in REJECT_REASONS:
-            raise ValueError(f"a reject's reason must be one of {', '.join(REJECT_REASONS)} (got {self.reason!r})")
 
 
 class Tensor(pa.ExtensionType):
@@ -82,7 +55,7 @@ class Tensor(pa.ExtensionType):
         return flat.reshape(len(array), *self.shape)
 
 
-pa.register_extension_type(Tensor("float16", (2, 257, 601)))
+pa.register_extension_type(Tensor("float16", (1,)))  # any: the type is known by its name
 TENSORS = (Tensor, pa.FixedShapeTensorType)
 
 
@@ -91,47 +64,13 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in VERSIONS_OF}
 
 
-def _schema(*columns: tuple[str, pa.DataType]) -> pa.Schema:
+def table_schema(*columns: tuple[str, pa.DataType]) -> pa.Schema:
+    """A table's schema, in which no column may be null."""
     return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns])
 
 
-_CLIP = (("clip_id", pa.string()), ("speaker_id", pa.string()), ("split", pa.string()))
-
-SPECTROGRAMS = _schema(
-    *_CLIP,
-    ("segment", pa.int32()),
-    ("start_s", pa.float64()),
-    ("duration_s", pa.float64()),
-    ("spectrogram", Tensor("float16", (2, 257, 601))),
-)
-"""Compressed spectrograms [real and imaginary, frequency, time] of `audio.segment_s` = 6 s; see `spectrograms_schema`."""
-
-FACES = _schema(
-    ("face_id", pa.string()),
-    *_CLIP,
-    ("frame", pa.int32()),
-    ("image", pa.binary()),
-    ("box", pa.list_(pa.int32(), 4)),
-    ("confidence", pa.float32()),
-    ("landmarks", pa.fixed_shape_tensor(pa.float32(), [68, 2])),
-    ("yaw_deg", pa.float32()),
-    ("sharpness", pa.float32()),
-)
-"""Face crops (JPEG, RGB); `box` is left, top, right, bottom in the picture it was cut from; landmarks are (x, y) in crop pixels."""
-
-REJECTS = _schema(("item", pa.string()), ("stage", pa.string()), ("reason", pa.string()), ("message", pa.string()))
-
-
-def spectrograms_schema(num_frames: int) -> pa.Schema:
-    """`SPECTROGRAMS` for segments of `num_frames` frames."""
-    kind = Tensor("float16", (2, 257, num_frames))
-    return SPECTROGRAMS.set(len(SPECTROGRAMS) - 1, pa.field("spectrogram", kind, nullable=False))
-
-
-def features_schema(feature_dim: int) -> pa.Schema:
-    """Face features, float32 [feature_dim], one row a face."""
-    feature = ("feature", pa.fixed_shape_tensor(pa.float32(), [feature_dim]))
-    return _schema(("face_id", pa.string()), *_CLIP, feature)
+CLIP = (("clip_id", pa.string()), ("speaker_id", pa.string()))
+"""The columns by which the rows of all tables are joined."""
 
 
 def to_batch(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
@@ -158,43 +97,29 @@ def to_batch(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.RecordBatc
 
 def write_shard(path: Path, items: Iterable[dict[str, Any] | Reject], schema: pa.Schema, fingerprint: str) -> None:
     """Write rows as they come, row group by row group, and the rejects among them into the footer; then give the file its name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     metadata = {"fingerprint": fingerprint, "versions": json.dumps(versions())}
     rejects: list[Reject] = []
     rows: list[dict[str, Any]] = []
-    try:
-        # Spectrograms and JPEGs hardly compress, and statistics of tensors serve no one: both would only cost time.
-        with pq.ParquetWriter(
-            partial, schema, compression="none", use_dictionary=False, write_statistics=False
-        ) as writer:
-            for item in items:
-                if isinstance(item, Reject):
-                    rejects.append(item)
-                    continue
-                rows.append(item)
-                if len(rows) == ROWS_PER_GROUP:
-                    writer.write_batch(to_batch(rows, schema))
-                    rows = []
-            if rows:
+    # Spectrograms and JPEGs hardly compress, and statistics of tensors serve no one: both would only cost time.
+    options: dict[str, Any] = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+    with replacing(path) as partial, pq.ParquetWriter(partial, schema, **options) as writer:
+        for item in items:
+            if isinstance(item, Reject):
+                rejects.append(item)
+                continue
+            rows.append(item)
+            if len(rows) == ROWS_PER_GROUP:
                 writer.write_batch(to_batch(rows, schema))
-            writer.add_key_value_metadata(metadata | {"rejects": json.dumps([asdict(r) for r in rejects])})
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+                rows = []
+        if rows:
+            writer.write_batch(to_batch(rows, schema))
+        writer.add_key_value_metadata(metadata | {"rejects": json.dumps([asdict(r) for r in rejects])})
 
 
 def write_table(path: Path, table: pa.Table) -> None:
     """Write a small table as one Parquet file, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
+    with replacing(path) as partial:
         pq.write_table(table, partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def footer(path: Path) -> tuple[int, list[Reject]]:

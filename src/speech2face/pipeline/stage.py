@@ -1,14 +1,12 @@
 """What every stage script shares: its help, its parameters, and how it ends."""
 
 import argparse
-import json
 import os
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from speech2face.pipeline.params import Params, load_params
 
@@ -36,11 +34,3 @@ def run_stage(main: Callable[[Params], str], description: str | None) -> None:
 
 def _terminate(number: int, frame: FrameType | None) -> None:
     sys.exit(128 + number)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file atomically: sorted as given, two spaces deep, NaN refused."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", "utf-8")
-    partial.replace(path)

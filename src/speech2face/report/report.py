@@ -2,7 +2,6 @@
 
 import base64
 import io
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import numpy as np
 from jinja2 import Environment
 from PIL import Image
 
+from speech2face.pipeline.atomic import write_text
 from speech2face.report.report_template import PAGE
 
 JPEG_QUALITY = 88
@@ -70,10 +70,7 @@ class Section:
 def write_report(path: Path, summary: str, sections: Sequence[Section], warnings: Sequence[str] = ()) -> None:
     """Write the page; every text is escaped."""
     template = Environment(autoescape=True).from_string(PAGE)
-    text = template.render(summary=summary, sections=sections, warnings=warnings)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(text, "utf-8")
-    partial.replace(path)
+    write_text(path, template.render(summary=summary, sections=sections, warnings=warnings))
 
 
 def svg_picture(svg: str, alt: str, caption: str) -> Picture:

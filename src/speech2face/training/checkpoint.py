@@ -1,25 +1,18 @@
 """Checkpoints: everything that the rest of a run depends on, written atomically, read without unpickling code."""
 
-import os
 import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from speech2face.pipeline.atomic import replacing
+
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write tensors, numbers, strings, lists and dictionaries; the old checkpoint stays until the new one is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as partial:
+        torch.save(state, partial)
 
 
 def load_checkpoint(path: Path, map_location: torch.device) -> dict[str, Any] | None:

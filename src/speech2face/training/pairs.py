@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from speech2face.corpus.paths import video_of
+from speech2face.corpus.ids import video_of
 from speech2face.corpus.splits import check_disjoint
 from speech2face.pipeline.shards import read_columns, shard_paths, to_numpy
 

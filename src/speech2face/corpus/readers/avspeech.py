@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from speech2face.corpus.listing import VIDEO_SUFFIXES, Clip, Identity, Listing
-from speech2face.pipeline.shards import Reject
+from speech2face.pipeline.rejects import Reject
 
 LISTS = {"avspeech_train.csv": "dev", "avspeech_test.csv": "test"}
 FILE_NAME = re.compile(r"(?P<id>[\w-]{11})(?:[_ -](?P<start>\d+(?:\.\d+)?)(?:[_ -](?P<end>\d+(?:\.\d+)?))?)?")

@@ -32,7 +32,7 @@ from speech2face.corpus.readers.voxceleb import (
     recordings,
     speaker_folders,
 )
-from speech2face.pipeline.shards import Reject
+from speech2face.pipeline.rejects import Reject
 
 FACE_FOLDERS = ("masked_faces", "origin_faces")
 SUFFIXES = (*AUDIO_SUFFIXES, *VIDEO_SUFFIXES)

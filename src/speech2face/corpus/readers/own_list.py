@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from speech2face.corpus.listing import Clip, Identity, Listing
-from speech2face.corpus.paths import from_params
 from speech2face.corpus.splits import check_disjoint
+from speech2face.pipeline.params import resolve_path
 
 NAMES = ("manifest.parquet", "manifest.csv")
 REQUIRED = ("clip_id", "speaker_id")
@@ -26,7 +26,7 @@ def list_own(root: str, split_column: str, needs_splits: bool) -> Listing:
     `root` is the list, or the folder of a manifest.parquet or manifest.csv; paths in it are relative to its folder. Raises
     ValueError for a list that cannot be read, lacks columns or holds values that cannot be, naming the first.
     """
-    path = _find(from_params(root))
+    path = _find(resolve_path(root))
     table = _read(path)
     needed = [*REQUIRED, *([split_column] if needs_splits else [])]
     if missing := [name for name in needed if name not in table.columns]:

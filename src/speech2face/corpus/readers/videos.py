@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from speech2face.corpus.listing import VIDEO_SUFFIXES, Clip, Identity, Listing, files, folders
-from speech2face.pipeline.shards import Reject
+from speech2face.pipeline.rejects import Reject
 
 
 def list_videos(root: Path) -> Listing:

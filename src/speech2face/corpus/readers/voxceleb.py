@@ -25,7 +25,7 @@ from speech2face.corpus.listing import (
     joined,
     name_key,
 )
-from speech2face.pipeline.shards import Reject
+from speech2face.pipeline.rejects import Reject
 
 META_NAME = "vox1_meta.csv"
 META2_NAME = "vox2_meta.csv"

@@ -1,0 +1,39 @@
+"""Writing files whole or not at all: written aside, flushed to disk, then moved onto their name."""
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+PARTIALS = ".*.partial*"
+"""Pattern of the names of files that are being written; those that a killed process left are the same."""
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to, with the same suffix. At the end of the block that file is flushed to disk and takes the
+    name; if the block fails it is removed, and `path` stays as it was."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A random name, because two machines may share the folder, and numbers of processes are their own.
+    partial = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.partial{path.suffix}")
+    try:
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file as UTF-8."""
+    with replacing(path) as partial:
+        partial.write_text(text, "utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file: in the order given, two spaces deep. Raises ValueError for NaN and infinity."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
