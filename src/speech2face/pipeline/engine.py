@@ -2,21 +2,20 @@
 
 Finished shards live in `$DVC_ROOT/.work/shards/<stage>/<fingerprint>.parquet`, out of DVC's reach, because DVC deletes a stage's
 outputs before it runs and keeps nothing of a run that failed. The stage's output directory is filled with hard links to them, so a
-finished shard is computed once and stored once.
+finished shard is computed once and stored once. A shard that is not there is looked for in what DVC keeps of the last output, which
+is all that a machine has that only pulled.
 """
 
-import inspect
+import json
 import os
 import shutil
 import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import dataclass, field
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
@@ -25,153 +24,122 @@ from typing import Any
 import pyarrow as pa
 
 from speech2face.pipeline import machine
+from speech2face.pipeline.atomic import PARTIALS
+from speech2face.pipeline.dvc_cache import last_output
+from speech2face.pipeline.plan import Plan, Row, ShardFunction, fingerprint, shard_name
 from speech2face.pipeline.progress import progress
-from speech2face.pipeline.provenance import code_digest, json_digest
-from speech2face.pipeline.rejects import REJECTS, Reject
-from speech2face.pipeline.shards import footer, versions, write_shard, write_table
+from speech2face.pipeline.shards import footer, footer_text, write_shard
+from speech2face.pipeline.summary import Summary, check_rejects, write_rejects
+from speech2face.pipeline.work import work_directory
 
-Row = dict[str, Any]
-ShardFunction = Callable[[Sequence[Row], dict[str, Any], dict[str, Any]], Iterable[Row | Reject]]
-"""(rows of a shard, settings, context) to the rows of its table and its rejects. Settings change the result, the context (where
-the files are) does not. Must be a module's own function, so that worker processes can import it."""
-
-NAME_DIGITS = 24
 PASSING_REASONS = ("vanished", "missing_file", "timeout")
 LEFTOVER_AFTER_S = 24 * 3600
 
 
-@dataclass
-class Summary:
-    """What a stage did. `computed` counts the shards that were not found finished; `finished` are the files of all, in the store."""
+def map_shards(plan: Plan, out: Path | None, max_reject_fraction: float) -> Summary:
+    """Compute the shards of a plan that are not finished, link all of them into `out` (unless it is None), and write the rejects.
 
-    stage: str
-    rows_in: int = 0
-    rows_out: int = 0
-    shards: int = 0
-    computed: int = 0
-    rejects: list[Reject] = field(default_factory=list)
-    finished: list[Path] = field(default_factory=list)
-    started: float = field(default_factory=time.monotonic)
-
-    def line(self) -> str:
-        """The stage's closing line."""
-        text = f"{self.stage}: {self.rows_in} rows in, {self.rows_out} rows out, {len(self.rejects)} rejects"
-        return f"{text}, {self.computed} of {self.shards} shards computed, {time.monotonic() - self.started:.1f} s"
-
-    def metrics(self) -> dict[str, Any]:
-        """Counts that depend on the result only, for the stage's metrics.json."""
-        reasons = Counter(reject.reason for reject in self.rejects)
-        return {
-            "rows_in": self.rows_in,
-            "rows_out": self.rows_out,
-            "rejects": {"total": len(self.rejects), **sorted_counts(reasons)},
-        }
-
-
-def sorted_counts(counts: Counter[str]) -> dict[str, int]:
-    """Counts by name, in the names' order."""
-    return dict(sorted(counts.items()))
-
-
-def work_directory() -> Path:
-    """Where unfinished and reusable work lives: `.work` of the repository, also in DVC's temporary copies of it."""
-    return Path(os.environ.get("DVC_ROOT", ".")) / ".work"
-
-
-def map_shards(
-    stage: str,
-    function: ShardFunction,
-    shards: Sequence[Sequence[Row]],
-    *,
-    schema: pa.Schema,
-    out: Path | None,
-    settings: dict[str, Any],
-    context: dict[str, Any],
-    max_reject_fraction: float,
-    weights: dict[str, str] | None = None,
-    rows_in: int | None = None,
-    on_device: bool = False,
-) -> Summary:
-    """Compute the shards that are not finished, link all of them into `out` (unless it is None), and write `out`/rejects.parquet.
-
-    A shard's fingerprint covers its rows, `settings`, `weights` (names and digests of weight files), the schema, the code that
-    `function` reaches and the versions of the libraries. `rows_in` counts the items where a shard's row stands for several;
-    `on_device` says that its networks run on `machine.device`.
     Raises RuntimeError if a worker dies, ValueError if more than `max_reject_fraction` of the items were rejected.
     """
-    summary = Summary(stage, rows_in=sum(map(len, shards)) if rows_in is None else rows_in, shards=len(shards))
-    code = code_digest(Path(inspect.getfile(function)))
-    common = {"stage": stage, "settings": settings, "weights": weights or {}, "code": code, "schema": str(schema)}
-    common["versions"] = versions()
-    store = work_directory() / "shards" / stage
+    num_rows = sum(map(len, plan.shards)) if plan.rows_in is None else plan.rows_in
+    summary = Summary(plan.stage, num_rows, shards=len(plan.shards))
+    store = shard_store(plan.stage)
     _remove_leftovers(store)
-    paths = {json_digest(common | {"rows": list(rows)}): rows for rows in shards}
-    pending = {f: rows for f, rows in paths.items() if not _is_finished(store / f"{f}.parquet")}
-    summary.computed = len(pending)
-
-    jobs = [(function, rows, settings, context, schema, store / f"{f}.parquet", f) for f, rows in pending.items()]
-    workers = min(machine.num_workers(on_device), len(jobs))
-    for _ in progress(_run(stage, jobs, workers), len(jobs), stage, "shards"):
+    shards = {}
+    for rows in plan.shards:
+        ingredients = plan.ingredients(rows)
+        shards[fingerprint(plan.stage, ingredients)] = rows, ingredients
+    jobs = []
+    kept = _Kept(out)
+    for name, (rows, ingredients) in shards.items():
+        path = store / f"{name}.parquet"
+        metadata = {"fingerprint": name, "ingredients": json.dumps(ingredients)}
+        if _is_finished(path, name) or kept.take(name, path):
+            continue
+        if plan.recover is not None and (recovered := plan.recover(name)) is not None:
+            write_shard(path, recovered, plan.schema, metadata)
+            continue
+        jobs.append(
+            (plan.function, rows, plan.settings, dict(plan.context), plan.on_device, plan.schema, path, metadata)
+        )
+    summary.computed = len(jobs)
+    workers = min(machine.num_workers(plan.on_device), len(jobs))
+    for _ in progress(_run(plan.stage, jobs, workers), len(jobs), plan.stage, "shards"):
         pass
 
-    summary.finished = [store / f"{fingerprint}.parquet" for fingerprint in paths]
+    summary.finished = [store / f"{name}.parquet" for name in shards]
     for path in summary.finished:
         rows_out, rejects = footer(path)
         summary.rows_out += rows_out
         summary.rejects += rejects
     summary.rejects.sort(key=lambda reject: (reject.item, reject.reason))
     if out is not None:
-        _fill(out, summary)
+        _fill(out, summary.finished)
+    write_rejects(summary)
     check_rejects(summary, max_reject_fraction)
     return summary
 
 
-def _is_finished(path: Path) -> bool:
-    """Whether a shard need not be computed: it is there, and none of its rejects may be different next time."""
+def shard_store(stage: str) -> Path:
+    """Where a stage's finished shards are kept, each as `<fingerprint>.parquet`."""
+    return work_directory() / "shards" / stage
+
+
+class _Kept:
+    """Finished shards that are not in the store: those in `out`, and those that DVC keeps of the last `out`."""
+
+    def __init__(self, out: Path | None) -> None:
+        self._out = out
+        self._cached: dict[str, Path] | None = None
+
+    def take(self, name: str, path: Path) -> bool:
+        """Put the shard `name` into the store as `path`; whether it was found."""
+        if self._out is None:
+            return False
+        if self._cached is None:
+            self._cached = last_output(self._out)
+        for place in (self._out / shard_name(name), self._cached.get(shard_name(name))):
+            if place is not None and _is_finished(place, name):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.unlink(missing_ok=True)
+                link(place.resolve(), path)
+                return True
+        return False
+
+
+def _is_finished(path: Path, name: str) -> bool:
+    """Whether a shard need not be computed: it is there, it is the one, and none of its rejects may be different next time."""
     try:
-        return not any(reject.reason in PASSING_REASONS for reject in footer(path)[1])
-    except (FileNotFoundError, pa.ArrowInvalid):  # not there, or damaged since
+        return footer_text(path, "fingerprint") == name and not any(
+            reject.reason in PASSING_REASONS for reject in footer(path)[1]
+        )
+    except (FileNotFoundError, KeyError, pa.ArrowInvalid):  # not there, not a shard, or damaged since
         return False
 
 
 def _remove_leftovers(store: Path) -> None:
     """Remove what killed workers left half-written. A day old, because another run may be writing here now."""
-    for partial in store.glob("*.partial"):
+    for partial in store.glob(PARTIALS):
         with suppress(FileNotFoundError):
             if time.time() - partial.stat().st_mtime > LEFTOVER_AFTER_S:
                 partial.unlink()
 
 
-def _fill(out: Path, summary: Summary) -> None:
+def _fill(out: Path, finished: Sequence[Path]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for stale in out.glob("shard-*.parquet"):
         stale.unlink()
-    for path in summary.finished:
-        _link(path, out / f"shard-{path.stem[:NAME_DIGITS]}.parquet")
-    write_rejects(out / "rejects.parquet", summary)
+    for path in finished:
+        link(path, out / shard_name(path.stem))
 
 
-def write_rejects(path: Path, summary: Summary) -> None:
-    """Write a stage's rejects as a table."""
-    rows = [{"item": r.item, "stage": summary.stage, "reason": r.reason, "message": r.message} for r in summary.rejects]
-    write_table(path, pa.Table.from_pylist(rows, REJECTS))
-
-
-def check_rejects(summary: Summary, max_reject_fraction: float) -> None:
-    """Raise ValueError, with the commonest reasons, if too many of a stage's items were rejected."""
-    # An item may give several rows, each of which may be rejected.
-    num_items = max(summary.rows_in, summary.rows_out + len(summary.rejects))
-    if len(summary.rejects) <= max_reject_fraction * num_items:
-        return
-    lines = []
-    for reason, count in Counter(r.reason for r in summary.rejects).most_common(5):
-        example = next(r for r in summary.rejects if r.reason == reason)
-        lines.append(f"  {count} x {reason}, for example {example.item}: {example.message}")
-    raise ValueError(
-        f"{summary.stage} rejected {len(summary.rejects)} of {num_items} items, more than max_reject_fraction = "
-        f"{max_reject_fraction:g}; mend the recordings or raise it in params.yaml. Commonest reasons:\n"
-        + "\n".join(lines)
-    )
+def link(source: Path, target: Path) -> None:
+    """Give a file a second name; a copy where the file system cannot."""
+    try:
+        target.hardlink_to(source)
+    except OSError as error:  # another file system, or one without hard links
+        print(f"cannot link {target} ({error.strerror}); copying instead", file=sys.stderr)
+        shutil.copyfile(source, target)
 
 
 def _run(stage: str, jobs: list[tuple[Any, ...]], workers: int) -> Iterator[None]:
@@ -225,17 +193,13 @@ def _compute(
     function: ShardFunction,
     rows: Sequence[Row],
     settings: Any,
-    context: Any,
+    context: dict[str, Any],
+    on_device: bool,
     schema: pa.Schema,
     path: Path,
-    fingerprint: str,
+    metadata: dict[str, str],
 ) -> None:
-    write_shard(path, function(rows, settings, context), schema, fingerprint)
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        target.hardlink_to(source)
-    except OSError as error:  # another file system, or one without hard links
-        print(f"cannot link {target} ({error.strerror}); copying instead", file=sys.stderr)
-        shutil.copyfile(source, target)
+    if on_device:
+        context = context | {"device": machine.device()}
+    items: Iterable[Any] = function(rows, settings, context)
+    write_shard(path, items, schema, metadata)

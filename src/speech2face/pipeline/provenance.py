@@ -1,62 +1,10 @@
-"""Which source files a piece of code depends on, and digests of code, files and settings."""
+"""Digests of files and values, and what is drawn from them alone."""
 
-import ast
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-
-PACKAGE = Path(__file__).parents[1]
-PACKAGE_NAME = PACKAGE.name
-
-
-def source_files(entry: Path) -> list[Path]:
-    """`entry` and every module of this package that it imports, directly or not, sorted.
-
-    Imports inside functions count; imports under `if TYPE_CHECKING:` and the packages' `__init__.py`, which hold no logic, do not.
-    """
-    found: set[Path] = set()
-    waiting = [entry.resolve()]
-    while waiting:
-        path = waiting.pop()
-        if path in found:
-            continue
-        found.add(path)
-        waiting.extend(_imports(ast.parse(path.read_text("utf-8"), str(path))))
-    return sorted(found)
-
-
-def _imports(tree: ast.AST) -> Iterator[Path]:
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
-            continue
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        for name in names:
-            first, *rest = name.split(".")
-            path = PACKAGE.joinpath(*rest).with_suffix(".py") if rest else None
-            if first == PACKAGE_NAME and path is not None and path.is_file():
-                yield path
-        yield from _imports(node)
-
-
-def code_digest(entry: Path) -> str:
-    """Digest of what `entry` and its modules do: comments, docstrings and layout do not change it."""
-    digest = hashlib.sha256()
-    for path in source_files(entry):
-        tree = ast.parse(path.read_text("utf-8"), str(path))
-        for node in ast.walk(tree):
-            if (
-                isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)
-                and ast.get_docstring(node, clean=False) is not None
-            ):
-                node.body = node.body[1:] or [ast.Pass()]
-        digest.update(f"{path.name}\n{ast.dump(tree)}\n".encode())
-    return digest.hexdigest()
 
 
 def file_digest(path: Path) -> str:

@@ -6,9 +6,8 @@ under its final name complete or not at all.
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from speech2face.pipeline.atomic import replacing
 from speech2face.pipeline.rejects import Reject
 
 ROWS_PER_GROUP = 16
-VERSIONS_OF = ("torch", "torchaudio", "numpy", "pyarrow", "av", "pillow", "dlib-bin")
 
 
 class Tensor(pa.ExtensionType):
@@ -59,11 +57,6 @@ pa.register_extension_type(Tensor("float16", (1,)))  # any: the type is known by
 TENSORS = (Tensor, pa.FixedShapeTensorType)
 
 
-def versions() -> dict[str, str]:
-    """Versions of the libraries that shape a shard's content."""
-    return {name: version(name) for name in VERSIONS_OF}
-
-
 def table_schema(*columns: tuple[str, pa.DataType]) -> pa.Schema:
     """A table's schema, in which no column may be null."""
     return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns])
@@ -95,14 +88,14 @@ def to_batch(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.RecordBatc
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def write_shard(path: Path, items: Iterable[dict[str, Any] | Reject], schema: pa.Schema, fingerprint: str) -> None:
-    """Write rows as they come, row group by row group, and the rejects among them into the footer; then give the file its name."""
-    metadata = {"fingerprint": fingerprint, "versions": json.dumps(versions())}
+def write_rows(
+    path: Path, items: Iterable[dict[str, Any] | Reject], schema: pa.Schema, metadata: Mapping[str, str]
+) -> None:
+    """Write rows as they come, row group by row group, and `metadata` and the rejects among them into the footer."""
     rejects: list[Reject] = []
     rows: list[dict[str, Any]] = []
     # Spectrograms and JPEGs hardly compress, and statistics of tensors serve no one: both would only cost time.
-    options: dict[str, Any] = {"compression": "none", "use_dictionary": False, "write_statistics": False}
-    with replacing(path) as partial, pq.ParquetWriter(partial, schema, **options) as writer:
+    with pq.ParquetWriter(path, schema, compression="none", use_dictionary=False, write_statistics=False) as writer:
         for item in items:
             if isinstance(item, Reject):
                 rejects.append(item)
@@ -113,7 +106,15 @@ def write_shard(path: Path, items: Iterable[dict[str, Any] | Reject], schema: pa
                 rows = []
         if rows:
             writer.write_batch(to_batch(rows, schema))
-        writer.add_key_value_metadata(metadata | {"rejects": json.dumps([asdict(r) for r in rejects])})
+        writer.add_key_value_metadata({**metadata, "rejects": json.dumps([asdict(r) for r in rejects])})
+
+
+def write_shard(
+    path: Path, items: Iterable[dict[str, Any] | Reject], schema: pa.Schema, metadata: Mapping[str, str]
+) -> None:
+    """Write a shard as `write_rows` does; it appears under its name complete or not at all."""
+    with replacing(path) as partial:
+        write_rows(partial, items, schema, metadata)
 
 
 def write_table(path: Path, table: pa.Table) -> None:
@@ -126,6 +127,11 @@ def footer(path: Path) -> tuple[int, list[Reject]]:
     """Number of rows of a finished shard, and its rejects."""
     metadata = pq.read_metadata(path)
     return metadata.num_rows, [Reject(**r) for r in json.loads(metadata.metadata[b"rejects"])]
+
+
+def footer_text(path: Path, key: str) -> str:
+    """An entry of a finished shard's metadata. Raises KeyError if it has none."""
+    return pq.read_metadata(path).metadata[key.encode()].decode()
 
 
 def shard_paths(directory: Path) -> list[Path]:

@@ -1,0 +1,220 @@
+"""What counts as a change of the code: the definitions that a function reaches, and the libraries that those use.
+
+The source is read, not run. From a function, everything is followed that it can reach: functions, classes and constants of this
+project by name, whichever module they stand in, and statements that run when those modules are imported. A definition counts by its
+syntax. Comments, docstrings, annotations, layout and the texts of errors, rejects and prints do not count: they change no result.
+Of other packages, which are not followed, the version counts.
+"""
+
+import hashlib
+import inspect
+import json
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from speech2face.pipeline.syntax import Module, imported_names, packages_by_name, references
+
+PACKAGE = Path(__file__).parents[1]
+DISTRIBUTIONS = {"PIL": "pillow", "dlib": "dlib-bin", "sklearn": "scikit-learn", "ruamel": "ruamel.yaml"}
+"""Names of packages in the index where they are not those of the modules."""
+UNREADABLE = ("eval", "exec", "globals", "__import__", "import_module")
+"""What reaches code by a name that is only known when it runs."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """What is reached: the digest of the reached definitions of each module, and the version of each library that they use."""
+
+    modules: dict[str, str]
+    libraries: dict[str, str]
+
+    def as_dict(self) -> dict[str, dict[str, str]]:
+        """For JSON, in the order of the names."""
+        return {"modules": self.modules, "libraries": self.libraries}
+
+    def digest(self) -> str:
+        """SHA-256 of all of it."""
+        return hashlib.sha256(json.dumps(self.as_dict()).encode()).hexdigest()
+
+
+def reached(*functions: Callable[..., Any]) -> Code:
+    """The code that this project's functions reach, decorated or not.
+
+    Raises ValueError for one that is not a function at the top level of a module of this project, and where code is reached by a name
+    that is only known when it runs.
+    """
+    sources = Sources(PACKAGE)
+    return sources.reached([sources.place(function) for function in functions])
+
+
+def reached_by(script: Path, name: str = "main", package: Path = PACKAGE) -> Code:
+    """The code that the function `name` of a script reaches, in the package whose folder is `package`. Raises as `reached`."""
+    sources = Sources(package, {"__main__": script})
+    return sources.reached([("__main__", name)])
+
+
+class Sources:
+    """The modules of this project, read as they are reached: those below `package`, and `files` by the names of their modules."""
+
+    def __init__(self, package: Path, files: dict[str, Path] | None = None) -> None:
+        self._roots = {package.name: package.parent}
+        self._files = dict(files or {})
+        self._modules: dict[str, Module | None] = {}
+
+    def place(self, function: Callable[..., Any]) -> tuple[str, str]:
+        """Module and name of a function, which are those of what a decorator has wrapped."""
+        module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "<object>")
+        top = str(module).split(".")[0]
+        if top == "__main__" or (top not in self._roots and _is_beside(module)):
+            path = Path(inspect.getfile(sys.modules[str(module)])).resolve()
+            self._roots.setdefault(top, path.parents[str(module).count(".")])
+            self._files[str(module)] = path
+        found = self.module(str(module))
+        if found is None or name not in found.bindings:
+            raise ValueError(
+                f"what {function!r} does cannot be read from this project's source (it is {module}.{name}); give a function that stands "
+                "at the top level of one of its modules"
+            )
+        return found.name, name
+
+    def module(self, name: str) -> Module | None:
+        """A module of this project; None if there is none of the name."""
+        if name not in self._modules:
+            path = self._files.get(name) or self._find(name)
+            self._modules[name] = Module(name, path) if path is not None else None
+        return self._modules[name]
+
+    def _find(self, name: str) -> Path | None:
+        parts = name.split(".")
+        if parts[0] not in self._roots:
+            return None
+        base = self._roots[parts[0]].joinpath(*parts)
+        return next((p for p in (base.with_suffix(".py"), base / "__init__.py") if p.is_file()), None)
+
+    def reached(self, places: Iterable[tuple[str, str]]) -> Code:
+        """What the definitions at `places` (module and name) reach."""
+        closure = _Closure(self)
+        for module, name in places:
+            closure.reach(module, name)
+        digests = {module: closure.digest(module) for module in sorted(closure.statements)}
+        return Code(digests, {library: _version(library) for library in sorted(closure.libraries)})
+
+
+@dataclass
+class _Closure:
+    sources: Sources
+    statements: dict[str, set[int]] = field(default_factory=dict)
+    """Positions of the reached statements of each module."""
+    libraries: set[str] = field(default_factory=set)
+    _imported: set[str] = field(default_factory=set)
+
+    def digest(self, module: str) -> str:
+        found = self.sources.module(module)
+        assert found is not None
+        texts = [found.text(position) for position in sorted(self.statements[module])]
+        return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+
+    def reach(self, module_name: str, name: str) -> None:
+        """Follow the definitions of `name`, which may have been imported into the module from elsewhere."""
+        module = self._import(module_name)
+        if module is None:
+            self._use(module_name)
+        elif name in module.bindings:
+            for position in module.bindings[name]:
+                self._follow(module, position)
+        elif name in module.imports:
+            self._resolve(module.imports[name], [])
+        elif self.sources.module(f"{module_name}.{name}") is not None:
+            self._whole(f"{module_name}.{name}")
+
+    def _import(self, name: str) -> Module | None:
+        """Follow what runs when a module is imported."""
+        module = self.sources.module(name)
+        if module is None or name in self._imported:
+            return module
+        self._imported.add(name)
+        if "." in name:
+            self._import(name.rpartition(".")[0])
+        for position in module.effects:
+            self._follow(module, position)
+        self._import_all(module.imports)
+        return module
+
+    def _import_all(self, imports: dict[str, tuple[str, str | None]]) -> None:
+        for target, attribute in imports.values():
+            self._import(target)
+            if attribute is not None:
+                self._import(f"{target}.{attribute}")
+
+    def _follow(self, module: Module, position: int) -> None:
+        known = self.statements.setdefault(module.name, set())
+        if position in known:
+            return
+        known.add(position)
+        tree = module.stripped(position)
+        inner = dict(imported_names(tree, module.package))
+        scope = module.imports | inner
+        self._import_all(inner)
+        for package in packages_by_name(tree):
+            self._use(package)
+        for name, *attributes in references(tree):
+            if name in UNREADABLE or UNREADABLE[-1] in attributes:
+                raise ValueError(
+                    f"{module.path}: what {name} reaches is only known when it runs, so changes of it would go unnoticed; name it instead"
+                )
+            if name in scope:
+                self._resolve(scope[name], attributes)
+            elif name in module.bindings:
+                self.reach(module.name, name)
+
+    def _resolve(self, imported: tuple[str, str | None], attributes: list[str]) -> None:
+        """Follow what an imported name stands for, with the attributes that are taken of it."""
+        module_name, name = imported
+        while name is not None or attributes:
+            module = self.sources.module(module_name)
+            if module is None:
+                self._use(module_name)
+                return
+            if name is None:
+                name, *attributes = attributes
+            if name in module.bindings or name in module.imports:
+                self.reach(module_name, name)
+                return
+            if name.startswith("__"):  # of the module itself, such as __file__
+                return
+            if self.sources.module(f"{module_name}.{name}") is None:
+                raise ValueError(f"{module.path} has no {name}, which another module takes from it")
+            module_name, name = f"{module_name}.{name}", None
+        self._whole(module_name)
+
+    def _whole(self, name: str) -> None:
+        """A module that is passed around as a value: everything in it."""
+        module = self._import(name)
+        if module is None:
+            self._use(name)
+            return
+        for binding in module.bindings:
+            self.reach(name, binding)
+
+    def _use(self, module_name: str) -> None:
+        top = module_name.split(".")[0]
+        if top not in sys.stdlib_module_names:
+            self.libraries.add(DISTRIBUTIONS.get(top, top.replace("_", "-")))
+
+
+def _is_beside(module: Any) -> bool:
+    """Whether a module is nobody's package, but a script or a test."""
+    path = getattr(sys.modules.get(str(module)), "__file__", None)
+    return path is not None and "site-packages" not in path and str(module).split(".")[0] not in sys.stdlib_module_names
+
+
+def _version(library: str) -> str:
+    """Installed version without the kind of its build: what was computed by one is taken as it is by another."""
+    try:
+        return version(library).partition("+")[0]
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,182 @@
+"""A module's source as text: its top-level statements without what changes no result, the same in every version of Python."""
+
+import ast
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+TEXT_CALLS = ("print", "exit", "Reject")
+"""Calls whose arguments are read by people, but for names such as a reject's reason."""
+
+
+class Module:
+    """One source file: which of its top-level statements bind a name, which run on import, and what it imports."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        self.name, self.path = name, path
+        self.package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        self.bindings: dict[str, list[int]] = {}
+        self.imports: dict[str, tuple[str, str | None]] = {}
+        self.effects: list[int] = []
+        self._stripped: dict[int, ast.stmt] = {}
+        for position, statement in enumerate(self._body):
+            self._sort(position, statement)
+
+    @cached_property
+    def _body(self) -> list[ast.stmt]:
+        return ast.parse(self.path.read_text("utf-8"), str(self.path)).body
+
+    def stripped(self, position: int) -> ast.stmt:
+        """A top-level statement without what changes no result."""
+        if position not in self._stripped:
+            self._stripped[position] = _Strip().visit(self._body[position])
+        return self._stripped[position]
+
+    def text(self, position: int) -> str:
+        """A top-level statement as text that says the same in every version of Python."""
+        return _canonical(self.stripped(position))
+
+    def _sort(self, position: int, statement: ast.stmt) -> None:
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            self.imports |= dict(imported_names(statement, self.package))
+        elif isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            self.bindings.setdefault(statement.name, []).append(position)
+        elif isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            names = [n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)]
+            for name in names:
+                self.bindings.setdefault(name, []).append(position)
+            if not all(isinstance(target, ast.Name | ast.Tuple) for target in targets):
+                self.effects.append(position)  # an attribute or an item of something is set
+        elif not _is_skipped(statement):
+            # A condition, a loop or a call: it runs on import, and may bind names on the way.
+            self.effects.append(position)
+            for node in ast.walk(statement):
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    self.bindings.setdefault(node.id, []).append(position)
+                elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+                    self.bindings.setdefault(node.name, []).append(position)
+            self.imports |= dict(imported_names(statement, self.package))
+
+
+class _Strip(ast.NodeTransformer):
+    """Takes out docstrings and other bare strings, annotations, and the texts that people read."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            return None
+        return self.generic_visit(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self._filled(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        node.returns = None
+        return self._filled(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        return self._filled(node)
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        node.annotation = ast.Constant(None)  # the name itself stays: in a data class it is a field
+        return self.generic_visit(node)
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        return None if _is_skipped(node) else self.generic_visit(node)
+
+    def visit_Assert(self, node: ast.Assert) -> ast.AST:
+        node.msg = None
+        return self.generic_visit(node)
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        return self.generic_visit(_Untexted().visit(node))
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", None)
+        return self.generic_visit(_Untexted().visit(node) if name in TEXT_CALLS else node)
+
+    def _filled(self, node: Any) -> ast.AST:
+        self.generic_visit(node)
+        node.body = node.body or [ast.Pass()]
+        return node
+
+
+class _Untexted(ast.NodeTransformer):
+    """Empties strings that are sentences; names such as the reason of a reject stay."""
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
+        return ast.Constant("")
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        return ast.Constant("") if isinstance(node.value, str) and not node.value.isidentifier() else node
+
+
+def references(tree: ast.AST) -> Iterator[list[str]]:
+    """Names that are used, each with the attributes that are taken of it: `a.b(c)` gives [a, b] and [c]."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        chain: list[str] = []
+        inner: ast.AST = node
+        while isinstance(inner, ast.Attribute):
+            chain.append(inner.attr)
+            inner = inner.value
+        if isinstance(inner, ast.Name):
+            yield [inner.id, *reversed(chain)]
+            continue
+        if isinstance(inner, ast.Global):
+            yield from ([name] for name in inner.names)
+        waiting.extend(ast.iter_child_nodes(inner))
+
+
+def packages_by_name(tree: ast.AST) -> Iterator[str]:
+    """Packages of which `find_spec("name")` finds the files."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and "find_spec" in ast.unparse(node.func):
+            yield from (a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str))
+
+
+def imported_names(tree: ast.AST, package: str) -> Iterator[tuple[str, tuple[str, str | None]]]:
+    """Names that imports bind, with the module and, for `from`, the name in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                top = alias.name.split(".")[0]
+                yield (alias.asname, (alias.name, None)) if alias.asname else (top, (top, None))
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            module = ".".join([*parents, *([node.module] if node.module else [])])
+            for alias in node.names:
+                if alias.name == "*":
+                    raise ValueError(f"from {module} import * hides what is used; import names")
+                yield alias.asname or alias.name, (module, alias.name)
+
+
+def _canonical(node: Any) -> str:
+    """A syntax tree as text, without empty fields, which versions of Python write in different ways."""
+    if isinstance(node, list):
+        return f"[{','.join(map(_canonical, node))}]"
+    if isinstance(node, ast.Constant):
+        return f"{type(node.value).__name__} {node.value!a}"
+    if isinstance(node, ast.AST):
+        fields = ((name, getattr(node, name, None)) for name in node._fields if name not in ("ctx", "type_comment"))
+        return (
+            f"{type(node).__name__}({','.join(f'{n}={_canonical(v)}' for n, v in fields if v is not None and v != [])})"
+        )
+    return ascii(node)
+
+
+def _is_skipped(statement: ast.stmt) -> bool:
+    """Whether a statement does nothing when its module is imported: a string, or what is for type checkers or scripts."""
+    if isinstance(statement, ast.Expr):
+        return isinstance(statement.value, ast.Constant)
+    if not isinstance(statement, ast.If):
+        return isinstance(statement, ast.Pass)
+    test = ast.unparse(statement.test)
+    return test.endswith("TYPE_CHECKING") or test == "__name__ == '__main__'"
