@@ -10,26 +10,31 @@ from speech2face.faces.table import FACES
 from speech2face.pipeline.atomic import write_json
 from speech2face.pipeline.engine import map_shards
 from speech2face.pipeline.params import Params
+from speech2face.pipeline.plan import Plan
 from speech2face.pipeline.provenance import chunk
 from speech2face.pipeline.stage import run_stage
 
+OUT = Path("data/faces")
 
-def main(params: Params) -> str:
+
+def plan(params: Params) -> Plan:
     rows = face_rows(iterate_clips(FACE_COLUMNS))
-    summary = map_shards(
+    return Plan(
         "crop_faces",
         face_shard,
         [[rows[name] for name in run] for run in chunk(rows, params.corpus.clips_per_shard)],
-        schema=FACES,
-        out=Path("data/faces"),
-        settings=params.faces.model_dump(),
-        context={"root": str(corpus_root(params.corpus.root))},
-        max_reject_fraction=params.max_reject_fraction,
+        FACES,
+        params.faces,
+        {"root": str(corpus_root(params.corpus.root))},
         weights={name: SHA256[name] for name in (DETECTOR, LANDMARKS)},
         rows_in=count_items(rows.values()),
         on_device=True,
     )
-    write_json(Path("results/faces/metrics.json"), summary.metrics())
+
+
+def main(params: Params) -> str:
+    summary = map_shards(plan(params), OUT, params.max_reject_fraction)
+    write_json(Path("results/faces/counts.json"), summary.counts())
     return summary.line()
 
 

@@ -9,23 +9,28 @@ from speech2face.corpus.paths import corpus_root
 from speech2face.pipeline.atomic import write_json
 from speech2face.pipeline.engine import map_shards
 from speech2face.pipeline.params import Params
+from speech2face.pipeline.plan import Plan
 from speech2face.pipeline.provenance import chunk
 from speech2face.pipeline.stage import run_stage
 
+OUT = Path("data/spectrograms")
 
-def main(params: Params) -> str:
+
+def plan(params: Params) -> Plan:
     rows = {row["clip_id"]: row for row in iterate_clips(ROW_KEYS) if row["audio_path"] is not None}
-    summary = map_shards(
+    return Plan(
         "segment_audio",
         spectrogram_shard,
         [[rows[clip_id] for clip_id in run] for run in chunk(rows, params.corpus.clips_per_shard)],
-        schema=spectrograms_schema(segment_frames(params.audio.segment_s)),
-        out=Path("data/spectrograms"),
-        settings=params.audio.model_dump(),
-        context={"root": str(corpus_root(params.corpus.root))},
-        max_reject_fraction=params.max_reject_fraction,
+        spectrograms_schema(segment_frames(params.audio.segment_s)),
+        params.audio,
+        {"root": str(corpus_root(params.corpus.root))},
     )
-    write_json(Path("results/spectrograms/metrics.json"), summary.metrics())
+
+
+def main(params: Params) -> str:
+    summary = map_shards(plan(params), OUT, params.max_reject_fraction)
+    write_json(Path("results/spectrograms/counts.json"), summary.counts())
     return summary.line()
 
 

@@ -2,43 +2,43 @@
 
 from pathlib import Path
 
-from speech2face.audio.table import table_segment_s
-from speech2face.models.face_decoder import FaceDecoder
-from speech2face.models.head import LinearHead
-from speech2face.models.weight_files import load_network, save_network
-from speech2face.pipeline.atomic import write_json
+from speech2face.corpus.splits import read_splits
+from speech2face.models.weight_files import tensors_digest
 from speech2face.pipeline.machine import device
 from speech2face.pipeline.params import Params
-from speech2face.pipeline.provenance import file_digest
+from speech2face.pipeline.provenance import json_digest
 from speech2face.pipeline.shards import shard_names
 from speech2face.pipeline.stage import run_stage
-from speech2face.predict import INPUT_NAME
-from speech2face.training.encoder import train_encoder
-from speech2face.training.loop import Clock, run_fingerprint
-from speech2face.training.pairs import read_targets
+from speech2face.training.encoder import encoder_task, read_encoder_inputs
+from speech2face.training.results import write_results
+from speech2face.training.runs import TrainingPlan, run
+
+DATA, MODELS, RESULTS = Path("data"), Path("models"), Path("results/encoder")
+
+
+def plan(params: Params) -> TrainingPlan:
+    splits, settings = read_splits(), params.encoder
+    tables = {name: json_digest(shard_names(DATA / name)) for name in ("spectrograms", "features")}
+    networks = {name: tensors_digest(MODELS / name / f"{name}.safetensors") for name in ("decoder", "head")}
+    return TrainingPlan(
+        "train_encoder",
+        lambda device: encoder_task(
+            settings,
+            params.lr,
+            params.seed,
+            read_encoder_inputs(DATA, MODELS, splits, settings.target),
+            device,
+        ),
+        (read_encoder_inputs, encoder_task),
+        {**settings.model_dump(mode="json"), "lr": params.lr},
+        params.seed,
+        {**tables, **networks, "speakers": json_digest(splits)},
+    )
 
 
 def main(params: Params) -> str:
-    clock, results, features = Clock(), Path("results/encoder"), Path("data/features")
-    settings = params.encoder.model_dump()
-    decoder, head = load_network(FaceDecoder, "models/decoder/decoder"), load_network(LinearHead, features / "head")
-    inputs = [
-        *shard_names(Path("data/spectrograms"), features),
-        *(file_digest(Path(f"{name}.safetensors")) for name in ("models/decoder/decoder", "data/features/head")),
-    ]
-    fingerprint = run_fingerprint(__file__, settings | {"lr": params.lr}, params.seed, inputs)
-    targets, spectrograms = read_targets(features, settings["target"]), Path("data/spectrograms")
-    frozen = decoder.f_dec, head
-    network, metrics = train_encoder(
-        settings, params.lr, params.seed, spectrograms, targets, *frozen, device(), fingerprint, results / "live"
-    )
-    Path("models/encoder").mkdir(parents=True, exist_ok=True)
-    dimensions = {"base_channels": settings["base_channels"], "hidden_dim": settings["hidden_dim"]}
-    save_network(network, "models/encoder/encoder", feature_dim=decoder.feature_dim, **dimensions)
-    write_json(Path("models/encoder") / INPUT_NAME, {"segment_s": table_segment_s(spectrograms)})
-    write_json(results / "metrics.json", metrics)
-    epochs = f"best epoch {metrics['best_epoch']} of {settings['epochs']}"
-    return f"train_encoder: {metrics['clips']} clips in, {metrics['clips_without_face']} without a face, {epochs}, {clock.seconds():.1f} s"
+    trained = run(plan(params), device, MODELS / "encoder" / "encoder", RESULTS / "live")
+    return write_results("train_encoder", trained, RESULTS)
 
 
 if __name__ == "__main__":

@@ -66,6 +66,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.set_defaults(run=_compare)
 
+    why = commands.add_parser("why", help="say what differs between a stage's last run and now")
+    why.add_argument("stage", help="make_corpus, segment_audio, crop_faces, extract_features, ...")
+    why.set_defaults(run=_why)
+
+    prune = commands.add_parser(
+        "prune", help="remove from .work what neither dvc.lock nor an experiment nor the next run needs"
+    )
+    prune.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    prune.set_defaults(run=_prune)
+
     doctor = commands.add_parser(
         "doctor", help="say what is installed, what was found, what is missing and how to get it"
     )
@@ -107,6 +117,20 @@ def _compare(arguments: argparse.Namespace) -> int:
     params = load_params(arguments.params)
     table = compare(arguments.first, arguments.second, params.evaluation.model_dump(), params.seed)
     print(table.to_string(index=False, float_format="{:.4f}".format))
+    return 0
+
+
+def _why(arguments: argparse.Namespace) -> int:
+    from speech2face.why import why
+
+    print(why(arguments.stage))
+    return 0
+
+
+def _prune(arguments: argparse.Namespace) -> int:
+    from speech2face.prune import prune
+
+    print(prune(arguments.dry_run))
     return 0
 
 

@@ -1,14 +1,17 @@
-"""Weight files that rebuild their own network: `<name>.safetensors` and beside it `<name>.json` with the dimensions.
+"""Weight files that rebuild their own network: `<name>.safetensors` and beside it `<name>.json` with the dimensions, and what else
+there is to say about it.
 
-Nothing is unpickled. The dimensions stand in the safetensors' own metadata too, so that two files of different saves
-are noticed. Both are written aside and moved into place.
+Nothing is unpickled. The same text stands in the safetensors' own metadata, so that two files of different saves are noticed.
 """
 
+import hashlib
 import json
 import reprlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -23,11 +26,14 @@ Dimension = int | float | str | bool
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def save_network(module: nn.Module, path: str | Path, **dimensions: Dimension) -> None:
+def save_network(
+    module: nn.Module, path: str | Path, about: Mapping[str, Any] | None = None, **dimensions: Dimension
+) -> None:
     """Write a network's weights and buffers, and the arguments that rebuild it.
 
     Args:
-        path: with or without `.safetensors`; the directory must exist.
+        path: with or without `.safetensors`.
+        about: what else the file shall say of the network, as JSON (`read_about`).
         dimensions: arguments of the module's class, as `feature_dim=128`.
 
     Raises:
@@ -40,7 +46,7 @@ def save_network(module: nn.Module, path: str | Path, **dimensions: Dimension) -
         tensors, f"the {type(module).__name__} to save as {weights_path}", "it has diverged; nothing is written"
     )
     _check_shapes(_build(type(module), dimensions, weights_path), _shapes(tensors), weights_path)
-    description = _describe(type(module), dimensions)
+    description = _describe(type(module), dimensions, about or {})
     with replacing(weights_path) as partial:
         save_file(tensors, partial, metadata={METADATA_KEY: description})
     write_text(json_path, description)
@@ -70,6 +76,30 @@ def load_network(cls: type[Network], path: str | Path, device: str | torch.devic
     return network
 
 
+def read_about(path: str | Path) -> dict[str, Any]:
+    """What a weight file says of its network besides the dimensions; empty if it says nothing.
+
+    Raises ValueError if the file is not whole, or not of this project.
+    """
+    weights_path, _ = _paths(path)
+    try:
+        with safe_open(weights_path, framework="pt") as file:
+            return json.loads((file.metadata() or {})[METADATA_KEY]).get("about", {})
+    except (SafetensorError, OSError, KeyError, ValueError, AttributeError) as error:
+        raise ValueError(_unreadable(weights_path, "a weight file of this project", error)) from error
+
+
+def tensors_digest(path: str | Path) -> str:
+    """SHA-256 of the names, types, shapes and values of a safetensors file, whatever its metadata."""
+    digest = hashlib.sha256()
+    with safe_open(path, framework="numpy") as file:
+        for name in sorted(file.keys()):
+            values = file.get_tensor(name)
+            digest.update(f"{name} {values.dtype} {values.shape}\n".encode())
+            digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()
+
+
 def _read(
     weights_path: Path, json_path: Path, cls: type[nn.Module]
 ) -> tuple[dict[str, Dimension], dict[str, list[int]], dict[str, Tensor]]:
@@ -94,10 +124,10 @@ def _read(
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
         raise ValueError(_unreadable(weights_path, "a whole safetensors file", error)) from error
-    if metadata.get(METADATA_KEY) != _describe(cls, dimensions):
+    if metadata.get(METADATA_KEY) != description:
         raise ValueError(
             f"{weights_path} and {json_path.name} do not belong together "
-            f"({metadata.get(METADATA_KEY)} and {description}): copy both from one save, or save the network again"
+            f"({_short(metadata.get(METADATA_KEY))} and {_short(description)}): copy both from one save, or save the network again"
         )
     return dimensions, _shapes(tensors), tensors
 
@@ -135,8 +165,18 @@ def _check_finite(tensors: dict[str, Tensor], where: str, remedy: str) -> None:
             raise ValueError(f"{where}: {name} holds NaN or infinity: {remedy}")
 
 
-def _describe(cls: type[nn.Module], dimensions: dict[str, Dimension]) -> str:
-    return json.dumps({"network": cls.__name__, "dimensions": dimensions}, indent=2, sort_keys=True) + "\n"
+def _describe(cls: type[nn.Module], dimensions: dict[str, Dimension], about: Mapping[str, Any]) -> str:
+    content = {"network": cls.__name__, "dimensions": dimensions, **({"about": about} if about else {})}
+    return json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+
+def _short(description: str | None) -> str:
+    """Network and dimensions of a description, for messages."""
+    try:
+        content = json.loads(description or "")
+        return f"{content['network']} {content['dimensions']}"
+    except (ValueError, KeyError, TypeError):
+        return "no description"
 
 
 def _paths(path: str | Path) -> tuple[Path, Path]:

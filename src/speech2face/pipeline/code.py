@@ -51,10 +51,12 @@ def reached(*functions: Callable[..., Any]) -> Code:
     return sources.reached([sources.place(function) for function in functions])
 
 
-def reached_by(script: Path, name: str = "main", package: Path = PACKAGE) -> Code:
-    """The code that the function `name` of a script reaches, in the package whose folder is `package`. Raises as `reached`."""
-    sources = Sources(package, {"__main__": script})
-    return sources.reached([("__main__", name)])
+def reached_by_stages(stages: Path, package: Path = PACKAGE) -> dict[str, Code]:
+    """The code that `main` of each script in the folder `stages` reaches, in the package whose folder is `package`, by the script's
+    name. Raises as `reached`."""
+    scripts = {f"stages.{script.stem}": script for script in sorted(stages.glob("*.py"))}
+    sources = Sources(package, scripts)
+    return {module.removeprefix("stages."): sources.reached([(module, "main")]) for module in scripts}
 
 
 class Sources:

@@ -4,6 +4,7 @@ DVC deletes a stage's outputs before it runs. Until it has ended, dvc.lock holds
 pulled, and DVC's cache their files.
 """
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -26,23 +27,29 @@ def last_output(out: Path) -> dict[str, Path]:
     if not LOCK.is_file():
         return {}
     outs = [out for stage in read_lock(LOCK.read_text("utf-8")).values() for out in stage.get("outs", [])]
-    digest = next((o["md5"] for o in outs if o["path"] == out.as_posix() and o.get("md5", "").endswith(".dir")), None)
-    if digest is None:
-        return {}
+    digest = next((o.get("md5", "") for o in outs if o["path"] == out.as_posix()), "")
+    return {name: path for name, path in files_of(digest) if path.is_file()}
+
+
+def files_of(digest: str) -> list[tuple[str, Path]]:
+    """The files of a directory by its hash in dvc.lock, each with its place in the cache; none where the cache lacks the listing."""
+    if not digest.endswith(".dir"):
+        return []
+    cache = _cache()
+    if cache is None or not (listing := Path(cache.oid_to_path(digest))).is_file():
+        return []
+    entries = json.loads(listing.read_text("utf-8"))
+    return [(entry["relpath"], Path(cache.oid_to_path(entry["md5"]))) for entry in entries]
+
+
+@functools.cache
+def _cache() -> Any:
+    """DVC's local cache; None outside a DVC repository."""
     # A second to import, so only where there is something to look for.
     from dvc.exceptions import NotDvcRepoError
     from dvc.repo import Repo
 
     try:
-        cache = Repo().cache.local
+        return Repo().cache.local
     except NotDvcRepoError:
-        return {}
-    return {name: path for name, path in _listed(cache, digest) if path.is_file()}
-
-
-def _listed(cache: Any, digest: str) -> list[tuple[str, Path]]:
-    listing = Path(cache.oid_to_path(digest))
-    if not listing.is_file():
-        return []
-    entries = json.loads(listing.read_text("utf-8"))
-    return [(entry["relpath"], Path(cache.oid_to_path(entry["md5"]))) for entry in entries]
+        return None

@@ -142,6 +142,17 @@ def shard_paths(directory: Path) -> list[Path]:
     return paths
 
 
+def shards_in_order(directory: Path, column: str) -> list[Path]:
+    """The shards of a table in the order of what `column` says in their first rows, whatever fingerprints they are named by."""
+
+    def first(path: Path) -> str:
+        with pq.ParquetFile(path) as file:
+            found = file.read_row_group(0, columns=[column])[column] if file.num_row_groups else []
+            return str(found[0]) if len(found) else ""
+
+    return sorted(shard_paths(directory), key=first)
+
+
 def shard_names(*directories: Path) -> list[str]:
     """Names of the shards of some tables, which carry their fingerprints, with their numbers of rows.
 

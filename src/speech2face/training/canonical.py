@@ -1,6 +1,6 @@
 """Canonical faces: frontal, neutral photographs warped to the mean shape and averaged by speaker (Cole et al. 2017, section 3)."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from speech2face.face_networks.alignment import align_similarity
 from speech2face.faces.geometry import mouth_opening
 from speech2face.faces.pictures import decode_jpeg
 from speech2face.models.warp import sparse_image_warp
-from speech2face.pipeline.shards import iterate_rows, shard_paths
+from speech2face.pipeline.params import Frontal
+from speech2face.pipeline.shards import iterate_rows, shards_in_order
 
 ALIGNMENT_ROUNDS = 3
 
@@ -29,17 +30,17 @@ class CanonicalFaces:
     num_photographs: int
     num_left_out: int
 
-    def counts(self) -> dict[str, dict[str, int]]:
-        """Counts for the metrics."""
-        return {"photographs": {"total": self.num_photographs, "not_canonical": self.num_left_out}}
+    def counts(self) -> dict[str, int]:
+        """Numbers of photographs."""
+        return {"photographs": self.num_photographs, "photographs_not_canonical": self.num_left_out}
 
 
-def is_canonical(face: dict[str, Any], max_yaw_deg: float, max_mouth_opening: float, min_sharpness: float) -> bool:
+def is_canonical(face: dict[str, Any], frontal: Frontal) -> bool:
     """Whether a row of the face table is frontal, neutral and sharp enough."""
     return (
-        abs(face["yaw_deg"]) <= max_yaw_deg
-        and mouth_opening(face["landmarks"]) <= max_mouth_opening
-        and face["sharpness"] >= min_sharpness
+        abs(face["yaw_deg"]) <= frontal.max_yaw_deg
+        and mouth_opening(face["landmarks"]) <= frontal.max_mouth_opening
+        and face["sharpness"] >= frontal.min_sharpness
     )
 
 
@@ -56,29 +57,28 @@ def mean_shape(shapes: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def canonical_faces(
-    directory: Path, thresholds: dict[str, float], splits: tuple[str, ...] = ("train", "val")
+    directory: Path, splits: Mapping[str, str], frontal: Frontal, wanted: tuple[str, ...] = ("train", "val")
 ) -> CanonicalFaces:
-    """Canonical faces of the speakers of `splits` in a face table. A speaker without a canonical photograph is left out.
+    """Canonical faces of the speakers in a face table whose split is `wanted`. A speaker without a canonical photograph is left out.
 
     Raises ValueError if no photograph of a training speaker passes the thresholds.
     """
-    columns = ["speaker_id", "split", "landmarks", "yaw_deg", "sharpness"]
-    rows = [row for row in _rows(directory, columns) if row["split"] in splits]
-    kept = [row for row in rows if is_canonical(row, **thresholds)]
-    training = [row["landmarks"] for row in kept if row["split"] == "train"]
+    columns = ["face_id", "speaker_id", "landmarks", "yaw_deg", "sharpness"]
+    rows = [row for row in _rows(directory, columns) if splits[row["speaker_id"]] in wanted]
+    kept = sorted((row for row in rows if is_canonical(row, frontal)), key=lambda row: row["face_id"])
+    training = [row["landmarks"] for row in kept if splits[row["speaker_id"]] == "train"]
     if not training:
         raise ValueError(
-            f"none of {len(rows)} photographs is frontal and neutral enough; loosen decoder.frontal: {thresholds}"
+            f"none of {len(rows)} photographs is frontal and neutral enough; loosen decoder.frontal: {frontal}"
         )
     mean = mean_shape(training)
-    speakers = {row["speaker_id"]: row["split"] for row in kept}
-    order = {speaker: index for index, speaker in enumerate(sorted(speakers))}
+    order = {speaker: index for index, speaker in enumerate(sorted({row["speaker_id"] for row in kept}))}
     size = 224
     sums = np.zeros((len(order), 3, size, size), np.float32)
     shapes = np.zeros((len(order), 68, 2), np.float64)
     counts = np.zeros(len(order))
     for face in _rows(directory, [*columns, "image"]):
-        if face["split"] in splits and is_canonical(face, **thresholds):
+        if splits[face["speaker_id"]] in wanted and is_canonical(face, frontal):
             index = order[face["speaker_id"]]
             sums[index] += to_mean_shape(decode_jpeg(face["image"]), face["landmarks"], mean)
             shapes[index] += align_similarity(face["landmarks"], mean)
@@ -87,7 +87,7 @@ def canonical_faces(
         total *= 255 / count
     return CanonicalFaces(
         tuple(order),
-        tuple(speakers[speaker] for speaker in order),
+        tuple(splits[speaker] for speaker in order),
         sums.round(out=sums).clip(0, 255, out=sums).astype(np.uint8),
         (shapes / counts[:, None, None]).astype(np.float32),
         mean,
@@ -104,5 +104,5 @@ def to_mean_shape(image: np.ndarray, landmarks: np.ndarray, mean_landmarks: np.n
 
 
 def _rows(directory: Path, columns: list[str]) -> Iterator[dict[str, Any]]:
-    for path in shard_paths(directory):
+    for path in shards_in_order(directory, "face_id"):
         yield from iterate_rows(path, columns)

@@ -1,24 +1,24 @@
 """Training of the face decoder on canonical faces (Cole et al. 2017)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from speech2face.face_networks.backends import Backend
+from speech2face.face_networks.backends import Backend, load_backend
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.losses import DecoderLossWeights, decoder_loss
-from speech2face.training.canonical import CanonicalFaces
-from speech2face.training.loop import Metrics, Task, train
+from speech2face.pipeline.params import Decoder, Features
+from speech2face.training.canonical import CanonicalFaces, canonical_faces
+from speech2face.training.loop import Metrics, Task
 from speech2face.training.morphs import nearest_neighbours
-from speech2face.training.pairs import Targets
+from speech2face.training.pairs import Targets, read_targets
 
 
 @dataclass(frozen=True)
-class _Faces:
+class FaceBatch:
     """A batch on the device: features [B, D], textures [B, 3, 224, 224] in 0..1, landmarks [B, 68, 2]."""
 
     features: torch.Tensor
@@ -37,37 +37,45 @@ class DecoderData:
     def __len__(self) -> int:
         return len(self.features)
 
-    def blend(self, first: np.ndarray, second: np.ndarray, part: np.ndarray, device: torch.device) -> _Faces:
+    def blend(self, first: np.ndarray, second: np.ndarray, part: np.ndarray, device: torch.device) -> FaceBatch:
         """Faces number `first` moved by `part` (0..1, [B]) of the way to number `second`, in texture, landmarks and feature."""
 
         def mix(values: np.ndarray) -> torch.Tensor:
             weight = part.reshape(-1, *[1] * (values.ndim - 1)).astype(np.float32)
             return torch.from_numpy(values[first] * (1 - weight) + values[second] * weight).to(device)
 
-        return _Faces(mix(self.features), mix(self.textures) / 255, mix(self.landmarks))
+        return FaceBatch(mix(self.features), mix(self.textures) / 255, mix(self.landmarks))
+
+
+@dataclass(frozen=True)
+class DecoderInputs:
+    """What a decoder learns from: canonical faces, the features of all faces, and the face network that looks at decoded ones."""
+
+    faces: CanonicalFaces
+    targets: Targets
+    backend: Backend
+
+
+def read_decoder_inputs(data: Path, splits: Mapping[str, str], decoder: Decoder, features: Features) -> DecoderInputs:
+    """The inputs below the folder of the tables; `splits` by speaker."""
+    faces = canonical_faces(data / "faces", splits, decoder.frontal)
+    return DecoderInputs(faces, read_targets(data / "features", splits), load_backend(features))
 
 
 def decoder_data(faces: CanonicalFaces, targets: Targets, split: str) -> DecoderData:
-    """The canonical faces of one split."""
-    rows = [i for i, s in enumerate(faces.splits) if s == split and faces.speaker_ids[i] in targets.splits]
+    """The canonical faces of one split, of the speakers whose faces have features."""
+    known = set(targets.speakers(split))
+    rows = [i for i, speaker in enumerate(faces.speaker_ids) if speaker in known]
     features = targets.speaker_means([faces.speaker_ids[i] for i in rows]) if rows else targets.features[:0]
     return DecoderData(faces.textures[rows], faces.landmarks[rows], features)
 
 
-def train_decoder(
-    settings: dict[str, Any],
-    seed: int,
-    faces: CanonicalFaces,
-    targets: Targets,
-    backend: Backend,
-    device: torch.device,
-    fingerprint: str,
-    live_directory: Path,
-) -> tuple[FaceDecoder, dict[str, Any]]:
-    """Train a decoder with the `decoder` section of params.yaml. Best epoch by the smallest validation loss.
+def decoder_task(settings: Decoder, seed: int, inputs: DecoderInputs, device: torch.device) -> Task:
+    """The training of a decoder. Best epoch by the smallest validation loss.
 
     Raises ValueError if the training or validation speakers have fewer than two canonical faces.
     """
+    faces, targets = inputs.faces, inputs.targets
     training, validation = decoder_data(faces, targets, "train"), decoder_data(faces, targets, "val")
     for name, data in (("training", training), ("validation", validation)):
         if len(data) < 2:
@@ -75,61 +83,69 @@ def train_decoder(
                 f"{len(data)} {name} speakers have a canonical face, 2 are needed; loosen decoder.frontal or add speakers"
             )
     torch.manual_seed(seed)
-    network = FaceDecoder(targets.features.shape[1], settings["texture"])
+    network = FaceDecoder(targets.features.shape[1], settings.texture)
     mean_texture = torch.from_numpy(training.textures.mean(0, dtype=np.float64)).float() / 255
     network.set_means(torch.from_numpy(faces.mean_landmarks), mean_texture)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    neighbours = nearest_neighbours(training.landmarks, training.textures, settings["morph_neighbours"])
-    weights = DecoderLossWeights(**settings["weights"])
-    batch_size = min(settings["batch_size"], len(training))
+    batch_size = min(settings.batch_size, len(training))
     num_batches = len(training) // batch_size
+    objective = _Objective(settings, network, inputs.backend.to(device), device)
+    neighbours = nearest_neighbours(training.landmarks, training.textures, settings.morph_neighbours)
 
-    def batches(epoch: int) -> Iterator[_Faces]:
+    def batches(epoch: int) -> Iterator[FaceBatch]:
         rng = np.random.default_rng([seed, epoch])
         order = rng.permutation(len(training))
         for start in range(0, num_batches * batch_size, batch_size):
             first = order[start : start + batch_size]
             second = neighbours[first, rng.integers(neighbours.shape[1], size=batch_size)]
-            part = rng.uniform(size=batch_size) * (rng.uniform(size=batch_size) < settings["morph_fraction"])
+            part = rng.uniform(size=batch_size) * (rng.uniform(size=batch_size) < settings.morph_fraction)
             yield training.blend(first, second, part, device)
 
-    def losses(batch: _Faces, generator: torch.Generator | None) -> dict[str, torch.Tensor]:
-        with torch.autocast(device.type, torch.bfloat16, enabled=settings["precision"] == "bfloat16"):
-            decoded = network(batch.features)
+    optimizer = torch.optim.Adam(network.parameters(), lr=settings.lr, fused=True)
+    return Task(
+        "train_decoder",
+        network,
+        optimizer,
+        torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, settings.epochs * num_batches)),
+        settings.epochs,
+        num_batches,
+        batches,
+        objective.losses,
+        lambda: objective.validate(validation, batch_size),
+        lambda m: (-m["total"],),
+        settings.max_gradient_norm,
+        dimensions={"feature_dim": network.feature_dim, "texture": settings.texture},
+        counts={**faces.counts(), "canonical_faces": len(faces.speaker_ids)},
+    )
+
+
+class _Objective:
+    """The decoder's loss on a batch of faces, and its mean over the validation faces."""
+
+    def __init__(self, settings: Decoder, network: FaceDecoder, backend: Backend, device: torch.device) -> None:
+        self.settings, self.network, self.backend, self.device = settings, network, backend, device
+        terms = settings.weights
+        self.weights = DecoderLossWeights(terms.texture, terms.landmarks, terms.embedding)
+
+    def losses(self, batch: FaceBatch, generator: torch.Generator | None) -> dict[str, torch.Tensor]:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
+            decoded = self.network(batch.features)
         return decoder_loss(
             decoded,
             batch.textures,
             batch.landmarks,
             batch.features,
             # clamped, because face networks take 0..1 only
-            embed=lambda image: backend.embed(image.clamp(0, 1), decoded.landmarks),
-            weights=weights,
+            embed=lambda image: self.backend.embed(image.clamp(0, 1), decoded.landmarks),
+            weights=self.weights,
         )._asdict()
 
     @torch.inference_mode()
-    def validate() -> Metrics:
-        sums: dict[str, float] = {}
+    def validate(self, validation: DecoderData, batch_size: int) -> Metrics:
+        sums: Metrics = {}
         for start in range(0, len(validation), batch_size):
             rows = np.arange(start, min(start + batch_size, len(validation)))
-            batch = validation.blend(rows, rows, np.zeros(len(rows)), device)
-            for name, value in losses(batch, None).items():
+            batch = validation.blend(rows, rows, np.zeros(len(rows)), self.device)
+            for name, value in self.losses(batch, None).items():
                 sums[name] = sums.get(name, 0.0) + float(value) * len(rows)
         return {name: value / len(validation) for name, value in sums.items()}
-
-    optimizer = torch.optim.Adam(network.parameters(), lr=settings["lr"], fused=True)
-    steps = max(1, settings["epochs"] * num_batches)
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    task = Task(
-        "train_decoder",
-        network,
-        optimizer,
-        scheduler,
-        settings["epochs"],
-        num_batches,
-        batches,
-        losses,
-        validate,
-        lambda m: (-m["total"],),
-        settings["max_gradient_norm"],
-    )
-    return network, train(task, seed, fingerprint, live_directory)

@@ -1,21 +1,46 @@
 """Training of the voice encoder against fixed face features (Oh et al. 2019, section 3)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from speech2face.audio.table import table_segment_s
+from speech2face.corpus.ids import speaker_of
 from speech2face.measures.retrieval import middle_rank, recall_at_percent, standing
+from speech2face.models.face_decoder import FaceDecoder
+from speech2face.models.head import LinearHead
 from speech2face.models.losses import EncoderLossWeights, encoder_loss
 from speech2face.models.voice_encoder import VoiceEncoder
-from speech2face.training.loop import Metrics, Task, train
-from speech2face.training.pairs import Batch, Pairs, Targets
+from speech2face.models.weight_files import load_network
+from speech2face.pipeline.params import Encoder
+from speech2face.training.loop import Metrics, Task
+from speech2face.training.pairs import Batch, Pairs, Targets, read_targets
 
 PERCENT = 10.0
 START_GAIN = 0.1
+
+
+@dataclass(frozen=True)
+class EncoderInputs:
+    """What an encoder learns from: a spectrogram table, the faces' features, and the two frozen networks that its loss looks through,
+    the decoder's first layer and the face classifier's last."""
+
+    spectrograms: Path
+    targets: Targets
+    f_dec: nn.Module
+    face_logits: nn.Module
+
+
+def read_encoder_inputs(data: Path, models: Path, splits: Mapping[str, str], target: str) -> EncoderInputs:
+    """The inputs below the folders of the tables and of the models; `splits` by speaker, `target` as in `Targets`."""
+    decoder = load_network(FaceDecoder, models / "decoder" / "decoder")
+    head = load_network(LinearHead, models / "head" / "head")
+    targets = read_targets(data / "features", splits, target)
+    return EncoderInputs(data / "spectrograms", targets, decoder.f_dec, head)
 
 
 def random_crop(spectrograms: torch.Tensor, frames: int | None, generator: torch.Generator) -> torch.Tensor:
@@ -57,100 +82,96 @@ def start_at(network: VoiceEncoder, mean_feature: np.ndarray) -> None:
     network.fc2.weight.mul_(START_GAIN)
 
 
-def train_encoder(
-    settings: dict[str, Any],
-    lr: float,
-    seed: int,
-    spectrograms: Path,
-    targets: Targets,
-    f_dec: nn.Module,
-    face_logits: nn.Module,
-    device: torch.device,
-    fingerprint: str,
-    live_directory: Path,
-) -> tuple[VoiceEncoder, dict[str, Any]]:
-    """Train an encoder with the `encoder` section of params.yaml; `f_dec` and `face_logits` stay as they are.
+def encoder_task(settings: Encoder, lr: float, seed: int, inputs: EncoderInputs, device: torch.device) -> Task:
+    """The training of an encoder; the frozen networks stay as they are.
 
     The best epoch is the one of greatest recall at 10 % of the gallery of validation speakers, then of smallest loss.
+    Raises ValueError if there are fewer training clips than a batch holds.
     """
-    training, validation = Pairs(spectrograms, targets, "train"), Pairs(spectrograms, targets, "val")
-    batch_size = settings["batch_size"]
-    if len(training) < batch_size:
+    targets = inputs.targets
+    training, validation = (Pairs(inputs.spectrograms, targets, split) for split in ("train", "val"))
+    if len(training) < settings.batch_size:
         raise ValueError(
-            f"encoder.batch_size must be at most the number of training clips, {len(training)} (got {batch_size})"
+            f"encoder.batch_size must be at most the number of training clips, {len(training)} (got {settings.batch_size})"
         )
     torch.manual_seed(seed)
-    network = VoiceEncoder(settings["base_channels"], targets.features.shape[1], settings["hidden_dim"])
+    dimensions = {"base_channels": settings.base_channels, "hidden_dim": settings.hidden_dim}
+    network = VoiceEncoder(feature_dim=targets.features.shape[1], **dimensions)
     start_at(network, targets.speaker_means(targets.speakers("train")).mean(0))
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    f_dec, face_logits = (frozen.to(device).requires_grad_(False) for frozen in (f_dec, face_logits))
-    features = torch.from_numpy(targets.features)
-    terms = dict(settings["weights"])
-    temperatures = {
-        "temperature": terms.pop("temperature"),
-        "contrastive_temperature": terms.pop("contrastive_temperature"),
-    }
-    weights = EncoderLossWeights(**terms)
-    speakers = {speaker: i for i, speaker in enumerate(sorted(targets.splits))}
-    gallery_speakers = targets.speakers("val")
-    gallery = targets.speaker_means(gallery_speakers)
-    gallery_rows = {speaker: row for row, speaker in enumerate(gallery_speakers)}
+    objective = _Objective(settings, inputs, network, device)
+    optimizer = torch.optim.Adam(
+        network.parameters(), lr=lr, betas=(settings.beta1, 0.999), eps=settings.eps, fused=True
+    )
+    return Task(
+        "train_encoder",
+        network,
+        optimizer,
+        torch.optim.lr_scheduler.StepLR(optimizer, settings.lr_decay_steps, settings.lr_decay),
+        settings.epochs,
+        training.num_batches(settings.batch_size),
+        lambda epoch: training.shuffled(settings.batch_size, seed, epoch),
+        objective.losses,
+        lambda: objective.validate(validation),
+        lambda m: (m["recall_at_10_percent"], -m["total"]),
+        dimensions={"feature_dim": targets.features.shape[1], **dimensions},
+        about={"segment_s": table_segment_s(inputs.spectrograms)},
+        counts={"clips": len(training), "clips_without_face": training.num_without_face},
+    )
 
-    def compare(predicted: torch.Tensor, target_rows: torch.Tensor, speaker_ids: list[str]) -> dict[str, torch.Tensor]:
-        identities = torch.tensor([speakers[s] for s in speaker_ids], device=device)
-        target = features[target_rows].to(device)
-        return encoder_loss(
-            predicted,
-            target,
-            f_dec=f_dec,
-            face_logits=face_logits,
-            weights=weights,
-            identities=identities,
-            **temperatures,
-        )._asdict()
 
-    def losses(batch: Batch, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        cropped = random_crop(batch.spectrograms, settings["crop_frames"], generator)
-        with torch.autocast(device.type, torch.bfloat16, enabled=settings["precision"] == "bfloat16"):
-            predicted = network(to_input(cropped, device))
-        return compare(predicted.float(), batch.target, batch.speaker_ids)
+class _Objective:
+    """The encoder's loss on a batch of training clips, and its metrics on the validation clips."""
+
+    def __init__(self, settings: Encoder, inputs: EncoderInputs, network: VoiceEncoder, device: torch.device) -> None:
+        self.settings, self.targets, self.network, self.device = settings, inputs.targets, network, device
+        frozen = (inputs.f_dec, inputs.face_logits)
+        self.f_dec, self.face_logits = (module.to(device).requires_grad_(False) for module in frozen)
+        self.features = torch.from_numpy(self.targets.features)
+        terms = settings.weights
+        self.weights = EncoderLossWeights(unit=terms.unit, distill=terms.distill, contrastive=terms.contrastive)
+        self.speakers = {speaker: i for i, speaker in enumerate(sorted(self.targets.splits))}
+
+    def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        cropped = random_crop(batch.spectrograms, self.settings.crop_frames, generator)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
+            predicted = self.network(to_input(cropped, self.device))
+        return self._compare(predicted.float(), batch.target, batch.speaker_ids)
 
     @torch.inference_mode()
-    def validate() -> Metrics:
-        predicted, clip_ids = predict_features(network, validation.in_order(batch_size), device, settings["precision"])
-        clip_speakers = [clip.split("/")[0] for clip in clip_ids]
-        rows = torch.tensor([targets.row(clip) for clip in clip_ids])
+    def validate(self, validation: Pairs) -> Metrics:
+        batch_size = self.settings.batch_size
+        batches = validation.in_order(batch_size)
+        predicted, clip_ids = predict_features(self.network, batches, self.device, self.settings.precision)
+        clip_speakers = [speaker_of(clip) for clip in clip_ids]
+        rows = torch.tensor([self.targets.row(clip) for clip in clip_ids])
         metrics: Metrics = {}
-        for start in range(
-            0, len(clip_ids), batch_size
-        ):  # as in training: the contrastive term looks at pairs within a batch
+        # Batch by batch as in training: the contrastive term looks at pairs within a batch.
+        for start in range(0, len(clip_ids), batch_size):
             part = slice(start, start + batch_size)
-            terms = compare(predicted[part].to(device), rows[part], clip_speakers[part])
+            terms = self._compare(predicted[part].to(self.device), rows[part], clip_speakers[part])
             share = len(rows[part]) / len(rows)
             for name, value in terms.items():
                 metrics[name] = metrics.get(name, 0.0) + share * float(value)
+        gallery_speakers = self.targets.speakers("val")
+        gallery_rows = {speaker: row for row, speaker in enumerate(gallery_speakers)}
+        gallery = self.targets.speaker_means(gallery_speakers)
         found = standing(predicted.numpy(), gallery, [gallery_rows[s] for s in clip_speakers], "cosine")
         return metrics | {
             "recall_at_10_percent": recall_at_percent(found, PERCENT),
             "mean_rank": float(middle_rank(found).mean()),
         }
 
-    optimizer = torch.optim.Adam(
-        network.parameters(), lr=lr, betas=(settings["beta1"], 0.999), eps=settings["eps"], fused=True
-    )
-    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, settings["lr_decay_steps"], settings["lr_decay"])
-    task = Task(
-        "train_encoder",
-        network,
-        optimizer,
-        scheduler,
-        settings["epochs"],
-        training.num_batches(batch_size),
-        lambda epoch: training.shuffled(batch_size, seed, epoch),
-        losses,
-        validate,
-        lambda m: (m["recall_at_10_percent"], -m["total"]),
-    )
-    return network, {"clips": len(training), "clips_without_face": training.num_without_face} | train(
-        task, seed, fingerprint, live_directory
-    )
+    def _compare(
+        self, predicted: torch.Tensor, target_rows: torch.Tensor, speaker_ids: list[str]
+    ) -> dict[str, torch.Tensor]:
+        return encoder_loss(
+            predicted,
+            self.features[target_rows].to(self.device),
+            f_dec=self.f_dec,
+            face_logits=self.face_logits,
+            weights=self.weights,
+            identities=torch.tensor([self.speakers[s] for s in speaker_ids], device=self.device),
+            temperature=self.settings.weights.temperature,
+            contrastive_temperature=self.settings.weights.contrastive_temperature,
+        )._asdict()

@@ -1,30 +1,18 @@
-"""The training loop: knows networks only as tensors in and a loss out, and can be stopped at any step.
+"""One training run, step by step: knows networks only as tensors in and a loss out.
 
 Everything random is drawn from (seed, epoch, step), so a run that was interrupted and resumed is, step for step, the run that was
-not. Checkpoints live in `$DVC_ROOT/.work`, because DVC deletes a stage's outputs before it runs.
+not.
 """
 
 import math
-import signal
-import sys
-import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from types import FrameType
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from dvclive import Live
 from torch import nn
 
-from speech2face.pipeline.engine import work_directory
-from speech2face.pipeline.progress import progress
-from speech2face.pipeline.provenance import code_digest, json_digest
-from speech2face.training.checkpoint import load_checkpoint, save_checkpoint
-
 Metrics = dict[str, float]
-CHECKPOINT_EVERY_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -33,7 +21,8 @@ class Task:
 
     `batches(epoch)` gives the epoch's batches in an order that depends on the epoch alone, and `num_batches` their number;
     `losses(batch, generator)` the terms of a batch's loss, "total" among them; `validate()` the metrics of the network as it is.
-    The best epoch is the one of which `score(metrics)` is greatest; ties go to the earliest.
+    The best epoch is the one of which `score(metrics)` is greatest; ties go to the earliest. `dimensions` rebuild the network, `about` is
+    what else its weight file says of it, and `counts` are numbers of examples, for the stage's results.
     """
 
     name: str
@@ -47,59 +36,22 @@ class Task:
     validate: Callable[[], Metrics]
     score: Callable[[Metrics], tuple[float, ...]]
     max_gradient_norm: float = math.inf
+    dimensions: Mapping[str, Any] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass
-class _State:
-    epoch: int
-    step: int  # steps done in this epoch
-    sums: Metrics  # of this epoch's training losses
-    history: list[Metrics]
-    best: dict[str, torch.Tensor]
-    best_epoch: int
+class State:
+    """How far a run is: `step` steps of `epoch` are done, `sums` are this epoch's training losses; `history` holds the metrics of the
+    epochs before, `best` the weights of the best of them."""
 
-
-def train(task: Task, seed: int, fingerprint: str, live_directory: Path) -> dict[str, Any]:
-    """Train, leave the best epoch's weights in `task.network`, and return the best epoch's number (from 1) and metrics.
-
-    `fingerprint` names the run: a checkpoint of the same run is resumed, that of another never. SIGTERM and an interrupt save, and
-    exit with status 143 or 130; a kill costs at most the steps since the last checkpoint. Raises ValueError if the loss is not finite.
-    """
-    device = next(task.network.parameters()).device
-    path = work_directory() / "checkpoints" / task.name / f"{fingerprint[:24]}.pt"
-    state = _resume(task, path, device) or _State(0, 0, {}, [], {}, -1)
-    asked_to_stop = _on_signals()
-    saved = time.monotonic()
-    with Live(str(live_directory), dvcyaml=None, save_dvc_exp=False, report=None) as live:
-        for metrics in state.history:
-            _log(live, metrics)
-        while state.epoch < task.epochs:
-            for _ in progress(
-                _epoch(task, state, seed),
-                task.num_batches - state.step,
-                f"{task.name} epoch {state.epoch + 1}/{task.epochs}",
-                "steps",
-            ):
-                stopping = asked_to_stop()
-                if stopping or time.monotonic() - saved >= CHECKPOINT_EVERY_S:
-                    save_checkpoint(path, _contents(task, state))
-                    saved = time.monotonic()
-                if stopping:
-                    print(
-                        f"{task.name}: stopped at epoch {state.epoch + 1}, step {state.step}; run again to go on",
-                        file=sys.stderr,
-                    )
-                    sys.exit(128 + stopping)
-            _close_epoch(task, state)
-            _log(live, state.history[-1])
-            print(
-                f"{task.name} epoch {state.epoch}/{task.epochs}: " + _text(state.history[-1]),
-                file=sys.stderr,
-                flush=True,
-            )
-    task.network.load_state_dict(state.best)
-    task.network.eval()
-    return _best(task, state)
+    epoch: int = 0
+    step: int = 0
+    sums: Metrics = field(default_factory=dict)
+    history: list[Metrics] = field(default_factory=list)
+    best: dict[str, torch.Tensor] = field(default_factory=dict)
+    best_epoch: int = -1
 
 
 def step_generator(seed: int, epoch: int, step: int) -> torch.Generator:
@@ -107,8 +59,8 @@ def step_generator(seed: int, epoch: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(((seed * 1_000_003 + epoch) * 1_000_003 + step) % 2**63)
 
 
-def _epoch(task: Task, state: _State, seed: int) -> Iterator[None]:
-    """Train on what is left of the state's epoch."""
+def steps(task: Task, state: State, seed: int) -> Iterator[None]:
+    """Train on what is left of the state's epoch, a step at a time. Raises ValueError if the loss is not finite."""
     task.network.train()
     for step, batch in enumerate(task.batches(state.epoch)):
         if step < state.step:
@@ -130,7 +82,8 @@ def _epoch(task: Task, state: _State, seed: int) -> Iterator[None]:
         yield
 
 
-def _close_epoch(task: Task, state: _State) -> None:
+def close_epoch(task: Task, state: State) -> None:
+    """Validate at the end of an epoch, and keep the weights if they are the best so far."""
     task.network.eval()
     validation = task.validate()
     training = {f"train/{name}": value / state.step for name, value in state.sums.items()}
@@ -142,71 +95,5 @@ def _close_epoch(task: Task, state: _State) -> None:
     state.epoch, state.step, state.sums = state.epoch + 1, 0, {}
 
 
-def run_fingerprint(script: str, settings: dict[str, Any], seed: int, inputs: list[str]) -> str:
-    """What a training run depends on: code, settings, seed, and the names or digests of its inputs."""
-    return json_digest({"code": code_digest(Path(script)), "settings": settings, "seed": seed, "inputs": inputs})
-
-
-class Clock:
-    """Seconds since it was made."""
-
-    def __init__(self) -> None:
-        self._started = time.monotonic()
-
-    def seconds(self) -> float:
-        return time.monotonic() - self._started
-
-
-def _best(task: Task, state: _State) -> dict[str, Any]:
-    metrics: dict[str, Any] = {"best_epoch": state.best_epoch + 1}
-    for name, value in state.history[state.best_epoch].items():
-        group, _, key = name.rpartition("/")
-        (metrics.setdefault(group, {}) if group else metrics)[key] = value
-    return metrics
-
-
 def _validation(metrics: Metrics) -> Metrics:
     return {name.removeprefix("val/"): value for name, value in metrics.items() if name.startswith("val/")}
-
-
-def _contents(task: Task, state: _State) -> dict[str, Any]:
-    return {
-        "network": task.network.state_dict(),
-        "optimizer": task.optimizer.state_dict(),
-        "scheduler": task.scheduler.state_dict(),
-        "state": vars(state),
-    }
-
-
-def _resume(task: Task, path: Path, device: torch.device) -> _State | None:
-    saved = load_checkpoint(path, device)
-    if saved is None:
-        return None
-    task.network.load_state_dict(saved["network"])
-    task.optimizer.load_state_dict(saved["optimizer"])
-    task.scheduler.load_state_dict(saved["scheduler"])
-    state = _State(**saved["state"])
-    if state.epoch < task.epochs:
-        print(f"{task.name}: resuming at epoch {state.epoch + 1}, step {state.step}", file=sys.stderr)
-    return state
-
-
-def _on_signals() -> Callable[[], int]:
-    stop: list[int] = []  # the signal that asked
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        stop.append(number)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, handle)
-    return lambda: stop[0] if stop else 0
-
-
-def _log(live: Live, metrics: Metrics) -> None:
-    for name, value in metrics.items():
-        live.log_metric(name, value)
-    live.next_step()
-
-
-def _text(metrics: Metrics) -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())

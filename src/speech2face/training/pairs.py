@@ -1,7 +1,7 @@
 """Pairs of a voice and a face: spectrograms read row group by row group, each with the feature of the same video's face."""
 
 import bisect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,8 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from speech2face.corpus.ids import video_of
-from speech2face.corpus.splits import check_disjoint
+from speech2face.corpus.ids import speaker_of, video_of
 from speech2face.pipeline.shards import read_columns, shard_paths, to_numpy
 
 GROUPS_IN_BUFFER = 8
@@ -27,12 +26,12 @@ class Targets:
 
     features: np.ndarray
     index: dict[str, int]
-    splits: dict[str, str]
+    splits: Mapping[str, str]
     target: str = "video"
 
     def row(self, clip_id: str) -> int | None:
         """Row of the face that a clip is paired with; None if there is none."""
-        speaker, video = clip_id.split("/")[0], video_of(clip_id)
+        speaker, video = speaker_of(clip_id), video_of(clip_id)
         if self.target != "other_video":
             return self.index.get(speaker if self.target == "speaker" else video)
         videos = self._videos.get(speaker, [])
@@ -44,37 +43,45 @@ class Targets:
         """Sorted videos of each speaker."""
         videos: dict[str, list[str]] = {}
         for video in sorted(self.index):
-            videos.setdefault(video.split("/")[0], []).append(video)
+            videos.setdefault(speaker_of(video), []).append(video)
         return videos
 
     def speakers(self, split: str) -> list[str]:
         """The speakers of a split that have faces, sorted."""
-        return sorted({video.split("/")[0] for video in self.index if self.splits[video.split("/")[0]] == split})
+        return sorted({speaker_of(video) for video in self.index if self.splits[speaker_of(video)] == split})
 
     def speaker_means(self, speakers: Sequence[str]) -> np.ndarray:
         """Mean feature [S, D] over each speaker's videos."""
         rows: dict[str, list[int]] = {}
         for video, row in self.index.items():
-            rows.setdefault(video.split("/")[0], []).append(row)
+            rows.setdefault(speaker_of(video), []).append(row)
         return np.stack([self.features[rows[speaker]].mean(0) for speaker in speakers])
 
 
-def read_targets(directory: Path, target: str = "video") -> Targets:
-    """Targets from a feature table; `target` as in `Targets`. Raises ValueError if a speaker is in two splits."""
-    table = read_columns(directory, ["face_id", "speaker_id", "split", "feature"])
-    check_disjoint(zip(table["speaker_id"].to_pylist(), table["split"].to_pylist(), strict=True))
+def read_targets(directory: Path, splits: Mapping[str, str], target: str = "video") -> Targets:
+    """Targets from a feature table and the split of each speaker; `target` as in `Targets`.
+
+    Raises ValueError if a face's speaker has no split.
+    """
+    table = read_columns(directory, ["face_id", "speaker_id", "feature"]).sort_by("face_id")
+    check_known(table["speaker_id"].unique().to_pylist(), splits)
     videos = [video_of(face_id) for face_id in table["face_id"].to_pylist()]
     names, inverse = np.unique(videos, return_inverse=True)
     features = to_numpy(table["feature"])
     sums = np.zeros((len(names), features.shape[1]))
     np.add.at(sums, inverse, features)
     means = (sums / np.bincount(inverse)[:, None]).astype(np.float32)
-    splits = dict(zip(table["speaker_id"].to_pylist(), table["split"].to_pylist(), strict=True))
     by_video = Targets(means, {str(name): i for i, name in enumerate(names)}, splits, target)
     if target != "speaker":
         return by_video
-    speakers = sorted({str(name).split("/")[0] for name in names})
+    speakers = sorted({speaker_of(str(name)) for name in names})
     return Targets(by_video.speaker_means(speakers), {s: i for i, s in enumerate(speakers)}, splits, target)
+
+
+def check_known(speakers: Iterable[str], splits: Mapping[str, str]) -> None:
+    """Raise ValueError if a speaker has no split: a table that was made from another corpus."""
+    if unknown := sorted(set(speakers) - splits.keys()):
+        raise ValueError(f"speaker {unknown[0]} is not in data/speakers.parquet; run: dvc repro")
 
 
 @dataclass(frozen=True)
@@ -90,25 +97,24 @@ class Batch:
 class Pairs:
     """The clips of one split that have a face, as batches.
 
-    Raises ValueError if a clip's split is not its face's, or if no clip of the split has a face.
+    Raises ValueError if a clip's speaker has no split, or if no clip of the split has a face.
     """
 
     def __init__(self, spectrograms: Path, targets: Targets, split: str) -> None:
         self.targets = targets
         found: list[tuple[str, Path, int, list[int]]] = []  # first clip, shard, row group, rows of it
         self.num_without_face = 0
-        speaker_splits: set[tuple[str, str]] = set(targets.splits.items())
         for path in shard_paths(spectrograms):
             with pq.ParquetFile(path) as file:
                 for group in range(file.num_row_groups):
-                    table = file.read_row_group(group, columns=["clip_id", "speaker_id", "split"])
-                    splits, clips = table["split"].to_pylist(), table["clip_id"].to_pylist()
-                    speaker_splits |= set(zip(table["speaker_id"].to_pylist(), splits, strict=True))
+                    table = file.read_row_group(group, columns=["clip_id", "speaker_id"])
+                    speakers, clips = table["speaker_id"].to_pylist(), table["clip_id"].to_pylist()
+                    check_known(set(speakers), targets.splits)
+                    splits = [targets.splits[speaker] for speaker in speakers]
                     rows = [i for i, clip in enumerate(clips) if splits[i] == split and targets.row(clip) is not None]
                     self.num_without_face += splits.count(split) - len(rows)
                     if rows:
                         found.append((clips[rows[0]], path, group, rows))
-        check_disjoint(speaker_splits)
         # By clip and not by the shards' names, which change with settings that leave the rows as they were.
         self.groups = [(path, group, rows) for _, path, group, rows in sorted(found)]
         if not self.groups:

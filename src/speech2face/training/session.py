@@ -1,0 +1,86 @@
+"""Carrying a training run through: signals, checkpoints, progress. None of it changes what is learned.
+
+Checkpoints live in `$DVC_ROOT/.work`, because DVC deletes a stage's outputs before it runs.
+"""
+
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from speech2face.pipeline.progress import progress
+from speech2face.training.checkpoint import load_checkpoint, save_checkpoint
+from speech2face.training.loop import Metrics, State, Task, close_epoch, steps
+
+CHECKPOINT_EVERY_S = 60.0
+
+
+def train(task: Task, seed: int, checkpoint: Path, log: Callable[[Metrics], None]) -> tuple[State, int]:
+    """Train, and leave the best epoch's weights in `task.network`; returns how the run went and the number of steps that it took now.
+    `log` takes the metrics of every epoch, also of those before a stop.
+
+    A checkpoint of this run is resumed. SIGTERM and an interrupt save one, and exit with status 143 or 130; a kill costs at most the
+    steps since the last. It is removed when the run ends. Raises ValueError if the loss is not finite.
+    """
+    state = _resume(task, checkpoint) or State()
+    asked_to_stop = _on_signals()
+    saved, num_steps = time.monotonic(), 0
+    for metrics in state.history:
+        log(metrics)
+    while state.epoch < task.epochs:
+        title = f"{task.name} epoch {state.epoch + 1}/{task.epochs}"
+        for _ in progress(steps(task, state, seed), task.num_batches - state.step, title, "steps"):
+            num_steps += 1
+            stopping = asked_to_stop()
+            if stopping or time.monotonic() - saved >= CHECKPOINT_EVERY_S:
+                save_checkpoint(checkpoint, _contents(task, state))
+                saved = time.monotonic()
+            if stopping:
+                _say(f"{task.name}: stopped at epoch {state.epoch + 1}, step {state.step}; run again to go on")
+                sys.exit(128 + stopping)
+        close_epoch(task, state)
+        log(state.history[-1])
+        text = ", ".join(f"{name} {value:.4g}" for name, value in state.history[-1].items())
+        _say(f"{task.name} epoch {state.epoch}/{task.epochs}: {text}")
+    task.network.load_state_dict(state.best)
+    task.network.eval()
+    return state, num_steps
+
+
+def _contents(task: Task, state: State) -> dict[str, Any]:
+    return {
+        "network": task.network.state_dict(),
+        "optimizer": task.optimizer.state_dict(),
+        "scheduler": task.scheduler.state_dict(),
+        "state": vars(state),
+    }
+
+
+def _resume(task: Task, path: Path) -> State | None:
+    saved = load_checkpoint(path, next(task.network.parameters()).device)
+    if saved is None:
+        return None
+    task.network.load_state_dict(saved["network"])
+    task.optimizer.load_state_dict(saved["optimizer"])
+    task.scheduler.load_state_dict(saved["scheduler"])
+    state = State(**saved["state"])
+    _say(f"{task.name}: resuming at epoch {state.epoch + 1}, step {state.step}")
+    return state
+
+
+def _on_signals() -> Callable[[], int]:
+    stop: list[int] = []  # the signal that asked
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        stop.append(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
+    return lambda: stop[0] if stop else 0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

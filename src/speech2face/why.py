@@ -1,0 +1,128 @@
+"""Why a stage would run again: what differs between its last run and now, in words (`speech2face why STAGE`)."""
+
+import importlib.util
+import json
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from speech2face.models.weight_files import SUFFIX, read_about
+from speech2face.pipeline.code import reached_by_stages
+from speech2face.pipeline.dvc_cache import LOCK, last_output, read_lock
+from speech2face.pipeline.engine import shard_store
+from speech2face.pipeline.params import load_params
+from speech2face.pipeline.plan import Ingredients, Plan, difference, fingerprint
+from speech2face.pipeline.shards import footer_text
+from speech2face.training.runs import TrainingPlan
+
+STAGES = Path("stages")
+CODE = Path("results/code")
+
+
+def why(stage: str) -> str:
+    """What differs, a line each. Works in the current folder, which must be the repository.
+
+    Raises ValueError for a stage that does not exist, naming those that do.
+    """
+    known = [script.stem for script in sorted(STAGES.glob("*.py"))]
+    if stage not in known:
+        raise ValueError(f"there is no stage {stage!r} in {STAGES.resolve()}; the stages are {', '.join(known)}")
+    lock = read_lock(LOCK.read_text("utf-8")) if LOCK.is_file() else {}
+    if stage not in lock:
+        return f"{stage} has not run yet: dvc repro"
+    found = [*_of_parameters(lock[stage]), *_of_code(stage), *_of_inputs(stage)]
+    shards = list(_of_plan(stage))
+    if not found and not shards:
+        return f"{stage}: nothing differs from its last run"
+    return "\n".join([f"{stage}: what differs from its last run", *(f"  {line}" for line in [*found, *shards])])
+
+
+def _of_parameters(locked: dict[str, Any]) -> Iterator[str]:
+    values = YAML(typ="safe").load(Path("params.yaml"))
+    for key, before in locked.get("params", {}).get("params.yaml", {}).items():
+        now: Any = values
+        for part in key.split("."):
+            now = now.get(part) if isinstance(now, dict) else None
+        yield from _changes(key, before, now)
+
+
+def _changes(key: str, before: Any, now: Any) -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in sorted(before.keys() | now.keys()):
+            yield from _changes(f"{key}.{name}", before.get(name), now.get(name))
+    elif before != now:
+        yield f"parameter {key}: {before} -> {now}"
+
+
+def _of_code(stage: str) -> Iterator[str]:
+    """Code and libraries, against the digests of the last commit: those in the working tree are of the last `dvc repro code`."""
+    path = CODE / f"{stage}.json"
+    if stage == "code" or not path.is_file():
+        return
+    committed = subprocess.run(["git", "show", f"HEAD:./{path.as_posix()}"], capture_output=True, text=True)
+    before = json.loads(committed.stdout if committed.returncode == 0 else path.read_text("utf-8"))
+    yield from difference(before, reached_by_stages(STAGES)[stage].as_dict())
+
+
+def _of_inputs(stage: str) -> Iterator[str]:
+    from dvc.repo import Repo
+
+    for entry in Repo().status([stage]).get(stage, []):
+        for kind, files in entry.items() if isinstance(entry, dict) else ():
+            for path, state in files.items() if kind in ("changed deps", "changed outs") else ():
+                if not path.startswith(CODE.as_posix()):
+                    yield f"{'input' if kind == 'changed deps' else 'output'} {path}: {state}"
+
+
+def _of_plan(stage: str) -> Iterator[str]:
+    """What the stage would compute, from what its finished shards or its network say that they were made from."""
+    script = stage_script(stage)
+    if not hasattr(script, "plan"):
+        return
+    try:
+        plan = script.plan(load_params())
+    except (ValueError, OSError) as error:
+        yield f"what it would compute is not known yet: {error}"
+        return
+    if isinstance(plan, TrainingPlan):
+        before = read_about(script.OUT) if script.OUT.with_name(script.OUT.name + SUFFIX).is_file() else {}
+        yield from (f"the network: {line}" for line in difference(before.get("ingredients", {}), plan.ingredients))
+    elif plan is not None:
+        yield from _of_shards(plan, _last_shards(plan.stage, script.OUT))
+
+
+def _of_shards(plan: Plan, last: dict[str, Ingredients]) -> Iterator[str]:
+    planned = {fingerprint(plan.stage, made): made for made in map(plan.ingredients, plan.shards)}
+    fresh = [name for name in planned if name not in last]
+    if last:
+        yield from (f"the shards: {line}" for line in difference(next(iter(last.values())), plan.common))
+        rows, before = (Counter(row for m in shards.values() for row in m["rows"]) for shards in (planned, last))
+        added, gone = (rows - before).total(), (before - rows).total()
+        if added or gone:
+            yield f"the rows: {added} new or changed, {gone} gone or changed, {(rows & before).total()} as they were"
+    if fresh:
+        store = shard_store(plan.stage)
+        missing = [name for name in fresh if not (store / f"{name}.parquet").is_file()]
+        yield f"{len(missing)} of {len(planned)} shards would be computed"
+
+
+def _last_shards(stage: str, out: Path) -> dict[str, Ingredients]:
+    """What the shards of the last output were made from, by fingerprint."""
+    paths = sorted(out.glob("shard-*.parquet")) or list(last_output(out).values())
+    if not paths:
+        paths = sorted(shard_store(stage).glob("*.parquet"))
+    return {footer_text(path, "fingerprint"): json.loads(footer_text(path, "ingredients")) for path in paths}
+
+
+def stage_script(stage: str) -> ModuleType:
+    """The script of a stage, as a module."""
+    spec = importlib.util.spec_from_file_location(f"stages.{stage}", STAGES / f"{stage}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
