@@ -77,5 +77,5 @@ def predict(voice: Path, out: Path, models: Path, device: torch.device) -> str:
     waveform = read_audio(voice, SAMPLE_RATE_HZ, min_duration_s=MIN_CLIP_S, max_duration_s=model.segment_s)
     picture = Image.fromarray(model.face(model.features(waveform)))
     with replacing(out) as partial:
-        picture.save(partial)
+        picture.save(partial, Image.registered_extensions()[out.suffix.lower()])
     return f"{out}: drawn from {len(waveform) / SAMPLE_RATE_HZ:.1f} s of {voice}.\n{NOTE}"

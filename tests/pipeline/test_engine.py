@@ -8,9 +8,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from speech2face.pipeline import engine
+from speech2face.pipeline import code
 from speech2face.pipeline.shards import read_columns
-from tests import slow_stage
+from tests.pipeline import slow_stage
+from tests.pipeline.slow_stage import Settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,6 +21,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store of finished shards of this test's own, and the work done in this process."""
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.setenv("S2F_WORKERS", "1")
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
@@ -65,20 +67,18 @@ def test_only_what_changed_is_computed_again(work: Path):
     grown = [*slow_stage.SHARDS[:-1], [*slow_stage.SHARDS[-1], {"value": 99}]]
     assert slow_stage.run(work / "out", grown).computed == 1
     assert values(work / "out") == sorted([*EXPECTED, 99**2])
-    assert slow_stage.run(work / "out", settings={"power": 3}).computed == 6
+    assert slow_stage.run(work / "out", settings=Settings(power=3)).computed == 6
     assert slow_stage.run(work / "out", context={"pause_s": 0.0}).computed == 0
     assert slow_stage.run(work / "out", weights={"net.dat": "00ff"}).computed == 6
 
 
 def test_rejects_are_kept_with_their_reason(work: Path):
     summary = slow_stage.run(work / "out", [[{"value": -1}, {"value": 2}], [{"value": 3}]])
-    assert pq.read_table(work / "out" / "rejects.parquet").to_pylist() == [
+    assert pq.read_table("data/rejects/slow.parquet").to_pylist() == [
         {"item": "-1", "stage": "slow", "reason": "unreadable", "message": "negative"}
     ]
-    assert summary.metrics() == {"rows_in": 3, "rows_out": 2, "rejects": {"total": 1, "unreadable": 1}}
-    assert (
-        slow_stage.run(work / "again", [[{"value": -1}, {"value": 2}], [{"value": 3}]]).metrics() == summary.metrics()
-    )
+    assert summary.counts() == {"rows_in": 3, "rows_out": 2, "rejects": {"total": 1, "unreadable": 1}}
+    assert slow_stage.run(work / "again", [[{"value": -1}, {"value": 2}], [{"value": 3}]]).counts() == summary.counts()
 
 
 def test_too_many_rejects_are_an_error_that_prints_the_commonest_reasons(work: Path):
@@ -91,15 +91,15 @@ def test_too_many_rejects_are_an_error_that_prints_the_commonest_reasons(work: P
 def test_a_worker_that_dies_is_one_clear_error(work: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("S2F_WORKERS", "2")
     with pytest.raises(RuntimeError, match=r"worker process of slow died.*S2F_WORKERS"):
-        slow_stage.run(work / "out", settings={"power": 2, "fatal": 30})
+        slow_stage.run(work / "out", settings=Settings(fatal=30))
 
 
 def start(out: Path, marks: Path) -> subprocess.Popen[str]:
     marks.mkdir(exist_ok=True)
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "S2F_WORKERS": "2"}
-    command = [sys.executable, "-m", "tests.slow_stage", str(out), str(marks)]
+    command = [sys.executable, "-m", "tests.pipeline.slow_stage", str(out), str(marks)]
     return subprocess.Popen(
-        command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, env=environment, cwd=out.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
@@ -136,19 +136,19 @@ def test_a_killed_stage_redoes_at_most_the_shards_in_flight(work: Path, with_sig
 
 def test_shards_of_other_versions_of_the_libraries_are_not_mixed(work: Path, monkeypatch: pytest.MonkeyPatch):
     slow_stage.run(work / "out")
-    monkeypatch.setattr(engine, "versions", lambda: {"numpy": "0.0"})
+    monkeypatch.setattr(code, "version", lambda name: "0.0")
     assert slow_stage.run(work / "out").computed == 6
 
 
 def test_what_a_killed_worker_left_is_removed_after_a_day(work: Path):
     store = work / ".work" / "shards" / "slow"
     store.mkdir(parents=True)
-    old, new = store / "a.parquet.1.partial", store / "b.parquet.2.partial"
+    old, new = store / ".a.parquet.1.partial", store / ".b.parquet.2.partial"
     for path in (old, new):
         path.write_bytes(b"half")
     os.utime(old, (time.time() - 25 * 3600,) * 2)
     slow_stage.run(work / "out")
-    assert list(store.glob("*.partial")) == [new]
+    assert list(store.glob(".*.partial")) == [new]
 
 
 @pytest.mark.parametrize("reason", ["vanished", "missing_file", "timeout"])

@@ -1,54 +1,6 @@
-from pathlib import Path
-
 import pytest
 
 from speech2face.pipeline import provenance
-
-
-@pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package of a few modules that import each other in every way."""
-    folder = tmp_path / "speech2face"
-    (folder / "sub").mkdir(parents=True)
-    files = {
-        "__init__.py": "",
-        "a.py": "from speech2face import b\nimport os\n",
-        "b.py": "def f():\n    import speech2face.sub.c\n",
-        "sub/__init__.py": "",
-        "sub/c.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from speech2face.d import D\n",
-        "d.py": "D = 1\n",
-        "e.py": "from speech2face.sub import c\n",
-    }
-    for name, text in files.items():
-        (folder / name).write_text(text)
-    monkeypatch.setattr(provenance, "PACKAGE", folder)
-    return folder
-
-
-def names(package: Path, entry: str) -> list[str]:
-    return [path.relative_to(package).as_posix() for path in provenance.source_files(package / entry)]
-
-
-def test_imports_are_followed_through_functions_and_not_through_type_checking(package: Path):
-    assert names(package, "a.py") == ["a.py", "b.py", "sub/c.py"]
-    assert names(package, "e.py") == ["e.py", "sub/c.py"]
-
-
-def test_comments_and_docstrings_do_not_change_the_digest_but_code_does(package: Path):
-    before = provenance.code_digest(package / "a.py")
-    (package / "b.py").write_text(
-        '"""About b."""\n\n\ndef f():\n    """Imports."""\n    # why\n    import speech2face.sub.c\n'
-    )
-    assert provenance.code_digest(package / "a.py") == before
-    (package / "d.py").write_text("D = 2\n")
-    assert provenance.code_digest(package / "a.py") == before
-    (package / "sub/c.py").write_text("X = 1\n")
-    assert provenance.code_digest(package / "a.py") != before
-
-
-def test_the_digest_of_a_function_that_is_only_a_docstring(package: Path):
-    (package / "d.py").write_text('class D:\n    """Nothing."""\n')
-    assert provenance.code_digest(package / "d.py")
 
 
 def test_json_digest_does_not_depend_on_the_order_of_keys():

@@ -8,17 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-PARTIALS = ".*.partial*"
+PARTIALS = ".*.partial"
 """Pattern of the names of files that are being written; those that a killed process left are the same."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to, with the same suffix. At the end of the block that file is flushed to disk and takes the
-    name; if the block fails it is removed, and `path` stays as it was."""
+    """A path beside `path` to write to. At the end of the block that file is flushed to disk and takes the name; if the block fails it
+    is removed, and `path` stays as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # A random name, because two machines may share the folder, and numbers of processes are their own.
-    partial = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.partial{path.suffix}")
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
         yield partial
         with partial.open("rb") as file:

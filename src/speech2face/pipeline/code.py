@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from speech2face.pipeline.syntax import Module, imported_names, packages_by_name, references
+from speech2face.pipeline.syntax import Module
 
 PACKAGE = Path(__file__).parents[1]
 DISTRIBUTIONS = {"PIL": "pillow", "dlib": "dlib-bin", "sklearn": "scikit-learn", "ruamel": "ruamel.yaml"}
@@ -69,13 +69,15 @@ class Sources:
 
     def place(self, function: Callable[..., Any]) -> tuple[str, str]:
         """Module and name of a function, which are those of what a decorator has wrapped."""
-        module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "<object>")
-        top = str(module).split(".")[0]
-        if top == "__main__" or (top not in self._roots and _is_beside(module)):
-            path = Path(inspect.getfile(sys.modules[str(module)])).resolve()
-            self._roots.setdefault(top, path.parents[str(module).count(".")])
-            self._files[str(module)] = path
-        found = self.module(str(module))
+        module, name = str(getattr(function, "__module__", None)), getattr(function, "__qualname__", "<object>")
+        loaded = sys.modules.get(module)
+        if module == "__main__" and getattr(loaded, "__spec__", None) is not None:
+            module = loaded.__spec__.name  # type: ignore[union-attr]  # run by `python -m`
+        if module.split(".")[0] not in self._roots and _is_of_nobody(loaded):
+            path = Path(inspect.getfile(loaded)).resolve()  # type: ignore[arg-type]
+            self._roots[module.split(".")[0]] = path.parents[module.count(".")]
+            self._files[module] = path
+        found = self.module(module)
         if found is None or name not in found.bindings:
             raise ValueError(
                 f"what {function!r} does cannot be read from this project's source (it is {module}.{name}); give a function that stands "
@@ -99,25 +101,38 @@ class Sources:
 
     def reached(self, places: Iterable[tuple[str, str]]) -> Code:
         """What the definitions at `places` (module and name) reach."""
-        closure = _Closure(self)
-        for module, name in places:
-            closure.reach(module, name)
+        closure = self.follow(places)
         digests = {module: closure.digest(module) for module in sorted(closure.statements)}
         return Code(digests, {library: _version(library) for library in sorted(closure.libraries)})
 
+    def follow(self, places: Iterable[tuple[str, str]]) -> "Closure":
+        """Which definitions and libraries the definitions at `places` reach."""
+        closure = Closure(self)
+        for module, name in places:
+            closure.reach(module, name)
+        return closure
+
 
 @dataclass
-class _Closure:
+class Closure:
+    """The definitions and libraries that have been reached so far."""
+
     sources: Sources
     statements: dict[str, set[int]] = field(default_factory=dict)
     """Positions of the reached statements of each module."""
     libraries: set[str] = field(default_factory=set)
     _imported: set[str] = field(default_factory=set)
 
+    def names(self, module: str) -> set[str]:
+        """The names that the reached definitions of a module bind."""
+        found, reached = self.sources.module(module), self.statements.get(module, set())
+        return {name for name, at in found.bindings.items() if reached.intersection(at)} if found else set()
+
     def digest(self, module: str) -> str:
+        """SHA-256 of the reached definitions of a module."""
         found = self.sources.module(module)
         assert found is not None
-        texts = [found.text(position) for position in sorted(self.statements[module])]
+        texts = [found.statement(position).text for position in sorted(self.statements[module])]
         return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
     def reach(self, module_name: str, name: str) -> None:
@@ -157,13 +172,12 @@ class _Closure:
         if position in known:
             return
         known.add(position)
-        tree = module.stripped(position)
-        inner = dict(imported_names(tree, module.package))
-        scope = module.imports | inner
-        self._import_all(inner)
-        for package in packages_by_name(tree):
+        statement = module.statement(position)
+        scope = module.imports | statement.imports
+        self._import_all(statement.imports)
+        for package in statement.packages:
             self._use(package)
-        for name, *attributes in references(tree):
+        for name, *attributes in statement.references:
             if name in UNREADABLE or UNREADABLE[-1] in attributes:
                 raise ValueError(
                     f"{module.path}: what {name} reaches is only known when it runs, so changes of it would go unnoticed; name it instead"
@@ -208,10 +222,11 @@ class _Closure:
             self.libraries.add(DISTRIBUTIONS.get(top, top.replace("_", "-")))
 
 
-def _is_beside(module: Any) -> bool:
-    """Whether a module is nobody's package, but a script or a test."""
-    path = getattr(sys.modules.get(str(module)), "__file__", None)
-    return path is not None and "site-packages" not in path and str(module).split(".")[0] not in sys.stdlib_module_names
+def _is_of_nobody(module: Any) -> bool:
+    """Whether a module is of no installed package: a script or a test."""
+    path = getattr(module, "__file__", None)
+    is_standard = getattr(module, "__name__", "").split(".")[0] in sys.stdlib_module_names
+    return path is not None and "site-packages" not in path and not is_standard
 
 
 def _version(library: str) -> str:

@@ -35,7 +35,7 @@ def files_of(digest: str) -> list[tuple[str, Path]]:
     """The files of a directory by its hash in dvc.lock, each with its place in the cache; none where the cache lacks the listing."""
     if not digest.endswith(".dir"):
         return []
-    cache = _cache()
+    cache = _cache(Path.cwd())
     if cache is None or not (listing := Path(cache.oid_to_path(digest))).is_file():
         return []
     entries = json.loads(listing.read_text("utf-8"))
@@ -43,13 +43,13 @@ def files_of(digest: str) -> list[tuple[str, Path]]:
 
 
 @functools.cache
-def _cache() -> Any:
-    """DVC's local cache; None outside a DVC repository."""
+def _cache(directory: Path) -> Any:
+    """The local cache of the DVC repository around `directory`; None if there is none."""
     # A second to import, so only where there is something to look for.
     from dvc.exceptions import NotDvcRepoError
     from dvc.repo import Repo
 
     try:
-        return Repo().cache.local
+        return Repo(str(Repo.find_root(str(directory)))).cache.local
     except NotDvcRepoError:
         return None

@@ -2,12 +2,27 @@
 
 import ast
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 TEXT_CALLS = ("print", "exit", "Reject")
 """Calls whose arguments are read by people, but for names such as a reject's reason."""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A top-level statement without what changes no result.
+
+    text: its syntax; references: names that it uses, each with the attributes that it takes of it; imports: what names stand for that it
+    imports itself; packages: those of which it looks up the files.
+    """
+
+    text: str
+    references: list[list[str]]
+    imports: dict[str, tuple[str, str | None]]
+    packages: list[str]
 
 
 class Module:
@@ -19,7 +34,7 @@ class Module:
         self.bindings: dict[str, list[int]] = {}
         self.imports: dict[str, tuple[str, str | None]] = {}
         self.effects: list[int] = []
-        self._stripped: dict[int, ast.stmt] = {}
+        self._statements: dict[int, Statement] = {}
         for position, statement in enumerate(self._body):
             self._sort(position, statement)
 
@@ -27,15 +42,14 @@ class Module:
     def _body(self) -> list[ast.stmt]:
         return ast.parse(self.path.read_text("utf-8"), str(self.path)).body
 
-    def stripped(self, position: int) -> ast.stmt:
-        """A top-level statement without what changes no result."""
-        if position not in self._stripped:
-            self._stripped[position] = _Strip().visit(self._body[position])
-        return self._stripped[position]
-
-    def text(self, position: int) -> str:
-        """A top-level statement as text that says the same in every version of Python."""
-        return _canonical(self.stripped(position))
+    def statement(self, position: int) -> "Statement":
+        """A top-level statement by its position."""
+        if position not in self._statements:
+            tree = _Strip().visit(self._body[position])
+            imports = dict(imported_names(tree, self.package))
+            packages = list(packages_by_name(tree))
+            self._statements[position] = Statement(_canonical(tree), list(references(tree)), imports, packages)
+        return self._statements[position]
 
     def _sort(self, position: int, statement: ast.stmt) -> None:
         if isinstance(statement, ast.Import | ast.ImportFrom):
@@ -77,15 +91,21 @@ class _Strip(ast.NodeTransformer):
         return self._filled(node)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        # What is annotated in a class may be a field of a data class: there it counts that it is, though not as what.
+        for place, statement in enumerate(node.body):
+            if isinstance(statement, ast.AnnAssign):
+                field = ast.Call(ast.Name("field"), [statement.value] if statement.value else [], [])
+                node.body[place] = ast.Assign([statement.target], field)
         return self._filled(node)
 
     def visit_arg(self, node: ast.arg) -> ast.AST:
         node.annotation = None
         return node
 
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
-        node.annotation = ast.Constant(None)  # the name itself stays: in a data class it is a field
-        return self.generic_visit(node)
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        if node.value is None:
+            return None
+        return self.generic_visit(ast.Assign([node.target], node.value))
 
     def visit_If(self, node: ast.If) -> ast.AST | None:
         return None if _is_skipped(node) else self.generic_visit(node)
@@ -148,7 +168,8 @@ def imported_names(tree: ast.AST, package: str) -> Iterator[tuple[str, tuple[str
         if isinstance(node, ast.Import):
             for alias in node.names:
                 top = alias.name.split(".")[0]
-                yield (alias.asname, (alias.name, None)) if alias.asname else (top, (top, None))
+                yield alias.asname or top, (alias.name if alias.asname else top, None)
+                yield alias.name, (alias.name, None)  # no name, but a module that runs
         elif isinstance(node, ast.ImportFrom):
             parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             module = ".".join([*parents, *([node.module] if node.module else [])])

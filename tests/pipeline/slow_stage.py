@@ -1,4 +1,4 @@
-"""A stage of six slow shards for the engine's tests: `python -m tests.slow_stage OUT`."""
+"""A stage of six slow shards for the engine's tests: `python -m tests.pipeline.slow_stage OUT`."""
 
 import os
 import sys
@@ -8,17 +8,29 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from pydantic import BaseModel
 
 from speech2face.pipeline import machine
-from speech2face.pipeline.engine import Summary, map_shards
+from speech2face.pipeline.engine import map_shards
+from speech2face.pipeline.plan import Plan
 from speech2face.pipeline.rejects import Reject
+from speech2face.pipeline.summary import Summary
+
+
+class Settings(BaseModel):
+    """What `square` reads, but for `label`."""
+
+    power: int = 2
+    fatal: int | None = None
+    label: str = ""
+
 
 SCHEMA = pa.schema([pa.field("value", pa.int64(), nullable=False)])
 SHARDS = [[{"value": 10 * shard + row} for row in range(4)] for shard in range(6)]
 
 
 def square(
-    rows: Sequence[dict[str, Any]], settings: dict[str, Any], context: dict[str, Any]
+    rows: Sequence[dict[str, Any]], settings: Settings, context: dict[str, Any]
 ) -> Iterator[dict[str, Any] | Reject]:
     """Squares; negative values are rejected. Takes `pause_s` a row, leaves a mark with the worker's number for each shard
     that it begins."""
@@ -27,20 +39,25 @@ def square(
         mark.write_text(str(machine.worker))
     for row in rows:
         time.sleep(context.get("pause_s", 0))
-        if row["value"] == settings.get("fatal"):
+        if row["value"] == settings.fatal:
             os.abort()
         if row["value"] == context.get("passing"):
             yield Reject(str(row["value"]), context["reason"], "was there a moment ago")
         elif row["value"] < 0:
             yield Reject(str(row["value"]), "unreadable", "negative")
         else:
-            yield {"value": row["value"] ** settings["power"]}
+            yield {"value": row["value"] ** settings.power}
+
+
+def plan(shards: Sequence[Sequence[dict[str, Any]]] = SHARDS, **changes: Any) -> Plan:
+    """`square` over `shards`."""
+    settings = changes.pop("settings", Settings())
+    return Plan("slow", square, shards, SCHEMA, settings, **changes)
 
 
 def run(out: Path, shards: Sequence[Sequence[dict[str, Any]]] = SHARDS, **changes: Any) -> Summary:
     """Map `square` over `shards`."""
-    arguments: dict[str, Any] = {"settings": {"power": 2}, "context": {}, "max_reject_fraction": 0.5} | changes
-    return map_shards("slow", square, shards, schema=SCHEMA, out=out, **arguments)
+    return map_shards(plan(shards, **changes), out, 0.5)
 
 
 if __name__ == "__main__":
