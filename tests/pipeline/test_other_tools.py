@@ -58,10 +58,10 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, R
     truth: dict[str, Rows] = {name: [] for name in KEYS}
     for number, speaker in enumerate(SPLITS):
         for name, rows in rows_of(speaker, rng).items():
-            write_shard(root / f"data/{name}/shard-{number}.parquet", rows, schemas[name], "f")
+            write_shard(root / f"data/{name}/shard-{number}.parquet", rows, schemas[name], {})
             truth[name] += rows
     for name, schema in schemas.items():  # a shard of which everything was rejected
-        write_shard(root / f"data/{name}/shard-3.parquet", [Reject("x", "unreadable", "x")], schema, "f")
+        write_shard(root / f"data/{name}/shard-3.parquet", [Reject("x", "unreadable", "x")], schema, {})
     clips = [
         Clip(r["clip_id"], r["speaker_id"], f"{r['clip_id']}.wav", ("p.jpg", "q.jpg"), attributes={"age_years": 31.5})
         for r in truth["spectrograms"]

@@ -5,6 +5,7 @@ knowable was learned, and whether anything unknowable leaked.
 """
 
 import io
+import json
 import wave
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -30,6 +31,8 @@ SAMPLE_RATE_HZ = 16000
 SPEAKERS_PER_SHARD = 4
 FILES = pa.schema([pa.field("path", pa.string(), nullable=False), pa.field("content", pa.binary(), nullable=False)])
 """A shard of the corpus: the files of some speakers."""
+UNREAD = frozenset({"num_speakers"})
+"""Settings that change no shard: a speaker's files do not depend on the number of speakers."""
 RECORD_NAME = "shards.json"
 """Beside the recordings: which files belong to which shard, so that shards can be made from them again."""
 ROLES = dict.fromkeys(LINKED, "linked") | dict.fromkeys(CONTROLS, "control")
@@ -41,11 +44,6 @@ def plan(settings: Synthetic) -> list[list[dict[str, Any]]]:
         [{"index": int(i)} for i in run]
         for run in chunk((f"{i:04d}" for i in range(settings.num_speakers)), SPEAKERS_PER_SHARD)
     ]
-
-
-def rendering_settings(settings: Synthetic) -> Synthetic:
-    """The settings with the number of speakers, which changes no speaker's files, always the same: what a shard depends on."""
-    return settings.model_copy(update={"num_speakers": 3})
 
 
 def render_shard(
@@ -88,17 +86,25 @@ def export(shards: Sequence[Path], root: Path, settings: Synthetic) -> None:
     pd.DataFrame(attributes).to_csv(root / ATTRIBUTES_NAME, index=False)
 
 
-def restore(
-    record: Mapping[str, Sequence[str]], fingerprint: str, read: Callable[[str], bytes]
-) -> Iterator[dict[str, Any]] | None:
-    """The rows of the shard `fingerprint` from files that `export` wrote, or None if they are not among them.
+def restorer(exported: Callable[[], Mapping[str, Path]]) -> Callable[[str], Iterator[dict[str, Any]] | None]:
+    """A function that gives the rows of a shard by its fingerprint, read from files that `export` wrote; None where they are not all there.
 
-    `record` is the content of `RECORD_NAME`; `read` gives the bytes of a file by its path below the exported folder, and what it raises
-    is passed on.
+    `exported` says where each of those files lies now, by its path below the exported folder; it is asked once, when it is needed.
     """
-    if fingerprint not in record:
-        return None
-    return ({"path": path, "content": read(path)} for path in record[fingerprint])
+
+    @cache
+    def known() -> tuple[Mapping[str, Path], dict[str, list[str]]]:
+        files = exported()
+        return files, json.loads(files[RECORD_NAME].read_text("utf-8")) if RECORD_NAME in files else {}
+
+    def restore(fingerprint: str) -> Iterator[dict[str, Any]] | None:
+        files, record = known()
+        paths = record.get(fingerprint)
+        if paths is None or not all(path in files for path in paths):
+            return None
+        return ({"path": path, "content": files[path].read_bytes()} for path in paths)
+
+    return restore
 
 
 def attributes_of(speaker: Speaker, video: Video) -> dict[str, Any]:
