@@ -1,6 +1,6 @@
 """Peak memory of the stages that map over clips, for a corpus and for four times as many clips.
 
-Usage: PYTHONPATH=src python benchmarks/memory.py [CORPUS]   (default: data/corpus, which `dvc repro make_corpus` makes)
+Usage: PYTHONPATH=src python benchmarks/memory.py [CORPUS]   (default: data/recordings, which `dvc repro make_corpus` makes)
 
 The larger corpus holds the same files under new speakers' names, linked, not copied. Memory is the largest sum, sampled every 20 ms, of
 the resident memory of a stage's processes; pages that processes share count once for each, so it is an upper bound.
@@ -61,7 +61,7 @@ def peak_mb(command: list[str], cwd: Path) -> tuple[float, float, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpus", nargs="?", type=Path, default=ROOT / "data/corpus")
+    parser.add_argument("corpus", nargs="?", type=Path, default=ROOT / "data/recordings")
     corpus = parser.parse_args().corpus.resolve()
     results: dict[str, list[float]] = {stage: [] for stage in STAGES}
     for times in (1, 4):

@@ -22,10 +22,8 @@ from speech2face.pipeline.rejects import Reject, UnusableError
 from tests.audio.test_reading import encode, pcm16, tone, write_wav
 
 RATE_HZ = 16_000
-SETTINGS = load_params(Path(__file__).parents[2] / "params.yaml").audio.model_dump() | {
-    "segment_s": 3.0,
-    "stride_s": 2.0,
-}
+AUDIO = load_params(Path(__file__).parents[2] / "params.yaml").audio
+SETTINGS = AUDIO.model_copy(update={"segment_s": 3.0, "stride_s": 2.0})
 
 
 def noise(duration_s: float, seed: int = 0) -> np.ndarray:
@@ -34,12 +32,13 @@ def noise(duration_s: float, seed: int = 0) -> np.ndarray:
 
 def row(path: Path, **values: Any) -> dict[str, Any]:
     size = path.stat().st_size if path.exists() else None
-    common = {"clip_id": "s/v/1", "speaker_id": "s", "split": "train", "audio_path": path.name, "audio_bytes": size}
+    common = {"clip_id": "s/v/1", "speaker_id": "s", "audio_path": path.name, "audio_bytes": size}
     return common | {"start_s": None, "end_s": None} | values
 
 
 def shard(path: Path, row_values: dict[str, Any] | None = None, **settings: Any) -> list[dict[str, Any] | Reject]:
-    return list(spectrogram_shard([row(path, **(row_values or {}))], SETTINGS | settings, {"root": str(path.parent)}))
+    rows, changed = [row(path, **(row_values or {}))], SETTINGS.model_copy(update=settings)
+    return list(spectrogram_shard(rows, changed, {"root": str(path.parent)}))
 
 
 def reject(path: Path, **settings: Any) -> Reject:
@@ -58,8 +57,8 @@ def test_lengths():
 def test_the_first_segment(tmp_path: Path):
     path = write_wav(tmp_path / "a.wav", pcm16(noise(10)))
     (found,) = shard(path)
-    assert {k: found[k] for k in ("clip_id", "speaker_id", "split", "segment", "start_s", "duration_s")} == {
-        "clip_id": "s/v/1", "speaker_id": "s", "split": "train", "segment": 0, "start_s": 0.0, "duration_s": 3.0,
+    assert {k: found[k] for k in ("clip_id", "speaker_id", "segment", "start_s", "duration_s")} == {
+        "clip_id": "s/v/1", "speaker_id": "s", "segment": 0, "start_s": 0.0, "duration_s": 3.0,
     }  # fmt: skip
     expected = compress(stft(read_audio_tensor(path)[:48_000])).numpy()
     np.testing.assert_allclose(found["spectrogram"], expected, atol=2e-3)  # float16
@@ -104,7 +103,7 @@ def test_a_short_recording_is_repeated(tmp_path: Path):
     ("name", "codec"), [("a.wav", None), ("a.flac", "flac"), ("a.m4a", "aac"), ("a.webm", "libopus")]
 )
 def test_a_stretch_of_a_recording(tmp_path: Path, name: str, codec: str | None):
-    # A tone that rises by 100 Hz a second tells the time.
+    # A tone that rises by 100 Hz a second is a clock.
     rate_hz = 48_000
     t = np.arange(20 * rate_hz) / rate_hz
     sweep = 0.5 * np.sin(2 * np.pi * (200 * t + 50 * t**2))
@@ -206,7 +205,9 @@ def test_streaming_gives_what_reading_gives(tmp_path: Path):
 PEAK = """
 import json, resource, sys
 from speech2face.audio.extraction import spectrogram_shard
-for _ in spectrogram_shard(*json.loads(sys.argv[1])):
+from speech2face.pipeline.params import Audio
+rows, settings, context = json.loads(sys.argv[1])
+for _ in spectrogram_shard(rows, Audio(**settings), context):
     pass
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
@@ -224,7 +225,8 @@ def test_a_three_hour_recording_takes_no_more_memory_than_a_short_one(tmp_path: 
             file.writeframesraw(block)
 
     def peak_mb(seconds: float | None) -> float:
-        rows, settings = [row(path, end_s=seconds)], SETTINGS | {"segments": "all", "stride_s": 30.0}
+        rows = [row(path, end_s=seconds)]
+        settings = SETTINGS.model_copy(update={"segments": "all", "stride_s": 30.0}).model_dump()
         arguments = json.dumps([rows, settings, {"root": str(tmp_path)}])
         source = str(Path(extraction.__file__).parents[2])
         environment = os.environ | {"PYTHONPATH": source}

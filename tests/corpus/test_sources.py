@@ -1,4 +1,4 @@
-"""From settings to a manifest, and what growth and change of a corpus cost: counts of shards computed."""
+"""From settings to a manifest and splits, and what growth and change of a corpus cost: the shards that are no longer the same."""
 
 import os
 import shutil
@@ -9,25 +9,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from speech2face.audio.extraction import ROW_KEYS, segment_frames, spectrogram_shard
-from speech2face.audio.table import spectrograms_schema
+from speech2face.audio.extraction import ROW_KEYS, spectrogram_shard
 from speech2face.corpus.listing import Listing
 from speech2face.corpus.sources import counts, list_corpus, missing_line
-from speech2face.faces import crops
-from speech2face.faces.table import FACES
-from speech2face.pipeline.engine import Summary, map_shards
+from speech2face.faces.crops import FACE_COLUMNS, face_rows
 from speech2face.pipeline.params import Corpus, load_params
-from speech2face.pipeline.provenance import chunk
+from speech2face.pipeline.provenance import chunk, json_digest
 from tests.corpus.trees import touch, voxceleb1, write_meta, write_picture, write_wav
 
 PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
-
-
-@pytest.fixture(autouse=True)
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "repository"))
-    monkeypatch.setenv("S2F_WORKERS", "1")
-    return tmp_path
 
 
 def corpus(source: str, root: Path | str, **splits: Any) -> Corpus:
@@ -35,24 +25,40 @@ def corpus(source: str, root: Path | str, **splits: Any) -> Corpus:
     return Corpus.model_validate(values | {"splits": values["splits"] | splits})
 
 
-def listed(root: Path, source: str = "voxceleb1", **splits: Any) -> tuple[pa.Table, Listing]:
+def listed(root: Path, source: str = "voxceleb1", **splits: Any) -> tuple[pa.Table, dict[str, str], Listing]:
     return list_corpus(corpus(source, root, **splits), root.parent / "memory", {})
 
 
 def test_a_manifest_of_a_tree(tmp_path: Path):
-    table, found = listed(voxceleb1(tmp_path / "v"), by="every_tenth")
+    table, splits, found = listed(voxceleb1(tmp_path / "v"), by="every_tenth")
     assert table.num_rows == 12 and set(table["source"].to_pylist()) == {"voxceleb1"}
-    assert set(table["split"].to_pylist()) == {"train"} and not found.rejects
-    assert missing_line(found.missing) == "" and counts(table, found)["missing"] == {"total": 0}
+    assert splits == dict.fromkeys(("id10001", "id10002", "id10003"), "train") and not found.rejects
+    assert missing_line(found.missing) == ""
+    assert counts(splits, found) == {"missing": {"total": 0}, "speakers": {"train": 3, "val": 0, "test": 0}}
+
+
+def test_a_speaker_of_whom_nothing_can_be_used_is_in_no_split(tmp_path: Path):
+    voxceleb1(tmp_path / "v", 2)
+    for path in (tmp_path / "v/wav/id10001").rglob("*.wav"):
+        path.unlink()
+        path.symlink_to("nowhere")
+    table, splits, found = listed(tmp_path / "v")
+    assert set(table["speaker_id"].to_pylist()) == set(splits) == {"id10002"} and len(found.rejects) == 4
+
+
+def test_another_split_is_no_change_of_the_manifest(tmp_path: Path):
+    root = voxceleb1(tmp_path / "v", 20)
+    first, second = listed(root), listed(root, test=0.6)
+    assert first[0].equals(second[0], check_metadata=True) and first[1] != second[1]
 
 
 def test_what_is_missing_is_counted_and_named_and_no_error(tmp_path: Path):
     voxceleb1(tmp_path / "v", 10)
     for name in ("wav/id10001", "wav/id10002", "unzippedFaces/Speaker_007"):
         shutil.rmtree(tmp_path / "v" / name)
-    table, found = listed(tmp_path / "v")
+    table, splits, found = listed(tmp_path / "v")
     assert table.num_rows == 7 * 4
-    assert counts(table, found)["missing"] == {"total": 6, "missing_file": 2, "no_image": 4}
+    assert counts(splits, found)["missing"] == {"total": 6, "missing_file": 2, "no_image": 4}
     line = missing_line(found.missing)
     assert "2 without recordings (id10001, id10002)" in line and "4 without faces (id10008/video0/00001, " in line
 
@@ -72,7 +78,7 @@ def test_names_that_no_table_can_hold_become_rejects(tmp_path: Path):
     voxceleb1(tmp_path / "v", 2)
     folder = os.fsencode(tmp_path / "v/wav/id10001/video0")
     Path(os.fsdecode(folder + b"/00009\xff.wav")).write_bytes(b"x")
-    table, found = listed(tmp_path / "v")
+    table, _, found = listed(tmp_path / "v")
     assert table.num_rows == 8
     assert [(r.item, r.reason) for r in found.rejects] == [(r"id10001/video0/00009\udcff", "unreadable")]
 
@@ -89,11 +95,9 @@ def test_a_list_with_splits_of_its_own_is_split_by_them(tmp_path: Path):
     rows = [("a/v/1", "a", "a.wav", "test"), ("b/v/1", "b", "gone.wav", "val"), ("c/v/1", "c", "a.wav", "train")]
     path = write_meta(tmp_path / "l/my.csv", ("clip_id", "speaker_id", "audio_path", "split"), rows, ",")
     touch(tmp_path / "l/a.wav")
-    table, found = listed(path, "manifest", by="hash")
-    assert dict(zip(table["speaker_id"].to_pylist(), table["split"].to_pylist(), strict=True)) == {
-        "a": "test",
-        "c": "train",
-    }
+    table, splits, found = listed(path, "manifest", by="hash")
+    assert table["speaker_id"].to_pylist() == ["a", "c"] and "split" not in table.column_names
+    assert splits == {"a": "test", "c": "train"}
     assert [(r.item, r.reason) for r in found.rejects] == [("b/v/1", "missing_file")]
 
 
@@ -104,43 +108,22 @@ def test_a_list_with_paths_outside_its_folder_is_refused(tmp_path: Path, path: s
         listed(listing, "manifest")
 
 
-# What growth costs.
+# What growth costs: the shards whose rows are others than before.
 
 CLIPS_PER_SHARD = 8
 
 
-def segment(table: pa.Table, root: Path) -> Summary:
+def audio_shards(table: pa.Table) -> set[str]:
     rows = {row["clip_id"]: row for row in table.select(list(ROW_KEYS)).to_pylist()}
-    return map_shards(
-        "segment_audio",
-        spectrogram_shard,
-        [[rows[clip_id] for clip_id in run] for run in chunk(rows, CLIPS_PER_SHARD)],
-        schema=spectrograms_schema(segment_frames(3.0)),
-        out=None,
-        settings=PARAMS.audio.model_dump() | {"segment_s": 3.0},
-        context={"root": str(root)},
-        max_reject_fraction=0,
-    )
+    return digests(rows)
 
 
-def crop_faces(table: pa.Table, root: Path) -> Summary:
-    rows = crops.face_rows(table.select(list(crops.FACE_COLUMNS)).to_pylist())
-    return map_shards(
-        "crop_faces",
-        crops.face_shard,
-        [[rows[name] for name in run] for run in chunk(rows, CLIPS_PER_SHARD)],
-        schema=FACES,
-        out=None,
-        settings=PARAMS.faces.model_dump(),
-        context={"root": str(root)},
-        max_reject_fraction=1,
-        rows_in=crops.count_items(rows.values()),
-    )
+def face_shards(table: pa.Table) -> set[str]:
+    return digests(face_rows(table.select(list(FACE_COLUMNS)).to_pylist()))
 
 
-@pytest.fixture
-def no_detector(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crops, "detect", lambda images, upsample: [[] for _ in images])
+def digests(rows: dict[str, dict[str, Any]]) -> set[str]:
+    return {json_digest([rows[name] for name in run]) for run in chunk(rows, CLIPS_PER_SHARD)}
 
 
 def grow(root: Path, number: int) -> None:
@@ -153,38 +136,37 @@ def grow(root: Path, number: int) -> None:
         meta.write("\t".join((speaker, name, "m", "", "dev")) + "\n")
 
 
-@pytest.mark.usefixtures("no_detector")
-@pytest.mark.parametrize("work_on", [segment, crop_faces])
-def test_only_the_shards_that_a_change_touches_are_computed(tmp_path: Path, work_on: Callable[..., Summary]):
+@pytest.mark.parametrize("shards", [audio_shards, face_shards])
+def test_only_the_shards_that_a_change_touches_are_others(tmp_path: Path, shards: Callable[[pa.Table], set[str]]):
     root = voxceleb1(tmp_path / "v", num_speakers=40, num_videos=2, num_clips=2, num_pictures=1)
-    first = work_on(listed(root)[0], root)
-    assert first.computed == first.shards >= 5
+    first = shards(listed(root)[0])
+    assert len(first) >= 5
 
-    again = work_on(listed(root)[0], root)
-    assert (again.computed, again.shards) == (0, first.shards)
+    assert shards(listed(root)[0]) == first
 
-    if work_on is segment:  # another recording under the same name, of the same length
+    if shards is audio_shards:  # another recording under the same name, of the same length
         write_wav(root / "wav/id10020/video1/00002.wav", 999)
     else:
         write_picture(root / "unzippedFaces/Speaker_019/1.6/video1/0000000.jpg", 254)
-    assert work_on(listed(root)[0], root).computed == 1
+    changed = shards(listed(root)[0])
+    assert len(changed - first) == 1
 
     grow(root, 40)
-    grown = work_on(listed(root)[0], root)
-    assert 1 <= grown.computed <= 2 and grown.rows_in > first.rows_in
+    grown = shards(listed(root)[0])
+    assert 1 <= len(grown - changed) <= 2
 
     shutil.rmtree(root / "wav/id10011")
-    assert work_on(listed(root)[0], root).computed <= 2
+    assert 1 <= len(shards(listed(root)[0]) - grown) <= 2
 
 
-@pytest.mark.usefixtures("no_detector")
-def test_another_recording_leaves_the_faces_alone_and_another_split_too(tmp_path: Path):
+def test_a_recording_does_not_touch_the_faces_and_neither_split_nor_place_touches_anything(tmp_path: Path):
     root = voxceleb1(tmp_path / "v", 10)
-    crop_faces(listed(root)[0], root)
+    first = listed(root)[0]
     write_wav(root / "wav/id10004/video1/00001.wav", 999)
-    assert crop_faces(listed(root)[0], root).computed == 0
     shutil.copytree(root, tmp_path / "elsewhere")
-    assert crop_faces(listed(tmp_path / "elsewhere")[0], tmp_path / "elsewhere").computed == 0
+    second = listed(tmp_path / "elsewhere", test=0.6)[0]
+    assert face_shards(first) == face_shards(second) and len(audio_shards(second) - audio_shards(first)) == 1
+    assert audio_shards(second) == audio_shards(listed(root)[0])
 
 
 def test_a_recording_that_vanishes_or_changes_after_listing_is_rejected(tmp_path: Path):
@@ -193,15 +175,15 @@ def test_a_recording_that_vanishes_or_changes_after_listing_is_rejected(tmp_path
     (root / "wav/id10001/video0/00001.wav").unlink()
     write_wav(root / "wav/id10002/video0/00001.wav", duration_s=2)
     rows = table.select(list(ROW_KEYS)).to_pylist()
-    found = list(spectrogram_shard(rows, PARAMS.audio.model_dump(), {"root": str(root)}))
+    found = list(spectrogram_shard(rows, PARAMS.audio, {"root": str(root)}))
     rejects = {r.item: r for r in found if not isinstance(r, dict)}
     assert set(rejects) == {"id10001/video0/00001", "id10002/video0/00001"}
     assert {r.reason for r in rejects.values()} == {"vanished"} and len(found) == 8
 
 
-def test_a_tree_of_a_real_copy():
+def test_a_tree_of_a_real_copy(tmp_path: Path):
     root = os.environ.get("S2F_VOXCELEB1")
     if root is None:
         pytest.skip("S2F_VOXCELEB1 does not name a copy of VoxCeleb1")
-    table, _ = list_corpus(corpus("voxceleb1", root), Path(os.environ["DVC_ROOT"]) / "memory", {})
+    table, _, _ = list_corpus(corpus("voxceleb1", root), tmp_path / "memory", {})
     assert table.num_rows > 0

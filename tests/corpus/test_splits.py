@@ -6,11 +6,20 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from speech2face.corpus.listing import Identity
 from speech2face.corpus.readers.voxceleb import identities1
-from speech2face.corpus.splits import assign_splits, check_disjoint, hash_split
+from speech2face.corpus.splits import (
+    assign_splits,
+    check_disjoint,
+    hash_split,
+    read_splits,
+    speaker_counts,
+    write_splits,
+)
 
 
 def test_hash_split_is_stable_and_has_the_parts_asked_for():
@@ -93,6 +102,47 @@ def test_check_disjoint():
     check_disjoint([("a", "train"), ("b", "test"), ("a", "train")])
     with pytest.raises(ValueError, match="a is in two splits, train and test"):
         check_disjoint([("a", "train"), ("a", "test")])
+
+
+def test_the_table_of_speakers(tmp_path: Path):
+    splits = {"b": "test", "a": "train", "\u00e9": "val", "c": "train"}
+    write_splits(tmp_path / "speakers.parquet", splits)
+    assert read_splits(tmp_path / "speakers.parquet") == splits
+    assert pq.read_table(tmp_path / "speakers.parquet").to_pydict() == {
+        "speaker_id": ["a", "b", "c", "\u00e9"],
+        "split": ["train", "test", "train", "val"],
+    }
+    assert speaker_counts(splits) == {"train": 2, "val": 1, "test": 1}
+    with pytest.raises(ValueError, match="must be one of train, val, test"):
+        write_splits(tmp_path / "other.parquet", {"a": "dev"})
+    assert not (tmp_path / "other.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"speaker_id": ["a", "b"], "split": ["train", "dev"]}, r"b must be one of train, val, test \(got 'dev'\)"),
+        ({"speaker_id": ["a", "b"], "split": ["train", None]}, r"b must be one of train, val, test \(got None\)"),
+        ({"speaker_id": ["a", "a"], "split": ["train", "test"]}, "a is in two splits, train and test"),
+        ({"speaker_id": ["a", "a"], "split": ["train", "train"]}, "lists 1 speakers twice"),
+        (
+            {"speaker": ["a"], "split": ["train"]},
+            r"must have the columns speaker_id and split \(got \['speaker', 'split'\]",
+        ),
+    ],
+)
+def test_tables_of_speakers_that_cannot_be(tmp_path: Path, columns: dict[str, list], message: str):
+    pq.write_table(pa.table(columns), tmp_path / "speakers.parquet")
+    with pytest.raises(ValueError, match=message):
+        read_splits(tmp_path / "speakers.parquet")
+
+
+def test_a_table_of_speakers_that_is_not_there(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"none\.parquet does not exist; .*dvc repro make_corpus"):
+        read_splits(tmp_path / "none.parquet")
+    (tmp_path / "text.parquet").write_text("text")
+    with pytest.raises(ValueError, match=r"is not a Parquet file .*dvc repro make_corpus"):
+        read_splits(tmp_path / "text.parquet")
 
 
 @pytest.mark.skipif("S2F_VOXCELEB1" not in os.environ, reason="S2F_VOXCELEB1 does not name a copy of VoxCeleb1")

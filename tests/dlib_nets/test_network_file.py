@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from speech2face.dlib_nets.detector import Detector
 from speech2face.dlib_nets.embedder import Embedder
-from speech2face.dlib_nets.models import DETECTOR, EMBEDDER, model_path
-from speech2face.dlib_nets.network_file import (
+from speech2face.dlib_nets.layers import (
     AddPrevious,
     Affine,
     Convolution,
@@ -21,8 +20,9 @@ from speech2face.dlib_nets.network_file import (
     NetworkFile,
     Pool,
     Relu,
-    read_network,
 )
+from speech2face.dlib_nets.models import DETECTOR, EMBEDDER, model_path
+from speech2face.dlib_nets.network_file import read_network
 from tests.dlib_nets import dat_files
 
 TINY_DETECTOR = dat_files.tiny_detector(np.random.default_rng(0))

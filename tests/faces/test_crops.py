@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from speech2face.faces import crops
 from speech2face.faces.crops import best_faces, choose_face, count_items, crop, face_rows, face_shard
 from speech2face.faces.detection import Detection
 from speech2face.faces.pictures import decode_jpeg
@@ -17,7 +19,7 @@ from tests.audio.test_reading import encode, tone
 from tests.dlib_nets import pictures
 from tests.faces.videos import write_video
 
-SETTINGS = load_params(Path(__file__).parents[2] / "params.yaml").faces.model_dump()
+SETTINGS = load_params(Path(__file__).parents[2] / "params.yaml").faces
 
 
 def scene(*faces: tuple[int, int, int], size_px: tuple[int, int] = (640, 360)) -> np.ndarray:
@@ -33,7 +35,6 @@ def clip(**values: Any) -> dict[str, Any]:
     common = {
         "clip_id": "s/v/1",
         "speaker_id": "s",
-        "split": "train",
         "image_paths": [],
         "image_sha256": [],
         "image_bytes": [],
@@ -54,7 +55,8 @@ def with_pictures(root: Path, **images: np.ndarray | bytes) -> dict[str, Any]:
 
 
 def faces_of(root: Path, *clips: dict[str, Any], **settings: Any) -> tuple[list[dict[str, Any]], list[Reject]]:
-    found = list(face_shard(list(face_rows(clips).values()), SETTINGS | settings, {"root": str(root)}))
+    context = {"root": str(root), "device": torch.device("cpu")}
+    found = list(face_shard(list(face_rows(clips).values()), SETTINGS.model_copy(update=settings), context))
     return [f for f in found if isinstance(f, dict)], [f for f in found if isinstance(f, Reject)]
 
 
@@ -141,6 +143,16 @@ def test_several_are_kept_and_their_names_differ(tmp_path: Path):
     assert len(faces_of(tmp_path, row, keep=1)[0]) == 1
 
 
+def test_the_detector_runs_on_the_device_of_the_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    row, devices = with_pictures(tmp_path, one=scene()), []
+    monkeypatch.setattr(
+        crops, "detect", lambda images, upsample, device: devices.append(device) or [[] for _ in images]
+    )
+    rows = list(face_rows([row]).values())
+    list(face_shard(rows, SETTINGS, {"root": str(tmp_path), "device": torch.device("cuda:2")}))
+    assert devices == [torch.device("cuda:2")]
+
+
 def video_of(root: Path, *scenes: np.ndarray) -> dict[str, Any]:
     path = write_video(root / "v.mp4", [image for image in scenes for _ in range(10)])
     return clip(video_path="v.mp4", video_sha256="", video_bytes=path.stat().st_size)
@@ -155,7 +167,7 @@ def test_faces_from_a_video(tmp_path: Path):
     assert [face["face_id"] for face in faces] == [f"s/v/1-{face['frame']:06d}" for face in faces] and not rejects
 
 
-def test_the_place_tells_whose_face_it_is(tmp_path: Path):
+def test_the_place_says_whose_face_it_is(tmp_path: Path):
     row = video_of(tmp_path, scene((10, 150, 170), (320, 20, 300)))
     assert centre(faces_of(tmp_path, row)[0][0]["box"])[0] > 320
     assert centre(faces_of(tmp_path, row | {"face_x": 0.15, "face_y": 0.65})[0][0]["box"])[0] < 200

@@ -3,6 +3,7 @@
 import dlib
 import numpy as np
 import pytest
+import torch
 
 from speech2face.dlib_nets.models import DETECTOR, model_path
 from speech2face.faces import detection
@@ -140,3 +141,18 @@ def test_bad_pictures_are_refused_before_any_work(monkeypatch, engine, image, up
     monkeypatch.setenv("S2F_FACE_ENGINE", engine)
     with pytest.raises(ValueError, match=message):
         detect([np.zeros((20, 20, 3), np.uint8), image], upsample)
+
+
+def test_the_device_is_the_caller_s_or_the_machine_s(monkeypatch: pytest.MonkeyPatch):
+    face = pictures.rendered_faces()[0]
+    expected, devices = detect([face]), []
+    real = detection._torch_detector
+
+    def detector(device: torch.device):
+        devices.append(device)
+        return real(torch.device("cpu"))
+
+    monkeypatch.setattr(detection, "_torch_detector", detector)
+    monkeypatch.setattr(detection.machine, "device", lambda: torch.device("cuda:0"))
+    assert detect([face], device=torch.device("cuda:3")) == detect([face]) == expected
+    assert devices == [torch.device("cuda:3"), torch.device("cuda:0")]

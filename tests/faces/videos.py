@@ -1,4 +1,4 @@
-"""Videos written here, whose frames tell their number."""
+"""Videos written here, whose frames show their number."""
 
 from collections.abc import Callable, Iterable
 from fractions import Fraction

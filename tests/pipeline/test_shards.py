@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from speech2face.audio.table import spectrograms_schema
 from speech2face.face_networks.table import features_schema
 from speech2face.faces.table import FACES
 from speech2face.pipeline import shards
@@ -20,7 +21,6 @@ def feature_rows(count: int, dim: int = 3):
             "face_id": f"s/v/{i}",
             "clip_id": "s/v/1",
             "speaker_id": "s",
-            "split": "train",
             "feature": rng.normal(size=dim).astype(np.float32),
         }
         for i in range(count)
@@ -45,7 +45,6 @@ def test_a_face_row_keeps_bytes_boxes_and_landmarks(tmp_path):
         "face_id": "s/v/1",
         "clip_id": "s/v/1",
         "speaker_id": "s",
-        "split": "test",
         "frame": 3,
         "image": b"\xff\xd8\x00",
         "box": (-3, 1, 90, 94),
@@ -111,7 +110,7 @@ def test_equal_rows_give_equal_bytes(tmp_path):
 
 
 def test_the_spectrogram_schema_has_the_frames_asked_for():
-    kind = shards.spectrograms_schema(301).field("spectrogram").type
+    kind = spectrograms_schema(301).field("spectrogram").type
     assert isinstance(kind, shards.Tensor)
     assert (kind.dtype, kind.shape) == (np.dtype("float16"), (2, 257, 301))
 
@@ -119,10 +118,10 @@ def test_the_spectrogram_schema_has_the_frames_asked_for():
 def test_spectrograms_come_back_as_they_were_and_are_known_to_other_programs_as_bytes(tmp_path):
     rng = np.random.default_rng(0)
     spectrogram = rng.normal(size=(2, 257, 7)).astype(np.float16)
-    row = {"clip_id": "s/v/1", "speaker_id": "s", "split": "train", "segment": 0, "start_s": 0.0, "duration_s": 6.0}
+    row = {"clip_id": "s/v/1", "speaker_id": "s", "segment": 0, "start_s": 0.0, "duration_s": 6.0}
     rows = [row | {"spectrogram": spectrogram * factor} for factor in range(20)]
     path = tmp_path / "shard-a.parquet"
-    write_shard(path, rows, shards.spectrograms_schema(7), "f")
+    write_shard(path, rows, spectrograms_schema(7), "f")
     for factor, back in enumerate(iterate_rows(path)):
         np.testing.assert_array_equal(back["spectrogram"], spectrogram * factor)
     table = read_columns(tmp_path, ["spectrogram"])

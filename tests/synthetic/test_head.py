@@ -1,4 +1,4 @@
-"""The head's shape: subdivision against its closed form, and each field of a speaker against the geometry it names."""
+"""The head's shape: each field of a speaker against the geometry it names."""
 
 from dataclasses import replace
 
@@ -6,11 +6,8 @@ import numpy as np
 import pytest
 
 from speech2face.synthetic.eyes import eyeball_places
-from speech2face.synthetic.head import Head, subdivision, vertex_normals
+from speech2face.synthetic.head import Head
 from speech2face.synthetic.speakers import Speaker, draw_speaker
-
-CUBE = np.array([[x, y, z] for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)])
-CUBE_FACES = np.array([[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]])
 
 
 @pytest.fixture(scope="module")
@@ -21,24 +18,6 @@ def head() -> Head:
 @pytest.fixture(scope="module")
 def speaker() -> Speaker:
     return replace(draw_speaker(0, 0), lower_face_length=0.0, eye_spacing=0.0, nose_shape=0.0, ear_size=0.0)
-
-
-def test_subdivided_cube_has_catmull_and_clarks_points() -> None:
-    matrix, faces = subdivision(CUBE_FACES, len(CUBE))
-    points = matrix @ CUBE
-    assert points.shape == (8 + 12 + 6, 3) and faces.shape == (24, 4)
-    np.testing.assert_allclose(points[:8], CUBE * 5 / 9)
-    np.testing.assert_allclose(np.sort(np.abs(points[8:20]), axis=1), np.tile([0, 0.75, 0.75], (12, 1)))
-    np.testing.assert_allclose(np.sort(np.abs(points[20:]), axis=1), np.tile([0, 0, 1], (6, 1)))
-    outward = vertex_normals(points, faces)
-    assert ((outward * points).sum(axis=1) > 0.5).all()
-
-
-def test_an_open_mesh_keeps_its_plane() -> None:
-    square = np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
-    matrix, _ = subdivision(np.array([[0, 1, 2, 3]]), 4)
-    np.testing.assert_allclose(matrix.sum(axis=1), 1)
-    assert np.ptp((matrix @ square)[:, 2]) == 0
 
 
 def test_the_mean_head_is_symmetric_and_life_sized(head: Head) -> None:

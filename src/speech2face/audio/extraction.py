@@ -14,9 +14,10 @@ from speech2face.audio.segments import fit_length
 from speech2face.audio.spectrogram import HOP_LENGTH, SAMPLE_RATE_HZ, compress, num_frames, stft
 from speech2face.audio.speech import speech_fraction
 from speech2face.corpus.paths import inside, why_changed
+from speech2face.pipeline.params import Audio
 from speech2face.pipeline.rejects import Reject, UnusableError
 
-ROW_KEYS = ("clip_id", "speaker_id", "split", "audio_path", "audio_sha256", "audio_bytes", "start_s", "end_s")
+ROW_KEYS = ("clip_id", "speaker_id", "audio_path", "audio_sha256", "audio_bytes", "start_s", "end_s")
 
 Segment = tuple[int, int, np.ndarray]
 """Number, first sample and waveform, float32 [T] at 16 kHz."""
@@ -73,10 +74,13 @@ def read_segments(
 
 
 def spectrogram_shard(
-    rows: Sequence[dict[str, Any]], settings: dict[str, Any], context: dict[str, Any]
+    rows: Sequence[dict[str, Any]], settings: Audio, context: dict[str, Any]
 ) -> Iterator[dict[str, Any] | Reject]:
-    """Rows of the spectrogram table, one a segment; a recording or a segment that cannot be used becomes a reject."""
-    num_samples = segment_samples(settings["segment_s"])
+    """Rows of the spectrogram table, one a segment; a recording or a segment that cannot be used becomes a reject.
+
+    `rows` are clips, their columns `ROW_KEYS`; `context["root"]` is the folder that their paths are relative to.
+    """
+    num_samples = segment_samples(settings.segment_s)
     root = Path(context["root"])
     for row in rows:
         path = inside(root, row["audio_path"])
@@ -85,41 +89,40 @@ def spectrogram_shard(
             continue
         try:
             for number, first, waveform in _segments(path, row, settings):
-                item = row["clip_id"] if settings["segments"] == "first" else f"{row['clip_id']}#{number}"
+                item = row["clip_id"] if settings.segments == "first" else f"{row['clip_id']}#{number}"
                 yield _segment_row(item, path, row, (number, first, waveform), num_samples, settings)
         except UnusableError as error:
             yield Reject(row["clip_id"], error.reason, str(error))
 
 
-def _segments(path: Path, row: dict[str, Any], settings: dict[str, Any]) -> Iterator[Segment]:
+def _segments(path: Path, row: dict[str, Any], settings: Audio) -> Iterator[Segment]:
     found = read_segments(
         path,
-        segment_samples(settings["segment_s"]),
-        round(settings["stride_s"] * SAMPLE_RATE_HZ),
+        segment_samples(settings.segment_s),
+        round(settings.stride_s * SAMPLE_RATE_HZ),
         start_s=row["start_s"] or 0.0,
         end_s=row["end_s"],
-        time_limit_s=settings["decode_limit_s"],
+        time_limit_s=settings.decode_limit_s,
     )
     with closing(found):
-        yield from islice(found, 1 if settings["segments"] == "first" else None)
+        yield from islice(found, 1 if settings.segments == "first" else None)
 
 
 def _segment_row(
-    item: str, path: Path, row: dict[str, Any], segment: Segment, num_samples: int, settings: dict[str, Any]
+    item: str, path: Path, row: dict[str, Any], segment: Segment, num_samples: int, settings: Audio
 ) -> dict[str, Any] | Reject:
     number, first, waveform = segment
     start_s = (row["start_s"] or 0.0) + first / SAMPLE_RATE_HZ
     try:
-        waveform = checked(path, waveform, SAMPLE_RATE_HZ, settings["min_clip_s"])
+        waveform = checked(path, waveform, SAMPLE_RATE_HZ, settings.min_clip_s)
     except UnusableError as error:
         return Reject(item, error.reason, f"{error} (from {start_s:g} s on)" if number else str(error))
-    if settings["min_speech_fraction"] and (part := speech_fraction(waveform)) < settings["min_speech_fraction"]:
-        needed = f"{settings['min_speech_fraction']:.0%} are needed"
+    if settings.min_speech_fraction and (part := speech_fraction(waveform)) < settings.min_speech_fraction:
+        needed = f"{settings.min_speech_fraction:.0%} are needed"
         return Reject(item, "silent", f"{path}: {part:.0%} of the segment from {start_s:g} s on is speech, {needed}")
     return {
         "clip_id": row["clip_id"],
         "speaker_id": row["speaker_id"],
-        "split": row["split"],
         "segment": number,
         "start_s": start_s,
         "duration_s": len(waveform) / SAMPLE_RATE_HZ,

@@ -1,4 +1,4 @@
-"""The manifest: one row a clip, with its speaker, split, files, their digests, and what is known of the speaker."""
+"""The manifest: one row a clip, with its speaker, files, their digests, and what is known of the speaker."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 
 from speech2face.corpus.digests import FileDigest
 from speech2face.corpus.listing import Clip
-from speech2face.corpus.splits import SPLITS, check_disjoint
 from speech2face.pipeline.rejects import Reject
 from speech2face.pipeline.shards import write_table
 
@@ -24,7 +23,6 @@ COLUMNS = pa.schema(
     [
         pa.field("clip_id", pa.string(), nullable=False),
         pa.field("speaker_id", pa.string(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
         pa.field("audio_path", pa.string()),
         pa.field("audio_sha256", pa.string()),
         pa.field("audio_bytes", pa.int64()),
@@ -70,14 +68,13 @@ def usable(clips: Sequence[Clip], digests: Mapping[str, FileDigest]) -> tuple[li
 
 def build_manifest(
     clips: Sequence[Clip],
-    splits: Mapping[str, str],
     digests: Mapping[str, FileDigest],
     source: str,
     roles: Mapping[str, str],
 ) -> pa.Table:
     """The manifest of `clips`, sorted by clip_id, with the digest and size of each file.
 
-    `splits` gives each speaker's split; `roles` says which attributes are `linked` to voice and face, and which are a `control`.
+    `roles` says which attributes are `linked` to voice and face, and which are a `control`.
     """
     clips = sorted(clips, key=lambda clip: clip.clip_id)
     none = FileDigest()
@@ -86,7 +83,6 @@ def build_manifest(
     columns = {
         "clip_id": [clip.clip_id for clip in clips],
         "speaker_id": [clip.speaker_id for clip in clips],
-        "split": [splits[clip.speaker_id] for clip in clips],
         "audio_path": [clip.audio_path for clip in clips],
         "audio_sha256": [d.sha256 or None for d in audio],
         "audio_bytes": [d.size_bytes if d.sha256 else None for d in audio],
@@ -118,7 +114,7 @@ def write_manifest(path: Path, table: pa.Table) -> None:
 
 
 def check_manifest(table: pa.Table) -> None:
-    """Raise ValueError if columns are missing or of another type, ids repeat, or speakers cross splits."""
+    """Raise ValueError if columns are missing or of another type, there are no rows, or ids repeat."""
     if missing := [name for name in COLUMNS.names if name not in table.column_names]:
         raise ValueError(f"the manifest lacks the columns {', '.join(missing)}; run dvc repro make_corpus")
     for column in COLUMNS:
@@ -133,8 +129,6 @@ def check_manifest(table: pa.Table) -> None:
         raise ValueError(
             f"clip_id {repeated} occurs twice in the manifest; ids are <speaker>/<video>/<utterance> and unique"
         )
-    pairs = table.group_by(["speaker_id", "split"], use_threads=False).aggregate([])
-    check_disjoint(zip(pairs["speaker_id"].to_pylist(), pairs["split"].to_pylist(), strict=True))
 
 
 def read_manifest(path: Path = CORPUS / MANIFEST_NAME) -> pa.Table:
@@ -153,13 +147,6 @@ def iterate_clips(columns: Sequence[str], path: Path = CORPUS / MANIFEST_NAME) -
     """The rows of a checked manifest, some columns of them, without holding all in memory as Python values."""
     for batch in read_manifest(path).select(list(columns)).to_batches(max_chunksize=ROWS_PER_BATCH):
         yield from batch.to_pylist()
-
-
-def speaker_counts(table: pa.Table) -> dict[str, dict[str, int]]:
-    """Number of speakers of each split, for the metrics."""
-    pairs = table.group_by(["speaker_id", "split"], use_threads=False).aggregate([])
-    splits = pairs["split"].to_pylist()
-    return {"speakers": {split: splits.count(split) for split in SPLITS}}
 
 
 def attribute_roles(table: pa.Table) -> dict[str, str]:

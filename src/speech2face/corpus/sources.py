@@ -1,4 +1,4 @@
-"""From `corpus.source` and `corpus.root` to a manifest: reads the corpus, assigns splits, and says what is missing."""
+"""From `corpus.source` and `corpus.root` to a manifest and the splits: reads the corpus, and says what is missing."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -9,18 +9,18 @@ import pyarrow as pa
 
 from speech2face.corpus.digests import digest_files
 from speech2face.corpus.listing import Listing, without_unwritable
-from speech2face.corpus.manifest import build_manifest, speaker_counts, usable
+from speech2face.corpus.manifest import build_manifest, usable
 from speech2face.corpus.paths import corpus_root
 from speech2face.corpus.readers import avspeech, hq_voxceleb, videos, voxceleb
-from speech2face.corpus.splits import assign_splits
+from speech2face.corpus.splits import assign_splits, speaker_counts
 from speech2face.pipeline.params import Corpus
 from speech2face.pipeline.rejects import Reject
 
-NAMED = 3  # missing things that the summary names; rejects.parquet names all
+NAMED = 3  # missing things that the summary names; the table of rejects names all
 
 
-def list_corpus(corpus: Corpus, memory: Path, roles: Mapping[str, str]) -> tuple[pa.Table, Listing]:
-    """The manifest of a corpus and what was left out of it; `memory` is the file that remembers digests.
+def list_corpus(corpus: Corpus, memory: Path, roles: Mapping[str, str]) -> tuple[pa.Table, dict[str, str], Listing]:
+    """The manifest of a corpus, the split of each of its speakers, and what was left out; `memory` is the file that remembers digests.
 
     Raises ValueError if nothing usable is there.
     """
@@ -38,7 +38,9 @@ def list_corpus(corpus: Corpus, memory: Path, roles: Mapping[str, str]) -> tuple
         )
     by = "column" if any(i.split for i in listing.identities.values()) else corpus.splits.by
     splits = assign_splits(listing.identities, by, corpus.splits.val, corpus.splits.test)
-    return build_manifest(listing.clips, splits, digests, corpus.source, roles), listing
+    speakers = sorted({clip.speaker_id for clip in listing.clips})
+    table = build_manifest(listing.clips, digests, corpus.source, roles)
+    return table, {speaker: splits[speaker] for speaker in speakers}, listing
 
 
 def _read(corpus: Corpus, root: Path) -> Listing:
@@ -70,7 +72,7 @@ def missing_line(missing: list[Reject]) -> str:
     for reason, count in sorted(Counter(r.reason for r in missing).items()):
         items = [r.item for r in missing if r.reason == reason]
         parts.append(f"{count} {kinds[reason]} ({', '.join(items[:NAMED])}{', ...' if count > NAMED else ''})")
-    return f"\nmissing from a complete copy: {'; '.join(parts)}; all are in rejects.parquet"
+    return f"\nmissing from a complete copy: {'; '.join(parts)}; `speech2face rejects` lists all"
 
 
 def tally(table: pa.Table, listing: Listing) -> dict[str, Any]:
@@ -78,10 +80,11 @@ def tally(table: pa.Table, listing: Listing) -> dict[str, Any]:
     return {"rows_in": table.num_rows + len(listing.rejects), "rows_out": table.num_rows, "rejects": listing.rejects}
 
 
-def counts(table: pa.Table, listing: Listing) -> dict[str, dict[str, int]]:
+def counts(splits: Mapping[str, str], listing: Listing) -> dict[str, dict[str, int]]:
     """Counts of what is missing and of the speakers, for the metrics."""
     reasons = Counter(r.reason for r in listing.missing)
-    return {"missing": {"total": len(listing.missing), **dict(sorted(reasons.items()))}} | speaker_counts(table)
+    missing = {"total": len(listing.missing), **dict(sorted(reasons.items()))}
+    return {"missing": missing, "speakers": speaker_counts(splits)}
 
 
 def _commonest(rejects: list[Reject]) -> str:

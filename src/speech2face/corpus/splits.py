@@ -1,18 +1,22 @@
-"""Which speakers train, validate and test. Always whole speakers, never clips."""
+"""Which speakers train, validate and test: always whole speakers, never clips. The table of speakers is the only place that says so."""
 
 import unicodedata
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from speech2face.corpus.listing import Identity
 from speech2face.pipeline.provenance import stable_fraction
-
-if TYPE_CHECKING:
-    from speech2face.corpus.listing import Identity
+from speech2face.pipeline.shards import table_schema, write_table
 
 SPLITS = ("train", "val", "test")
+SPEAKERS = table_schema(("speaker_id", pa.string()), ("split", pa.string()))
+SPEAKERS_PATH = Path("data/speakers.parquet")
 
 
-def assign_splits(identities: "Mapping[str, Identity]", by: str, val: float, test: float) -> dict[str, str]:
+def assign_splits(identities: Mapping[str, Identity], by: str, val: float, test: float) -> dict[str, str]:
     """Split of each speaker. `by` is one of
 
     hash: of the speaker's id, `val` and `test` of the speakers; official: the dataset's own test speakers test, of its others the part
@@ -71,6 +75,38 @@ def _need(by: str, has: dict[str, bool], what: str) -> None:
             f"corpus.splits.by: {by} needs {what} for every speaker, and {len(lacking)} of {len(has)} have none, for example "
             f"{lacking[0]}; add the dataset's metafile or choose hash"
         )
+
+
+def write_splits(path: Path, splits: Mapping[str, str]) -> None:
+    """Write the table of speakers: each with its split, sorted by speaker. Raises ValueError for an unknown split."""
+    check_disjoint(splits.items())
+    rows = [{"speaker_id": speaker, "split": split} for speaker, split in sorted(splits.items())]
+    write_table(path, pa.Table.from_pylist(rows, SPEAKERS))
+
+
+def read_splits(path: Path = SPEAKERS_PATH) -> dict[str, str]:
+    """The split of each speaker. Raises ValueError if the file is missing or holds no table of speakers, for an unknown split, and
+    for a speaker who is listed twice."""
+    remedy = "run the stage that writes it: dvc repro make_corpus"
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        raise ValueError(f"{path} does not exist; {remedy}") from None
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path} is not a Parquet file ({error}); {remedy}") from None
+    if table.column_names != SPEAKERS.names:
+        raise ValueError(f"{path} must have the columns speaker_id and split (got {table.column_names}); {remedy}")
+    speakers, splits = (table[name].to_pylist() for name in SPEAKERS.names)
+    check_disjoint(zip(speakers, splits, strict=True))
+    found = dict(zip(speakers, splits, strict=True))
+    if len(found) != table.num_rows:
+        raise ValueError(f"{path} lists {table.num_rows - len(found)} speakers twice; {remedy}")
+    return found
+
+
+def speaker_counts(splits: Mapping[str, str]) -> dict[str, int]:
+    """Number of speakers of each split."""
+    return {name: list(splits.values()).count(name) for name in SPLITS}
 
 
 def check_disjoint(speaker_splits: Iterable[tuple[str, str]]) -> None:

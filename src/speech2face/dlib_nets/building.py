@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from speech2face.dlib_nets.network_file import Affine, Convolution, Layer, Pool
+from speech2face.dlib_nets.layers import Affine, Convolution, Layer, Pool
 
 _MAX_POOL_PX = 16
 _LayerKind = TypeVar("_LayerKind")

@@ -5,6 +5,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from speech2face.corpus.ids import video_of
@@ -14,9 +15,10 @@ from speech2face.faces.frames import read_frames
 from speech2face.faces.geometry import sharpness, yaw_deg
 from speech2face.faces.landmarks import landmarks as find_landmarks
 from speech2face.faces.pictures import encode_jpeg, read_picture
+from speech2face.pipeline.params import Faces
 from speech2face.pipeline.rejects import Reject, UnusableError
 
-CLIP_COLUMNS = ("clip_id", "speaker_id", "split")
+CLIP_COLUMNS = ("clip_id", "speaker_id")
 VIDEO_COLUMNS = ("video_path", "video_sha256", "video_bytes", "start_s", "end_s", "face_x", "face_y")
 PICTURE_COLUMNS = ("image_paths", "image_sha256", "image_bytes")
 FACE_COLUMNS = (*CLIP_COLUMNS, *VIDEO_COLUMNS, *PICTURE_COLUMNS)
@@ -96,25 +98,25 @@ def best_faces(faces: Sequence[dict[str, Any]], count: int) -> list[dict[str, An
     return [faces[i] for i in sorted(chosen)]
 
 
-def face_shard(
-    rows: Sequence[FaceRow], settings: dict[str, Any], context: dict[str, Any]
-) -> Iterator[dict[str, Any] | Reject]:
-    """Rows of the face table: the best `settings["keep"]` faces of each video.
+def face_shard(rows: Sequence[FaceRow], settings: Faces, context: dict[str, Any]) -> Iterator[dict[str, Any] | Reject]:
+    """Rows of the face table: the best `settings.keep` faces of each video.
 
+    `rows` are of `face_rows`; `context` has the `root` that their paths are relative to, and the `device` that the detector runs on.
     A picture that cannot be read or shows no face becomes a reject, and so does a video none of whose frames shows one.
     """
-    root = Path(context["root"])
+    root, device = Path(context["root"]), context["device"]
     for row in rows:
         found: list[dict[str, Any]] = []
-        for item in _pictures(root, row, settings) if "pictures" in row else _frames(root, row, settings):
+        look = _pictures if "pictures" in row else _frames
+        for item in look(root, row, settings, device):
             if isinstance(item, Reject):
                 yield item
             else:
                 found.append(item)
-        yield from best_faces(found, settings["keep"])
+        yield from best_faces(found, settings.keep)
 
 
-def _pictures(root: Path, row: FaceRow, settings: dict[str, Any]) -> Iterator[dict[str, Any] | Reject]:
+def _pictures(root: Path, row: FaceRow, settings: Faces, device: torch.device) -> Iterator[dict[str, Any] | Reject]:
     names: set[str] = set()
     for number, (path, _, size_bytes) in enumerate(row["pictures"]):
         stem = PurePosixPath(path).stem
@@ -126,35 +128,41 @@ def _pictures(root: Path, row: FaceRow, settings: dict[str, Any]) -> Iterator[di
             yield Reject(face_id, "vanished", changed)
             continue
         try:
-            image = read_picture(file, settings["max_image_px"])
+            image = read_picture(file, settings.max_image_px)
         except UnusableError as error:
             yield Reject(face_id, error.reason, str(error))
             continue
-        face = _face(image, None, settings)
+        face = _face(image, None, settings, device)
         if face is None:
             yield Reject(face_id, "no_face", f"{path}: no face {_remedy(settings)}")
             continue
         yield {"face_id": face_id, **{name: row[name] for name in CLIP_COLUMNS}, "frame": number, **face}
 
 
-def _frames(root: Path, row: FaceRow, settings: dict[str, Any]) -> Iterator[dict[str, Any] | Reject]:
+def _frames(root: Path, row: FaceRow, settings: Faces, device: torch.device) -> Iterator[dict[str, Any] | Reject]:
     clip_id, file = row["clip_id"], inside(root, row["video_path"])
     if changed := why_changed(file, row["video_bytes"]):
         yield Reject(clip_id, "vanished", changed)
         return
     place = (row["face_x"], row["face_y"]) if row["face_x"] is not None else None
     num_frames = num_faces = 0
-    stretch = {"start_s": row["start_s"], "end_s": row["end_s"]}
-    limits = {"max_px": settings["max_image_px"], "time_limit_s": settings["decode_limit_s"]}
+    frames = read_frames(
+        file,
+        settings.frame_at,
+        start_s=row["start_s"],
+        end_s=row["end_s"],
+        max_px=settings.max_image_px,
+        time_limit_s=settings.decode_limit_s,
+    )
     try:
-        for frame in read_frames(file, settings["frame_at"], **stretch, **limits):
+        for frame in frames:
             num_frames += 1
-            if (face := _face(frame.image, place, settings)) is not None:
+            if (face := _face(frame.image, place, settings, device)) is not None:
                 num_faces += 1
                 face_id = f"{clip_id}-{frame.number:06d}"
                 yield {"face_id": face_id, **{name: row[name] for name in CLIP_COLUMNS}, "frame": frame.number, **face}
     except UnusableError as error:
-        # A timeout depends on the machine, so it is told even where some faces were found before it.
+        # A timeout depends on the machine, so it is reported even where some faces were found before it.
         if not num_faces or error.reason == "timeout":
             yield Reject(clip_id, error.reason, str(error))
         return
@@ -165,15 +173,18 @@ def _frames(root: Path, row: FaceRow, settings: dict[str, Any]) -> Iterator[dict
         )
 
 
-def _face(image: np.ndarray, place: tuple[float, float] | None, settings: dict[str, Any]) -> dict[str, Any] | None:
+def _face(
+    image: np.ndarray, place: tuple[float, float] | None, settings: Faces, device: torch.device
+) -> dict[str, Any] | None:
     centre = (place[0] * image.shape[1], place[1] * image.shape[0]) if place else None
-    faces = [d for d in detect([image], settings["upsample"])[0] if d.confidence >= settings["min_confidence"]]
+    found = detect([image], settings.upsample, device)[0]
+    faces = [face for face in found if face.confidence >= settings.min_confidence]
     best = choose_face(faces, centre)
     if best is None:
         return None
-    cut, points = crop(image, find_landmarks(image, best.box), best.box, settings["margin"], settings["size_px"])
+    cut, points = crop(image, find_landmarks(image, best.box), best.box, settings.margin, settings.size_px)
     return {
-        "image": encode_jpeg(cut, settings["jpeg_quality"]),
+        "image": encode_jpeg(cut, settings.jpeg_quality),
         "box": best.box,
         "confidence": best.confidence,
         "landmarks": points,
@@ -186,5 +197,5 @@ def _side(box: Box) -> int:
     return max(box[2] - box[0], box[3] - box[1]) + 1
 
 
-def _remedy(settings: dict[str, Any]) -> str:
-    return f"of confidence {settings['min_confidence']:g}; for faces under 80 px raise faces.upsample"
+def _remedy(settings: Faces) -> str:
+    return f"of confidence {settings.min_confidence:g}; for faces under 80 px raise faces.upsample"

@@ -37,13 +37,16 @@ def engine() -> str:
     return name
 
 
-def detect(images: Sequence[np.ndarray], upsample: int = 0) -> list[list[Detection]]:
+def detect(
+    images: Sequence[np.ndarray], upsample: int = 0, device: torch.device | None = None
+) -> list[list[Detection]]:
     """Find the faces of each picture.
 
     Args:
         images: RGB pictures, uint8 [H, W, 3], of any sizes.
         upsample: how often to double each picture first. The detector sees faces from about 80 px on; each doubling
             halves that, and takes four times as long.
+        device: where the network runs; by default `S2F_DEVICE`, else a GPU if there is one, else the CPU.
 
     Returns:
         For each picture its faces, best first; empty where there are none.
@@ -60,11 +63,12 @@ def detect(images: Sequence[np.ndarray], upsample: int = 0) -> list[list[Detecti
         if 0 in image.shape:
             raise ValueError(f"picture {index} is empty: {list(image.shape)}")
         check_size(image.shape[0], image.shape[1], upsample)
-    return {"torch": _detect_torch, "dlib": _detect_dlib}[engine()](images, upsample)
+    if engine() == "dlib":
+        return _detect_dlib(images, upsample)
+    return _detect_torch(images, upsample, device or machine.device())
 
 
-def _detect_torch(images: Sequence[np.ndarray], upsample: int) -> list[list[Detection]]:
-    device = machine.device()
+def _detect_torch(images: Sequence[np.ndarray], upsample: int, device: torch.device) -> list[list[Detection]]:
     detector = _torch_detector(device)
     batch_size = 1 if device.type == "cpu" else GPU_BATCH_SIZE
     by_shape: dict[tuple[int, ...], list[int]] = {}

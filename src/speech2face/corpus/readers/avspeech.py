@@ -85,7 +85,7 @@ def _rows(path: Path) -> Iterator[tuple[str, float, float, float, float]]:
 
 
 def _find_files(root: Path) -> dict[str, list[tuple[str, float | None]]]:
-    """Video files anywhere below the root by YouTube id: path and the start that the name tells, None for a whole video."""
+    """Video files anywhere below the root by YouTube id: path and the start that the name gives, None for a whole video."""
     found: dict[str, list[tuple[str, float | None]]] = {}
     for folder, subfolders, names in os.walk(root):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
@@ -100,7 +100,7 @@ def _find_files(root: Path) -> dict[str, list[tuple[str, float | None]]]:
 
 
 def _file_of(named: list[tuple[str, float | None]], start_s: float) -> tuple[str, bool] | None:
-    """The file for a segment and whether it is the whole video: the cut clip whose name tells the nearest start, else the video."""
+    """The file for a segment and whether it is the whole video: the cut clip whose name gives the nearest start, else the video."""
     cut = [(abs(start - start_s), path) for path, start in named if start is not None]
     exact = min((c for c in cut if c[0] <= TOLERANCE_S), default=None)
     rounded = min((c for c in cut if c[0] < 1 and float(dict(named)[c[1]] or 0).is_integer()), default=None)

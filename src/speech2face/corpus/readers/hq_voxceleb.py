@@ -22,7 +22,6 @@ from speech2face.corpus.listing import (
     name_key,
 )
 from speech2face.corpus.readers.voxceleb import (
-    META_NAME,
     identities1,
     identities2,
     known_attributes,
@@ -32,6 +31,7 @@ from speech2face.corpus.readers.voxceleb import (
     recordings,
     speaker_folders,
 )
+from speech2face.corpus.voxceleb_layout import META_NAME
 from speech2face.pipeline.rejects import Reject
 
 FACE_FOLDERS = ("masked_faces", "origin_faces")

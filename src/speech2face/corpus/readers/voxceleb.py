@@ -25,13 +25,11 @@ from speech2face.corpus.listing import (
     joined,
     name_key,
 )
+from speech2face.corpus.voxceleb_layout import ATTRIBUTES_NAME, FACE_FOLDER, META_NAME
 from speech2face.pipeline.rejects import Reject
 
-META_NAME = "vox1_meta.csv"
 META2_NAME = "vox2_meta.csv"
 NAMED_META2_NAME = "full_vox2_meta.csv"  # of HQ-VoxCeleb: with names
-ATTRIBUTES_NAME = "attributes.csv"
-FACE_FOLDER = "1.6"  # the scale at which the faces were cut; the same for all
 PARTS = ("", "dev", "test")
 AUDIO1, AUDIO2, VIDEO2 = ("wav",), ("aac", "m4a", "wav"), ("mp4",)
 SHARED_SPEAKERS = {"id03347": "Harry_Connick_Jr."}
