@@ -4,37 +4,44 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from speech2face.corpus import manifest, sources
+from speech2face.corpus import sources
+from speech2face.corpus.paths import RECORDINGS
 from speech2face.pipeline.atomic import write_json
-from speech2face.pipeline.engine import Summary, check_rejects, map_shards, work_directory, write_rejects
+from speech2face.pipeline.dvc_cache import last_output
+from speech2face.pipeline.engine import map_shards
 from speech2face.pipeline.params import Params
+from speech2face.pipeline.plan import Plan
 from speech2face.pipeline.stage import run_stage
+from speech2face.pipeline.summary import Summary, check_rejects, write_rejects
+from speech2face.pipeline.work import work_directory
+from speech2face.synthetic import recordings
+
+OUT = RECORDINGS
+
+
+def plan(params: Params) -> Plan | None:
+    if params.corpus.source != "synthetic":
+        return None
+    settings, shards = params.corpus.synthetic, recordings.plan(params.corpus.synthetic)
+    restore = recordings.restorer(lambda: last_output(OUT))
+    make, files = recordings.render_shard, recordings.FILES
+    return Plan("make_corpus", make, shards, files, settings, unread=recordings.UNREAD, recover=restore)
 
 
 def main(params: Params) -> str:
-    corpus, roles, computed = params.corpus, {}, Summary("make_corpus")
-    if corpus.source == "synthetic":
-        from speech2face.synthetic import recordings as synthetic  # only here: a listing does without the renderer
-
-        settings, roles = corpus.synthetic.model_dump(), synthetic.ROLES
-        computed = map_shards(
-            "make_corpus",
-            synthetic.render_shard,
-            synthetic.plan(settings),
-            schema=synthetic.FILES,
-            out=None,
-            settings=synthetic.rendering_settings(settings),
-            context={},
-            max_reject_fraction=params.max_reject_fraction,
-        )
-        shutil.rmtree(manifest.CORPUS, ignore_errors=True)  # its files may be links into DVC's cache
-        synthetic.export(computed.finished, manifest.CORPUS, settings)
-    table, found = sources.list_corpus(corpus, work_directory() / "digests.sqlite", roles)
-    summary = replace(computed, **sources.tally(table, found))
+    summary, roles, rendering = Summary("make_corpus"), {}, plan(params)
+    if rendering is not None:
+        summary, roles = map_shards(rendering, None, params.max_reject_fraction), recordings.ROLES
+    shutil.rmtree(OUT, ignore_errors=True)  # its files may be links into DVC's cache
+    OUT.mkdir(parents=True)
+    if rendering is not None:
+        recordings.export(summary.finished, OUT, params.corpus.synthetic)
+    table, splits, found = sources.list_corpus(params.corpus, work_directory() / "digests.sqlite", roles)
+    summary = replace(summary, **sources.tally(table, found))
     check_rejects(summary, params.max_reject_fraction)
-    manifest.write_manifest(manifest.CORPUS / manifest.MANIFEST_NAME, table)
-    write_rejects(manifest.CORPUS / "rejects.parquet", replace(summary, rejects=found.rejects + found.missing))
-    write_json(Path("results/corpus/metrics.json"), summary.metrics() | sources.counts(table, found))
+    sources.write_corpus(table, splits)
+    write_rejects(replace(summary, rejects=found.rejects + found.missing))
+    write_json(Path("results/corpus/counts.json"), summary.counts() | sources.counts(splits, found))
     return summary.line() + sources.missing_line(found.missing)
 
 

@@ -113,9 +113,12 @@ def _of_shards(plan: Plan, last: dict[str, Ingredients]) -> Iterator[str]:
 
 def _last_shards(stage: str, out: Path) -> dict[str, Ingredients]:
     """What the shards of the last output were made from, by fingerprint."""
-    paths = sorted(out.glob("shard-*.parquet")) or list(last_output(out).values())
-    if not paths:
-        paths = sorted(shard_store(stage).glob("*.parquet"))
+    kept = (path for name, path in last_output(out).items() if name.startswith("shard-"))
+    paths = sorted(out.glob("shard-*.parquet")) or list(kept)
+    record = out / "shards.json"  # where shards are exported as other files
+    if not paths and record.is_file():
+        stored = (shard_store(stage) / f"{name}.parquet" for name in json.loads(record.read_text("utf-8")))
+        paths = [path for path in stored if path.is_file()]
     return {footer_text(path, "fingerprint"): json.loads(footer_text(path, "ingredients")) for path in paths}
 
 

@@ -9,10 +9,10 @@ import pyarrow as pa
 
 from speech2face.corpus.digests import digest_files
 from speech2face.corpus.listing import Listing, without_unwritable
-from speech2face.corpus.manifest import build_manifest, usable
+from speech2face.corpus.manifest import CORPUS, MANIFEST_NAME, build_manifest, usable, write_manifest
 from speech2face.corpus.paths import corpus_root
 from speech2face.corpus.readers import avspeech, hq_voxceleb, videos, voxceleb
-from speech2face.corpus.splits import assign_splits, speaker_counts
+from speech2face.corpus.splits import SPEAKERS_PATH, assign_splits, speaker_counts, write_splits
 from speech2face.pipeline.params import Corpus
 from speech2face.pipeline.rejects import Reject
 
@@ -61,6 +61,12 @@ def _read(corpus: Corpus, root: Path) -> Listing:
             from speech2face.corpus.readers import own_list  # with pandas, which the others do without
 
             return own_list.list_own(str(corpus.root), corpus.splits.column, corpus.splits.by == "column")
+
+
+def write_corpus(table: pa.Table, splits: Mapping[str, str]) -> None:
+    """Write the manifest and the table of speakers, each where the stages look for it."""
+    write_manifest(CORPUS / MANIFEST_NAME, table)
+    write_splits(SPEAKERS_PATH, splits)
 
 
 def missing_line(missing: list[Reject]) -> str:
