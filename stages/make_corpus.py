@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from speech2face.corpus import sources
-from speech2face.corpus.paths import RECORDINGS
+from speech2face.corpus.paths import RECORDINGS as OUT
 from speech2face.pipeline.atomic import write_json
 from speech2face.pipeline.dvc_cache import last_output
 from speech2face.pipeline.engine import map_shards
@@ -15,8 +15,6 @@ from speech2face.pipeline.stage import run_stage
 from speech2face.pipeline.summary import Summary, check_rejects, write_rejects
 from speech2face.pipeline.work import work_directory
 from speech2face.synthetic import recordings
-
-OUT = RECORDINGS
 
 
 def plan(params: Params) -> Plan | None:
