@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # DVC starts stages as `python`, which must be the python of .venv.
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: help setup repro test test-report lint bench deps doctor clean-work
+.PHONY: help setup repro test test-report lint bench doctor clean-work
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
@@ -34,9 +34,6 @@ lint: $(VENV)/.installed-dev  ## check style and types
 
 bench: $(VENV)/.installed-dev  ## time the parts against other libraries
 	@for script in $(filter-out benchmarks/make_%,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(RUN) PYTHONPATH=src python $$script || exit 1; done
-
-deps: setup  ## write into dvc.yaml which modules each stage imports
-	$(RUN) PYTHONPATH=src python -m speech2face.dvc_deps
 
 doctor: setup  ## say what is installed and what is missing
 	$(RUN) speech2face doctor

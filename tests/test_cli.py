@@ -15,7 +15,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]):
         cli.main(["--help"])
     assert done.value.code == 0
     text = capsys.readouterr().out
-    for command in ("predict", "weights", "rejects", "compare", "doctor"):
+    for command in ("predict", "weights", "rejects", "compare", "why", "prune", "doctor"):
         assert command in text
 
 

@@ -1,4 +1,4 @@
-"""The command line: `speech2face predict`, `weights check`, `rejects`, `compare`, `doctor`."""
+"""The command line: `speech2face predict`, `weights check`, `rejects`, `compare`, `why`, `prune`, `doctor`."""
 
 import argparse
 import sys
