@@ -1,15 +1,15 @@
-# make repro and make test set up everything that they need on a machine with Python 3.11 and a package index.
+# `make repro` and `make test` set up all that they need. The machine must have Python 3.11 and reach a package index.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-# Stages are started by dvc as `python`, which must be the one of the environment.
+# DVC starts stages as `python`, which must be the python of .venv.
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: help setup repro test test-report lint bench deps doctor clean-work
+.PHONY: help setup repro test test-report lint bench doctor clean-work
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
-setup: $(VENV)/.installed  ## create .venv with the pinned packages and this one
+setup: $(VENV)/.installed  ## create .venv, with the pinned packages and this one
 $(VENV)/.installed: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -r requirements.txt
@@ -20,26 +20,23 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
 	touch $@
 
-repro: setup  ## run the pipeline: from recordings to faces and their evaluation
+repro: setup  ## run the pipeline, from recordings to faces and their evaluation
 	$(RUN) dvc repro
 
 test: $(VENV)/.installed-dev  ## run the tests
 	$(RUN) python -m pytest
 
-test-report: $(VENV)/.installed-dev  ## look at the report in Debian's Chromium (apt-get install chromium)
+test-report: $(VENV)/.installed-dev  ## test the report in a browser (needs Chromium: apt-get install chromium)
 	$(RUN) python -m pytest tests/evaluation/browser_report.py
 
 lint: $(VENV)/.installed-dev  ## check style and types
 	$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy
 
-bench: $(VENV)/.installed-dev  ## time the parts against what else one would use
+bench: $(VENV)/.installed-dev  ## time the parts against other libraries
 	@for script in $(filter-out benchmarks/make_%,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(RUN) PYTHONPATH=src python $$script || exit 1; done
 
-deps: setup  ## write into dvc.yaml which modules each stage imports
-	$(RUN) PYTHONPATH=src python -m speech2face.dvc_deps
-
-doctor: setup  ## say what is installed, found and missing
+doctor: setup  ## say what is installed and what is missing
 	$(RUN) speech2face doctor
 
-clean-work:  ## delete unfinished and reusable work (.work); everything is computed anew then
+clean-work:  ## delete finished and unfinished work (.work)
 	rm -rf .work

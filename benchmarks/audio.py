@@ -2,8 +2,8 @@
 
     python benchmarks/audio.py [CLIPS]
 
-Processor time, so that a busy machine disturbs little; torch has one thread. Medians over clips of 5 to 9 s, 16-bit wav at
-16 kHz as in VoxCeleb1, already in the file cache; Parquet is the fastest of five shards of 32 clips.
+Processor time, because other work on the machine changes it little. torch has one thread. Medians over clips of 5 to 9 s (16-bit wav
+at 16 kHz as in VoxCeleb1, already in the file cache). Parquet is the fastest of five shards of 32 clips.
 """
 
 import argparse
@@ -30,7 +30,7 @@ NUM_SAMPLES = round(SEGMENT_S * SAMPLE_RATE_HZ)
 
 
 def write_clip(path: Path, seed: int) -> None:
-    """Noise with the rough spectrum and pauses of speech, 5 to 9 s; what is in it does not change the time."""
+    """Noise with roughly the spectrum and the pauses of speech, 5 to 9 s; its content does not change the time."""
     rng = np.random.default_rng(seed)
     num_samples = int(rng.uniform(5, 9) * SAMPLE_RATE_HZ)
     samples = np.cumsum(rng.standard_normal(num_samples)) % 1 - 0.5

@@ -2,9 +2,9 @@
 
 Usage: python benchmarks/face_engine.py [--threads 1 2] [--repeats 5]
 
-Every measurement runs in a process of its own, as libraries keep their threads and their memory. Times are the best of
-the repeats, which other work on the machine disturbs least; dlib's networks run on one thread whatever is asked for.
-Memory is the peak resident set during the calls above that before them, with library and model loaded (Linux only).
+Every measurement runs in a process of its own, because libraries keep their threads and their memory. Times are the best of
+the repeats, because other work on the machine only adds time. dlib's networks always run on one thread.
+Memory is the peak resident set during the calls, less that before them with library and model loaded (Linux only).
 """
 
 import argparse
@@ -67,7 +67,7 @@ def torch_task(task: str, size: str, threads: int) -> tuple[Callable[[], object]
 def measure(engine: str, task: str, size: str, threads: int, repeats: int) -> dict[str, float]:
     """Milliseconds for each picture, and the MB that the calls took."""
     call, num_pictures = dlib_task(task, size) if engine == "dlib" else torch_task(task, size, threads)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew here
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before_kb = status_kb("VmRSS")
     call()
     seconds = []

@@ -1,9 +1,9 @@
-"""Listing a generated VoxCeleb1 tree, first and again, and loading a manifest; time and peak memory, each in a process of its own.
+"""Time and peak memory of listing a generated VoxCeleb1 tree, once and again, and of loading the manifest. Each in its own process.
 
     python benchmarks/listing.py [CLIPS]
 
-Forty clips a speaker, eight a video, ten pictures a video; hard links to a few files, so that the tree fits anywhere: the files'
-bytes come from the file cache. On a disk the first listing takes as long as reading all files once.
+Forty clips a speaker, eight clips and ten pictures a video. All are hard links to a few files, so the tree is small and its bytes come
+from the file cache. On a disk, the first listing takes as long as reading all files once.
 """
 
 import argparse

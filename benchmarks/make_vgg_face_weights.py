@@ -1,9 +1,9 @@
-"""Write a file of vgg_face_dag.pth's layout and full size (580 MB) with seeded random weights, to time and test with.
+"""Write a file with the layout and full size (580 MB) of vgg_face_dag.pth and seeded random weights, for timings and tests.
 
     python benchmarks/make_vgg_face_weights.py vgg_face_random.pth
 
-The features mean nothing; their size is sane: weights are drawn as by He et al. (2015, equation 10), which keeps the
-scale from layer to layer, and the first layer brings pixels (a spread of about 64) to 1.
+The features mean nothing, but their size is realistic. Weights are drawn as in He et al. (2015, equation 10), which keeps
+the scale from layer to layer. The first layer scales pixels (a spread of about 64) to 1.
 """
 
 import argparse

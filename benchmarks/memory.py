@@ -1,9 +1,9 @@
-"""Peak memory of the stages that map over clips, for a corpus and for four times as many clips.
+"""Peak memory of the stages that map over clips, for a corpus and for one four times as large.
 
 Usage: PYTHONPATH=src python benchmarks/memory.py [CORPUS]   (default: data/recordings, which `dvc repro make_corpus` makes)
 
-The larger corpus holds the same files under new speakers' names, linked, not copied. Memory is the largest sum, sampled every 20 ms, of
-the resident memory of a stage's processes; pages that processes share count once for each, so it is an upper bound.
+The larger corpus holds links to the same files under new speakers' names. Memory is the resident memory of all processes of a stage,
+sampled every 20 ms; the largest sum counts. Shared pages count once for each process, so it is an upper bound.
 """
 
 import argparse

@@ -2,8 +2,7 @@
 
     python benchmarks/retrieval.py [--queries 5000] [--gallery 5000] [--dim 4096] [--metric cosine] [--other sklearn]
 
-One run measures one implementation, so that its peak of memory is its own. A gallery of more than a million numbers is mapped
-from a file, as features would be.
+One run measures one implementation, so the peak of memory belongs to it alone. The features are mapped from files.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""The whole stage segment_audio (decoding, spectrograms, Parquet) against what one would write with librosa; one run.
+"""The whole stage segment_audio (decoding, spectrograms, Parquet) against the same with librosa, in one run.
 
     python benchmarks/segment_audio.py [number of clips] [--memory]
 
-One process, one thread of torch, clips of 6 s, 16-bit wav at 16 kHz. Processor time, the system's part in it included, so that a busy
-machine disturbs little, and wall clock beside it; variants take turns, several rounds, and the median round counts. The comparisons
-load, transform and compress a clip and write nothing.
-With --memory: the stage's peak memory for 1,000 and 10,000 clips, and for three hours in one file, each in a process of its own.
+One process, one thread of torch, clips of 6 s, 16-bit wav at 16 kHz. Measured: processor time (user and system), because other work on
+the machine changes it little, and wall clock time. The variants take turns for several rounds; the median counts. The variants with
+librosa load, transform and compress a clip and write nothing.
+With --memory: the stage's peak memory for 1,000 clips, 10,000 clips and one file of three hours, each in its own process.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""VGG-Face on this machine: crops a second at several batch sizes, as a share of its matrix multiplication peak.
+"""VGG-Face on this machine: crops a second at several batch sizes, and the share of the fastest matrix product.
 
 python benchmarks/vgg_face.py [WEIGHTS] [--gradient]
 
-Without a weight file the network has random weights, which are as quick.
+Without a weight file the network has random weights, which take the same time.
 """
 
 import argparse
@@ -26,12 +26,12 @@ def random_network() -> VggFace:
 
 
 def operations_per_crop(network: VggFace) -> float:
-    """Multiplications and additions of one forward pass: two for each weight at each place, but none with the padding, which oneDNN
-    leaves out."""
+    """Multiplications and additions of one forward pass: two for each weight at each place. Products with the padding do not count,
+    because oneDNN leaves them out."""
     total = 2 * sum(network.get_submodule(name).weight.numel() for name in FC_NAMES[:2])  # embed ends at fc7
     for block, count in enumerate(CONVS_PER_BLOCK, 1):
         side = SIZE_PX // 2 ** (block - 1)
-        taps = (3 * side - 2) ** 2 / 9  # of 3 x 3 at each place, one row and one column fewer at the edges
+        taps = (3 * side - 2) ** 2 / 9  # 3 x 3 at each place, one row or column fewer at the edges
         for index in range(1, count + 1):
             total += 2 * taps * network.get_submodule(f"conv{block}_{index}").weight.numel()
     return total
@@ -44,16 +44,16 @@ def best_s(function: Callable[[], object], device: torch.device, repeats: int) -
         function()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        if turn:  # the first warms up
+        if turn:  # the first run warms up
             times.append(time.perf_counter() - start)
-    return min(times)  # what else runs on the machine can only add
+    return min(times)  # other work on the machine only adds time
 
 
 def matrix_peak(device: torch.device) -> float:
-    """Most operations a second of a float32 product of square matrices, over some sizes and both ways to ask for one.
+    """Most operations a second of a float32 product of square matrices, over some sizes and two ways to compute it.
 
-    As a matrix product and as a convolution of 1 x 1, because PyTorch hands these to two libraries on a CPU (MKL and oneDNN), of
-    which either may be the faster.
+    The ways are a matrix product and a convolution of 1 x 1. On a CPU, PyTorch computes them with two libraries (MKL and oneDNN),
+    and either may be faster.
     """
     best = 0.0
     for size in (512, 1024, 2048, 4096):
@@ -83,7 +83,7 @@ def main() -> None:
     network = (load_vgg_face(arguments.weights) if arguments.weights else random_network()).to(device)
     print(f"load {time.perf_counter() - start:.1f} s, peak memory {memory_mb(device):,.0f} MB")
     print(f"{device}, {torch.get_num_threads()} threads")
-    operations = operations_per_crop(network) * (2 if arguments.gradient else 1)  # no gradient of weights: twice
+    operations = operations_per_crop(network) * (2 if arguments.gradient else 1)  # twice: no gradient of weights
 
     for batch_size in (1, 8, 32):
         crops = torch.rand(batch_size, 3, SIZE_PX, SIZE_PX, device=device, requires_grad=arguments.gradient)
@@ -95,7 +95,7 @@ def main() -> None:
                     torch.autograd.grad(features.sum(), crops)
 
         seconds = best_s(run, device, arguments.repeats)
-        peak = matrix_peak(device)  # each time anew: the processor's clock changes
+        peak = matrix_peak(device)  # measured again for each batch: the processor's clock changes
         share = operations * batch_size / seconds / peak
         print(
             f"batch {batch_size:2d}: {batch_size / seconds:6.2f} crops/s, {share:4.0%} of the {peak / 1e9:,.0f} GFLOP/s of a product, "

@@ -1,9 +1,9 @@
-"""Time and memory of the sparse image warp, forward and backward, beside the same spline left to autograd and to scipy.
+"""Time and memory of the sparse image warp, forward and backward, against the same spline with autograd and with scipy.
 
     python benchmarks/warp.py [--batch 16] [--threads 1]
 
-Pictures of 224 x 224, 68 landmarks, order 1, regularization 0.1, 2 boundary points, float32. Each line is a process of its
-own: milliseconds a picture (the fastest of five runs) and the peak of its memory above PyTorch and the pictures.
+Pictures of 224 x 224, 68 landmarks, order 1, regularization 0.1, 2 boundary points, float32. Each line is a process of
+its own. It shows milliseconds a picture (fastest of five runs) and peak memory, less that of PyTorch and the pictures.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The benchmarks are not run as tests, but they start: what they import is there."""
+"""The benchmarks are not run as tests. But each of them starts, so all that they import exists."""
 
 import subprocess
 import sys

@@ -15,7 +15,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]):
         cli.main(["--help"])
     assert done.value.code == 0
     text = capsys.readouterr().out
-    for command in ("predict", "weights", "rejects", "compare", "doctor"):
+    for command in ("predict", "weights", "rejects", "compare", "why", "prune", "doctor"):
         assert command in text
 
 
@@ -29,7 +29,7 @@ def test_a_weight_file_is_described(tmp_path: Path, capsys: pytest.CaptureFixtur
         assert word in text
 
 
-def test_what_is_no_weight_file_is_refused_with_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_file_without_weights_is_refused_with_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     path = tmp_path / "w.bin"
     path.write_bytes(b"nothing of the kind" * 100)
     assert cli.main(["weights", "check", str(path)]) == 1
@@ -39,7 +39,7 @@ def test_what_is_no_weight_file_is_refused_with_the_known_ones(tmp_path: Path, c
 
 def test_rejects_are_counted_and_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     rows = [{"item": f"s/v/{i}", "stage": "crop_faces", "reason": "no_face", "message": "none"} for i in range(25)]
-    write_table(tmp_path / "data" / "faces" / "rejects.parquet", pa.Table.from_pylist(rows, REJECTS))
+    write_table(tmp_path / "data" / "rejects" / "crop_faces.parquet", pa.Table.from_pylist(rows, REJECTS))
     assert cli.main(["rejects", "--root", str(tmp_path)]) == 0
     text = capsys.readouterr().out
     assert "25 rejects" in text and "and 5 more" in text

@@ -23,7 +23,7 @@ def test_a_healthy_machine_says_so(capsys: pytest.CaptureFixture[str]):
     assert "MISSING" not in text
 
 
-def test_what_is_missing_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys):
+def test_missing_things_are_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys):
     (tmp_path / "requirements.txt").write_text("# a comment\ntorch==1.0  # old\nno-such-package==1.0\n")
     monkeypatch.setenv("S2F_WORKERS", "none")
     assert cli.main(["doctor", "--root", str(tmp_path)]) == 1

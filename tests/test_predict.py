@@ -1,4 +1,4 @@
-"""Prediction with small random networks: what matters here is the way in and out, and what goes wrong."""
+"""Prediction with small random networks: reading a recording, writing a picture, and what can go wrong."""
 
 import os
 import subprocess
@@ -83,7 +83,7 @@ def test_a_clip_of_three_seconds_is_heard_as_the_clip_twice(models: Path):
         ("missing.wav", None, "no such file"),
     ],
 )
-def test_what_is_not_audio_is_one_clear_line(models, tmp_path, capsys, name, content, words):
+def test_a_file_that_is_not_audio_is_one_clear_line(models, tmp_path, capsys, name, content, words):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     out = tmp_path / "face.png"
@@ -101,7 +101,7 @@ def test_silence_and_a_fifth_of_a_second_are_refused(models, tmp_path, capsys, s
 
 
 @pytest.mark.parametrize("out", ["nowhere/face.png", "face.txt", "folder.png"])
-def test_an_output_that_cannot_be_written_is_told_before_anything_is_done(models, voice, tmp_path, capsys, out):
+def test_an_output_that_cannot_be_written_is_reported_before_anything_is_done(models, voice, tmp_path, capsys, out):
     (tmp_path / "folder.png").mkdir()
     assert run("predict", voice, "-o", tmp_path / out, "--models", models) != 0
     errors = capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Every preset is a complete and valid parameter file, for the corpus in its name, whose networks can be built and trained."""
+"""Every preset is a complete and valid parameter file for the corpus in its name, and its networks can be built and trained."""
 
 from pathlib import Path
 

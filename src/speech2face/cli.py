@@ -1,4 +1,4 @@
-"""The command line: `speech2face predict`, `weights check`, `rejects`, `compare`, `doctor`."""
+"""The command line: `speech2face predict`, `weights check`, `rejects`, `compare`, `why`, `prune`, `doctor`."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from speech2face import __version__
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; returns the exit status. What a user can mend is told in one line on standard error."""
+    """Run one command; returns the exit status. Errors that a user can fix are one line on standard error."""
     arguments = _parser().parse_args(argv)
     try:
         return arguments.run(arguments)
@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
         required=True, metavar="ACTION"
     )
     check = weights.add_parser(
-        "check", help="say what a VGG-Face weight file is and what input it expects; refuse what is not one"
+        "check", help="say what a VGG-Face weight file is and what input it expects; refuse any other file"
     )
     check.add_argument(
         "file",
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("first", type=Path, help="results/evaluation/tables/clips.csv of one run")
     compare.add_argument(
-        "second", type=Path, help="the same of another; `dvc get . PATH --rev EXPERIMENT -o FILE` fetches it"
+        "second", type=Path, help="the same file of another run; `dvc get . PATH --rev EXPERIMENT -o FILE` fetches it"
     )
     compare.add_argument(
         "--params", type=Path, default=Path("params.yaml"), help="parameter file (default: %(default)s)"
@@ -76,9 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     prune.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     prune.set_defaults(run=_prune)
 
-    doctor = commands.add_parser(
-        "doctor", help="say what is installed, what was found, what is missing and how to get it"
-    )
+    doctor = commands.add_parser("doctor", help="say what is installed, what is missing and how to get it")
     doctor.add_argument("--root", type=Path, default=Path(), help="the repository (default: the current folder)")
     doctor.set_defaults(run=_doctor)
     return parser

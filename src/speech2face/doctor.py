@@ -20,7 +20,7 @@ SETTINGS = ("S2F_DEVICE", "S2F_WORKERS", "S2F_FACE_ENGINE")
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report: `ok` is None for what is merely good to know."""
+    """One line of the report: `ok` is None where nothing can be missing."""
 
     ok: bool | None
     subject: str
@@ -63,9 +63,7 @@ def report(root: Path) -> tuple[str, bool]:
     lines = [f"{marks[f.ok]:8}{f.subject:42}{f.text}" for f in found]
     healthy = all(f.ok is not False for f in found)
     lines.append(
-        "Everything that the pipeline needs is here."
-        if healthy
-        else "Mend what is marked MISSING, then run this again."
+        "Everything that the pipeline needs is here." if healthy else "Fix what is marked MISSING, then run this again."
     )
     return "\n".join(lines), healthy
 

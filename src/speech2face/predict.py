@@ -63,9 +63,9 @@ def to_picture(image: torch.Tensor) -> np.ndarray:
 
 
 def predict(voice: Path, out: Path, models: Path, device: torch.device) -> str:
-    """Draw the face of a recording into `out`, and say so in a line.
+    """Draw the face of a recording into `out`; returns what to print.
 
-    Raises ValueError (UnusableError for the recording) or OSError with what is wrong; `out` is then left as it was.
+    Raises ValueError (UnusableError for the recording) or OSError that says what is wrong, and then leaves `out` unchanged.
     """
     if out.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{out} must end in one of {', '.join(SUFFIXES)}")

@@ -32,8 +32,8 @@ SHARDS = [[{"value": 10 * shard + row} for row in range(4)] for shard in range(6
 def square(
     rows: Sequence[dict[str, Any]], settings: Settings, context: dict[str, Any]
 ) -> Iterator[dict[str, Any] | Reject]:
-    """Squares; negative values are rejected. Takes `pause_s` a row, leaves a mark with the worker's number for each shard
-    that it begins."""
+    """Squares; negative values are rejected. Waits `pause_s` before each row. Leaves a file for each shard that it begins, with the
+    worker's number in it."""
     if "marks" in context:
         mark = Path(context["marks"]) / f"{rows[0]['value']}-{os.getpid()}-{time.monotonic_ns()}"
         mark.write_text(str(machine.worker))
