@@ -39,13 +39,17 @@ MEASURE = """
 import json, resource, sys
 from pathlib import Path
 from speech2face.audio.extraction import segment_frames, spectrogram_shard
-from speech2face.pipeline.engine import map_shards
-from speech2face.pipeline.provenance import chunk
 from speech2face.audio.table import spectrograms_schema
+from speech2face.pipeline.engine import map_shards
+from speech2face.pipeline.params import Audio
+from speech2face.pipeline.plan import Plan
+from speech2face.pipeline.provenance import chunk
 root, listed, settings = json.loads(sys.argv[1])
 rows = {row["clip_id"]: row for row in json.loads(Path(listed).read_text())}
-summary = map_shards("segment_audio", spectrogram_shard, [[rows[i] for i in run] for run in chunk(rows, 32)],
-    schema=spectrograms_schema(segment_frames(6.0)), out=None, settings=settings, context={"root": root}, max_reject_fraction=0)
+shards = [[rows[i] for i in run] for run in chunk(rows, 32)]
+schema = spectrograms_schema(segment_frames(6.0))
+plan = Plan("segment_audio", spectrogram_shard, shards, schema, Audio(**settings), {"root": root})
+summary = map_shards(plan, None, 0)
 print(summary.rows_out, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
@@ -67,7 +71,6 @@ def clip_row(path: Path, number: int) -> dict:
     return {
         "clip_id": f"s{number // 50:04d}/v/{number:05d}",
         "speaker_id": f"s{number // 50:04d}",
-        "split": "train",
         "audio_path": path.name,
         "audio_sha256": str(number),
         "audio_bytes": path.stat().st_size,
@@ -81,9 +84,12 @@ def speed(num_clips: int) -> None:
     import torch
 
     from speech2face.audio.extraction import segment_frames, spectrogram_shard
-    from speech2face.pipeline.shards import spectrograms_schema, write_shard
+    from speech2face.audio.table import spectrograms_schema
+    from speech2face.pipeline.params import Audio
+    from speech2face.pipeline.shards import write_shard
 
     torch.set_num_threads(1)
+    settings = Audio(**SETTINGS)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         paths = [root / f"{n}.wav" for n in range(num_clips)]
@@ -94,8 +100,8 @@ def speed(num_clips: int) -> None:
 
         def stage(count: int) -> None:
             for start in range(0, count, 32):
-                items = spectrogram_shard(rows[start : start + 32], SETTINGS, {"root": folder})
-                write_shard(root / "out" / f"{start}.parquet", items, schema, "benchmark")
+                items = spectrogram_shard(rows[start : start + 32], settings, {"root": folder})
+                write_shard(root / "out" / f"{start}.parquet", items, schema, {})
 
         def spectrum_of(path: Path) -> np.ndarray:
             waveform, _ = librosa.load(path, sr=RATE_HZ, duration=CLIP_S)
@@ -167,7 +173,7 @@ def memory() -> None:
                 started = time.perf_counter()
                 arguments = json.dumps([folder, str(listed), settings])
                 command = [sys.executable, "-c", MEASURE, arguments]
-                done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+                done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, check=True)
                 rows_out, peak = done.stdout.split()
             print(f"{name:28} {rows_out:>6} rows  peak {float(peak):6.0f} MiB  {time.perf_counter() - started:6.1f} s")
 

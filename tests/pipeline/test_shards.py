@@ -1,4 +1,3 @@
-import json
 import subprocess
 import sys
 
@@ -11,7 +10,7 @@ from speech2face.face_networks.table import features_schema
 from speech2face.faces.table import FACES
 from speech2face.pipeline import shards
 from speech2face.pipeline.rejects import Reject
-from speech2face.pipeline.shards import footer, iterate_rows, read_columns, write_shard
+from speech2face.pipeline.shards import footer, footer_text, iterate_rows, read_columns, write_shard
 
 
 def feature_rows(count: int, dim: int = 3):
@@ -30,7 +29,7 @@ def feature_rows(count: int, dim: int = 3):
 def test_rows_come_back_as_they_were(tmp_path):
     rows = feature_rows(37)
     path = tmp_path / "t" / "shard-a.parquet"
-    write_shard(path, rows, features_schema(3), "abc")
+    write_shard(path, rows, features_schema(3), {})
     back = list(iterate_rows(path))
     assert [row["face_id"] for row in back] == [row["face_id"] for row in rows]
     np.testing.assert_array_equal([row["feature"] for row in back], [row["feature"] for row in rows])
@@ -54,7 +53,7 @@ def test_a_face_row_keeps_bytes_boxes_and_landmarks(tmp_path):
         "sharpness": 0.1,
     }
     path = tmp_path / "shard-a.parquet"
-    write_shard(path, [row], FACES, "f")
+    write_shard(path, [row], FACES, {})
     (back,) = iterate_rows(path)
     np.testing.assert_array_equal(back.pop("landmarks"), row.pop("landmarks"))
     assert tuple(back.pop("box")) == row.pop("box")
@@ -62,14 +61,15 @@ def test_a_face_row_keeps_bytes_boxes_and_landmarks(tmp_path):
     assert back == row
 
 
-def test_the_footer_holds_fingerprint_versions_and_rejects(tmp_path):
+def test_the_footer_holds_what_is_said_of_the_shard_and_its_rejects(tmp_path):
     path = tmp_path / "shard-a.parquet"
     rejects = [Reject("x", "silent", "x.wav: silent"), Reject("y", "no_face", "ü")]
-    write_shard(path, [rejects[0], *feature_rows(2), rejects[1]], features_schema(3), "fingerprint-1")
+    items = [rejects[0], *feature_rows(2), rejects[1]]
+    write_shard(path, items, features_schema(3), {"fingerprint": "0123", "ingredients": "{}"})
     assert footer(path) == (2, rejects)
-    metadata = pq.read_metadata(path).metadata
-    assert metadata[b"fingerprint"] == b"fingerprint-1"
-    assert json.loads(metadata[b"versions"])["torch"].startswith("2.")
+    assert (footer_text(path, "fingerprint"), footer_text(path, "ingredients")) == ("0123", "{}")
+    with pytest.raises(KeyError):
+        footer_text(path, "versions")
 
 
 def test_a_failed_write_leaves_nothing(tmp_path):
@@ -78,22 +78,22 @@ def test_a_failed_write_leaves_nothing(tmp_path):
         raise RuntimeError("decoder broke")
 
     with pytest.raises(RuntimeError, match="decoder broke"):
-        write_shard(tmp_path / "shard-a.parquet", rows(), features_schema(3), "f")
+        write_shard(tmp_path / "shard-a.parquet", rows(), features_schema(3), {})
     assert list(tmp_path.iterdir()) == []
 
 
 def test_wrong_shapes_and_columns_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"feature must have shape \(4,\) \(got \(3,\)\)"):
-        write_shard(tmp_path / "a", feature_rows(1), features_schema(4), "f")
+        write_shard(tmp_path / "a", feature_rows(1), features_schema(4), {})
     with pytest.raises(ValueError, match="extra"):
-        write_shard(tmp_path / "a", [feature_rows(1)[0] | {"extra": 1}], features_schema(3), "f")
+        write_shard(tmp_path / "a", [feature_rows(1)[0] | {"extra": 1}], features_schema(3), {})
     with pytest.raises(ValueError, match="must be one of"):
         Reject("x", "odd", "")
 
 
 def test_an_empty_shard_is_a_table_without_rows(tmp_path):
     path = tmp_path / "shard-a.parquet"
-    write_shard(path, [], features_schema(3), "f")
+    write_shard(path, [], features_schema(3), {})
     assert list(iterate_rows(path)) == []
     assert shards.to_numpy(read_columns(tmp_path, ["feature"])["feature"]).shape == (0, 3)
 
@@ -105,7 +105,7 @@ def test_a_missing_table_names_the_remedy(tmp_path):
 
 def test_equal_rows_give_equal_bytes(tmp_path):
     for name in ("a", "b"):
-        write_shard(tmp_path / name, feature_rows(20), features_schema(3), "f")
+        write_shard(tmp_path / name, feature_rows(20), features_schema(3), {})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -121,7 +121,7 @@ def test_spectrograms_come_back_as_they_were_and_are_known_to_other_programs_as_
     row = {"clip_id": "s/v/1", "speaker_id": "s", "segment": 0, "start_s": 0.0, "duration_s": 6.0}
     rows = [row | {"spectrogram": spectrogram * factor} for factor in range(20)]
     path = tmp_path / "shard-a.parquet"
-    write_shard(path, rows, spectrograms_schema(7), "f")
+    write_shard(path, rows, spectrograms_schema(7), {})
     for factor, back in enumerate(iterate_rows(path)):
         np.testing.assert_array_equal(back["spectrogram"], spectrogram * factor)
     table = read_columns(tmp_path, ["spectrogram"])
