@@ -1,5 +1,6 @@
 """The face features that a run uses, three networks behind one small interface."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -11,7 +12,7 @@ from speech2face.face_networks.dlib_resnet import DlibResnet
 from speech2face.face_networks.store import converted
 from speech2face.face_networks.vgg_face import VggFace, open_vgg_face
 from speech2face.face_networks.vgg_face_file import load_vgg_face
-from speech2face.models.head import LinearHead
+from speech2face.models.head import LinearHead, fit_head_of_table
 from speech2face.pipeline.params import Features, resolve_path
 from speech2face.pipeline.provenance import file_digest
 
@@ -73,9 +74,22 @@ def weight_digests(features: Features) -> dict[str, str]:
     return {features.backend: file_digest(model_path(EMBEDDER)) if weights is None else weights.stem}
 
 
-def own_head(backend: Backend) -> LinearHead | None:
-    """The classifier's last layer that came with a backend's weights, or None."""
-    return head_of_vgg_face(backend) if isinstance(backend, VggFace) else None
+def feature_dim(features: Features) -> int:
+    """How many numbers describe a face. Raises as `load_backend`."""
+    return DlibResnet.feature_dim if features.backend == "dlib_resnet" else load_backend(features).feature_dim
+
+
+def head_of(features: Features, table: Path, splits: Mapping[str, str]) -> LinearHead:
+    """The classifier's last layer: VGG-Face's own, else one fitted to the training speakers of the feature table in the folder `table`.
+
+    Args:
+        splits: split of each speaker.
+
+    Raises as `load_backend` and `fit_head_of_table`.
+    """
+    if features.backend == "vgg_face":
+        return head_of_vgg_face(load_vgg_face(_source(features), features.layer))
+    return fit_head_of_table(table, splits, features.head_l2)
 
 
 def head_of_vgg_face(network: VggFace) -> LinearHead:
