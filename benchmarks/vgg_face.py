@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 
 from make_vgg_face_weights import random_state
-from speech2face.face_networks.files.weights import load_vgg_face
+from speech2face.face_networks import load_vgg_face
 from speech2face.face_networks.vgg_face import VggFace
 from speech2face.face_networks.vgg_face_layout import CONVS_PER_BLOCK, FC_NAMES, SIZE_PX
 

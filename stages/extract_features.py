@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from speech2face.corpus.splits import read_splits
-from speech2face.face_networks.backends import feature_dim, head_of, weight_digests
+from speech2face.face_networks.backends import converted_weights, feature_dim, head_of, weight_digests
 from speech2face.face_networks.extraction import feature_shard
 from speech2face.face_networks.table import features_schema
 from speech2face.models.weight_files import save_network
@@ -24,7 +24,7 @@ def plan(params: Params) -> Plan:
         [[{"shard": path.name, "rows": footer(path)[0]}] for path in shard_paths(FACES)],
         features_schema(feature_dim(params.features)),
         params.features,
-        {"faces": str(FACES), "weights": params.features.weights},
+        {"faces": str(FACES), "weights": converted_weights(params.features)},
         unread=frozenset({"weights", "head_l2"}),
         weights=weight_digests(params.features),
         rows_in=count_rows(FACES),

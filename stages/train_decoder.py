@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from speech2face.corpus.splits import read_splits
-from speech2face.face_networks.backends import weight_digests
+from speech2face.face_networks.backends import converted_weights, weight_digests
 from speech2face.pipeline.machine import device
 from speech2face.pipeline.params import Params
 from speech2face.pipeline.provenance import json_digest
@@ -24,7 +24,7 @@ def plan(params: Params) -> TrainingPlan:
         lambda device: decoder_task(
             params.decoder,
             params.seed,
-            read_decoder_inputs(DATA, splits, params.decoder, params.features),
+            read_decoder_inputs(DATA, splits, params.decoder, params.features, converted_weights(params.features)),
             device,
         ),
         (read_decoder_inputs, decoder_task),

@@ -94,7 +94,7 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 
 def _check_weights(arguments: argparse.Namespace) -> int:
-    from speech2face.face_networks.files.weights import check_command
+    from speech2face.face_networks.vgg_face_file import check_command
 
     print(check_command(arguments.file))
     return 0

@@ -79,7 +79,7 @@ def _package(name: str, pinned: str) -> Finding:
 def _try(subject: str, check: Callable[[], str]) -> Finding:
     try:
         return Finding(True, subject, check())
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         return Finding(False, subject, str(error).splitlines()[0])
 
 

@@ -1,22 +1,22 @@
 """ArcFace features (Deng et al., CVPR 2019) and age and sex, from an insightface model pack that is on disk already.
 
-insightface fetches a pack that it does not find; here files are opened directly and nothing is ever fetched. Its own
-classes say how each model's pixels are scaled; PyTorch runs the graphs, so that gradients reach the crops.
+`files/insightface_pack.py` reads the pack; PyTorch runs the graphs, so that gradients reach the crops.
 """
 
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from speech2face.face_networks.alignment import similarity_transform, warp_affine
-from speech2face.face_networks.files.onnx_to_torch import OnnxNetwork, inputs, read_model
+from speech2face.face_networks.converted import read_converted
+from speech2face.face_networks.onnx_network import OnnxNetwork
+from speech2face.face_networks.store import converted
 from speech2face.face_networks.vgg_face import check_crops
 
-DEFAULT_PACK = "buffalo_l"
-ROOT_VARIABLE = "S2F_INSIGHTFACE_ROOT"
 RECOGNITION_SIZE_PX = 112
 ATTRIBUTES_SIZE_PX = 96
 # Eye centres, tip of the nose, corners of the mouth, left to right in the picture (insightface's face_align.py).
@@ -106,75 +106,55 @@ def face_boxes(landmarks: Tensor) -> Tensor:
     return torch.cat([left_top[:, :1], top, right_bottom], 1)
 
 
-def load_arcface(folder: str | Path | None = None) -> ArcFace:
-    """The recognition model of a pack.
+def load_arcface(folder: Path) -> ArcFace:
+    """The recognition model of a pack, converted the first time, see `store.py`.
 
     Args:
-        folder: of the pack; None for models/buffalo_l below $S2F_INSIGHTFACE_ROOT or ~/.insightface.
+        folder: of the pack's .onnx files.
 
     Raises:
         FileNotFoundError: no such file; the message says which is missing and where it goes.
         ValueError: an unreadable model, or operators that are not supported.
+        RuntimeError: the model cannot be converted for want of memory or room.
     """
-    from insightface.model_zoo.arcface_onnx import ArcFaceONNX  # a second, so only where it is used
-
-    path = recognition_path(folder)
-    network = OnnxNetwork(path)
-    reference = ArcFaceONNX(str(path), session=_session(path))
-    return ArcFace(network, reference.input_mean, reference.input_std)
+    path = converted("arcface", folder)
+    with _naming(folder):
+        return open_arcface(path)
 
 
-def recognition_path(folder: str | Path | None = None) -> Path:
-    """The file that `load_arcface` reads. Argument and errors as there."""
-    return _find(folder, "recognition", "w600k_r50.onnx", RECOGNITION_SIZE_PX)
-
-
-def load_age_sex(folder: str | Path | None = None) -> AgeSexEstimator:
+def load_age_sex(folder: Path) -> AgeSexEstimator:
     """The age and sex model of a pack. Argument and errors as `load_arcface`."""
-    from insightface.model_zoo.attribute import Attribute
-
-    path = _find(folder, "age and sex", "genderage.onnx", ATTRIBUTES_SIZE_PX)
-    network = OnnxNetwork(path)
-    reference = Attribute(str(path), session=_session(path))
-    return AgeSexEstimator(network, reference.input_mean, reference.input_std)
+    path = converted("age_sex", folder)
+    with _naming(folder):
+        return open_age_sex(path)
 
 
-def _find(folder: str | Path | None, task: str, usual_file: str, size_px: int) -> Path:
-    """The one model of a pack with a size_px x size_px input and one output, whatever its name; other files may be damaged."""
-    usual = Path(os.environ.get(ROOT_VARIABLE) or "~/.insightface").expanduser() / "models" / DEFAULT_PACK
-    directory = usual if folder is None else Path(folder)
-    found, damaged = [], []
-    for path in sorted(directory.glob("*.onnx")):
-        try:
-            if _input_size(path) == size_px:
-                found.append(path)
-        except ValueError as error:
-            damaged.append(error)
-    if len(found) > 1:
-        raise ValueError(f"{directory}: two {task} models, {found[0].name} and {found[1].name}; keep one")
-    if not found and damaged:
-        raise damaged[0]
-    if not found:
-        raise FileNotFoundError(
-            f"no {task} model ({usual_file} or another .onnx with a {size_px} x {size_px} input) in {directory.absolute()}: unzip "
-            f"insightface's model pack there (its usual one is {DEFAULT_PACK}); nothing is downloaded by itself"
-        )
-    return found[0]
+def open_arcface(path: Path) -> ArcFace:
+    """The recognition model of a converted file, its weights mapped into memory; on the CPU.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: another kind of file, operators that are not supported, outputs of another shape.
+    """
+    weights, description = read_converted(path, "arcface")
+    network = OnnxNetwork(description["graph"], weights)
+    return ArcFace(network, description["input_mean"], description["input_std"])
 
 
-def _input_size(path: Path) -> int:
-    """Side of a model's square input; 0 for any other input, and for several outputs, as the detectors have."""
-    graph = read_model(path).graph
-    if len(inputs(graph)) != 1 or len(graph.output) != 1:
-        return 0
-    sizes = [size.dim_value for size in inputs(graph)[0].type.tensor_type.shape.dim]
-    return sizes[2] if len(sizes) == 4 and sizes[2] == sizes[3] else 0
+def open_age_sex(path: Path) -> AgeSexEstimator:
+    """The age and sex model of a converted file. Errors as `open_arcface`."""
+    weights, description = read_converted(path, "age_sex")
+    network = OnnxNetwork(description["graph"], weights)
+    return AgeSexEstimator(network, description["input_mean"], description["input_std"])
 
 
-def _session(path: Path) -> Any:
-    import onnxruntime
-
-    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """Errors of a converted model name the folder that the user knows."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from error
 
 
 def _probe(network: OnnxNetwork, size_px: int) -> int:

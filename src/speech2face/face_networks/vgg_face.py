@@ -1,14 +1,16 @@
 """VGG-Face: the VGG-16 of Parkhi, Vedaldi and Zisserman, "Deep Face Recognition" (BMVC 2015, table 3, configuration D).
 
 The object has one canonical form whatever file its weights came from: input channels in the order red, green, blue;
-fc6 over a channels-first pool5; the mean picture subtracted inside. `weights.py` brings the public files into it.
+fc6 over a channels-first pool5; the mean picture subtracted inside. `files/vgg_face.py` brings the public files into it.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from speech2face.face_networks.converted import read_converted
 from speech2face.face_networks.vgg_face_layout import CHANNELS, CONVS_PER_BLOCK, FC_SIZES, MEAN_RGB, POOL5_SIZE, SIZE_PX
 
 FEATURE_LAYERS = ("fc7", "fc7_relu")
@@ -101,6 +103,32 @@ class VggFace(nn.Module):
         if features.ndim != 2 or features.shape[1] != self.feature_dim:
             raise ValueError(f"features must be [B, {self.feature_dim}] (got {list(features.shape)})")
         return self.fc8(torch.relu(features) if self.feature_layer == "fc7" else features)
+
+
+def open_vgg_face(path: Path, feature_layer: str = "fc7") -> VggFace:
+    """The network of a converted file, its weights mapped into memory: frozen, in evaluation mode, on the CPU.
+
+    Args:
+        path: as `store.converted` returns it.
+        feature_layer: "fc7" or "fc7_relu", see `VggFace`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a converted VGG-Face.
+    """
+    tensors, _ = read_converted(path, "vgg_face")
+    mean = tensors.pop("mean")
+    with torch.device("meta"):  # no memory for weights that are replaced at once
+        network = VggFace(
+            channels=[len(tensors[f"conv{block}_1.bias"]) for block in range(1, len(CONVS_PER_BLOCK) + 1)],
+            fc6_dim=len(tensors["fc6.bias"]),
+            fc7_dim=len(tensors["fc7.bias"]),
+            num_classes=len(tensors["fc8.bias"]),
+            feature_layer=feature_layer,
+            mean=mean,
+        )
+    network.load_state_dict(tensors, assign=True)
+    return network.eval().requires_grad_(False)
 
 
 def check_crops(crops: Tensor, size_px: int = SIZE_PX) -> None:

@@ -1,9 +1,10 @@
 """VGG-Face as its files must agree with it: names, published sizes, order of the layers, and the formats that circulate.
 
-Nothing here needs PyTorch, so that the process which tries a file first starts quickly (see `trial.py`).
+Nothing here needs PyTorch, so that the process which reads a file starts quickly (see `files/isolated.py`).
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -12,11 +13,14 @@ MEAN_RGB = (129.1863, 104.7624, 93.5940)  # of the training faces, pixels 0..255
 CHANNELS = (64, 128, 256, 512, 512)  # as published, of the five blocks
 FC_SIZES = (4096, 4096, 2622)
 IMAGENET_CLASSES = 1000
+NUM_PARAMETERS = 145_002_878  # as published
+MAX_ARRAY_SIZE = 2**28  # the largest real array, that of fc6, has 1.03e8 numbers
 CONVS_PER_BLOCK = (2, 2, 3, 3, 3)
 CONV_NAMES = tuple(
     f"conv{block}_{index}" for block, count in enumerate(CONVS_PER_BLOCK, 1) for index in range(1, count + 1)
 )
 FC_NAMES = ("fc6", "fc7", "fc8")
+ARRAY_NAMES = tuple(f"{layer}.{kind}" for layer in CONV_NAMES + FC_NAMES for kind in ("weight", "bias"))
 POOL5_SIZE = SIZE_PX // 2 ** len(CONVS_PER_BLOCK)  # 7
 WIDTHS = dict(zip(CONV_NAMES, (CHANNELS[int(name[4]) - 1] for name in CONV_NAMES), strict=True)) | dict(
     zip(FC_NAMES, FC_SIZES, strict=True)
@@ -75,6 +79,31 @@ def differences(missing: Sequence[str], extra: Sequence[str], num_expected: int,
         if names
     ]
     return ", ".join(parts)
+
+
+def check_names(names: Collection[str]) -> None:
+    """Refuse arrays that are not those of `ARRAY_NAMES`, missing ones or further ones."""
+    missing, extra = sorted(set(ARRAY_NAMES) - set(names)), sorted(set(names) - set(ARRAY_NAMES))
+    if missing or extra:
+        raise another_network(differences(missing, extra, len(ARRAY_NAMES), "arrays"))
+
+
+def check_size(name: str, shape: Sequence[int], is_dense: bool = True) -> None:
+    """Refuse an array that is empty, larger than any of VGG-Face's could be, or not dense."""
+    if not is_dense or not 0 < math.prod(shape) <= MAX_ARRAY_SIZE:
+        raise ValueError(f"{name} must be a dense array of 1 to {MAX_ARRAY_SIZE} numbers (got {list(shape)})")
+
+
+def array_shapes(widths: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+    """Shapes of the arrays of a VGG-Face with these numbers of outputs of each layer."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    inputs = 3
+    for name in CONV_NAMES + FC_NAMES:
+        kernel = (3, 3) if name in CONV_NAMES else ()
+        inputs *= POOL5_SIZE**2 if name == "fc6" else 1
+        shapes |= {f"{name}.weight": (widths[name], inputs, *kernel), f"{name}.bias": (widths[name],)}
+        inputs = widths[name]
+    return shapes
 
 
 def check_order(layers: Sequence[tuple[str, str]]) -> None:

@@ -1,13 +1,12 @@
 """The face classifier whose last layer the distillation term looks at, for backends that come without one."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import pyarrow.compute as pc
 import torch
 from torch import nn
 
-from speech2face.face_networks.vgg_face import VggFace
 from speech2face.pipeline.provenance import stable_fraction
 from speech2face.pipeline.shards import iterate_rows, read_columns, shard_paths
 
@@ -25,13 +24,6 @@ class LinearHead(nn.Linear):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Logits [B, num_classes], before the softmax."""
         return super().forward(torch.relu(features) if self.relu else features)
-
-
-def head_of_vgg_face(network: VggFace) -> LinearHead:
-    """VGG-Face's own fc8, as `VggFace.logits` applies it, without the rest of the network."""
-    head = LinearHead(network.feature_dim, network.num_classes, relu=network.feature_layer == "fc7")
-    head.load_state_dict(network.fc8.state_dict())
-    return head.requires_grad_(False)
 
 
 def choose_faces(face_ids: list[str], speaker_ids: list[str]) -> list[int]:
@@ -72,21 +64,35 @@ def fit_head(features: np.ndarray, labels: np.ndarray, l2: float) -> LinearHead:
     return head.float().requires_grad_(False)
 
 
-def fit_head_of_table(directory: Path, l2: float) -> LinearHead:
+def fit_head_of_table(directory: Path, splits: Mapping[str, str], l2: float) -> LinearHead:
     """Fit the head to the training speakers of a feature table, classes in the order of their ids.
 
-    Of the features only those of the chosen faces are ever in memory.
+    Of the features only those of the chosen faces are ever in memory. How the rows are cut into shards changes nothing.
+
+    Args:
+        directory: the feature table.
+        splits: split of each speaker.
+        l2: as `fit_head`.
+
+    Raises:
+        ValueError: fewer than two training speakers, or a speaker without a split.
     """
-    ids = read_columns(directory, ["face_id", "speaker_id", "split"])
-    training = ids.filter(pc.equal(ids["split"], "train"))
-    face_ids, speaker_ids = training["face_id"].to_pylist(), training["speaker_id"].to_pylist()
-    chosen = {face_ids[i]: speaker_ids[i] for i in choose_faces(face_ids, speaker_ids)}
+    ids = read_columns(directory, ["face_id", "speaker_id"])
+    speakers = dict(zip(ids["face_id"].to_pylist(), ids["speaker_id"].to_pylist(), strict=True))
+    if unknown := sorted(set(speakers.values()) - set(splits)):
+        raise ValueError(
+            f"every speaker of {directory} must have a split, and {len(unknown)} have none, for example {unknown[0]}: run dvc repro"
+        )
+    training = [face_id for face_id, speaker_id in speakers.items() if splits[speaker_id] == "train"]
+    if not training:
+        raise ValueError(f"{directory} has no face of a training speaker; add speakers or lower corpus.splits")
+    order = sorted(training[i] for i in choose_faces(training, [speakers[face_id] for face_id in training]))
+    chosen = set(order)
     features = {
         row["face_id"]: row["feature"]
         for path in shard_paths(directory)
         for row in iterate_rows(path, ["face_id", "feature"])
         if row["face_id"] in chosen
     }
-    order = sorted(chosen)
-    labels = np.unique([chosen[face_id] for face_id in order], return_inverse=True)[1]
+    labels = np.unique([speakers[face_id] for face_id in order], return_inverse=True)[1]
     return fit_head(np.stack([features[face_id] for face_id in order]), labels, l2)

@@ -121,8 +121,9 @@ class Features(_Section):
 
     @model_validator(mode="after")
     def _has_weights(self) -> "Features":
-        if self.backend == "vgg_face" and self.weights is None:
-            raise ValueError("weights must name a VGG-Face weight file for backend vgg_face (got null)")
+        needed = {"vgg_face": "a VGG-Face weight file", "arcface": "the folder of a model pack of insightface"}
+        if self.backend in needed and self.weights is None:
+            raise ValueError(f"weights must name {needed[self.backend]} for backend {self.backend} (got null)")
         return self
 
 

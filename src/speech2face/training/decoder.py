@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speech2face.face_networks.backends import Backend, load_backend
+from speech2face.face_networks.backends import Backend, open_backend
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.losses import DecoderLossWeights, decoder_loss
 from speech2face.pipeline.params import Decoder, Features
@@ -56,10 +56,13 @@ class DecoderInputs:
     backend: Backend
 
 
-def read_decoder_inputs(data: Path, splits: Mapping[str, str], decoder: Decoder, features: Features) -> DecoderInputs:
-    """The inputs below the folder of the tables; `splits` by speaker."""
+def read_decoder_inputs(
+    data: Path, splits: Mapping[str, str], decoder: Decoder, features: Features, weights: Path | None
+) -> DecoderInputs:
+    """The inputs below the folder of the tables; `splits` by speaker, `weights` as `backends.converted_weights` returns them."""
     faces = canonical_faces(data / "faces", splits, decoder.frontal)
-    return DecoderInputs(faces, read_targets(data / "features", splits), load_backend(features))
+    backend = open_backend(features.backend, features.layer, weights)
+    return DecoderInputs(faces, read_targets(data / "features", splits), backend)
 
 
 def decoder_data(faces: CanonicalFaces, targets: Targets, split: str) -> DecoderData:

@@ -2,26 +2,23 @@
 
 Only what the recognition and attribute models of insightface use: the operators below, float32, one input, one
 output, operator sets from 7 on (where broadcasting became what it is). Semantics are those of ONNX's Operators.md.
+`files/onnx_graph.py` reads the graph from its file.
 """
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import onnx
 import torch
-from onnx import numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 
-MIN_OPSET = 7
 Attributes = dict[str, Any]
 
 
 def _pads(attributes: Attributes) -> tuple[int, int, int, int]:
     """As `functional.pad` wants them: left, right, top, bottom (ONNX: top, left, bottom, right)."""
-    if attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
-        raise ValueError(f"auto_pad {attributes['auto_pad'].decode()} is not supported")
+    if attributes.get("auto_pad", "NOTSET") != "NOTSET":
+        raise ValueError(f"auto_pad {attributes['auto_pad']} is not supported")
     top, left, bottom, right = attributes.get("pads", [0, 0, 0, 0])
     return left, right, top, bottom
 
@@ -128,49 +125,33 @@ OPERATORS: dict[str, Callable[..., Tensor]] = {
 }
 
 
-FLATTENING_SOFTMAX_BEFORE = 13  # operator set; until then Softmax took all axes from `axis` on as one
-
-
 class OnnxNetwork(nn.Module):
     """A model of one image input and one output as a PyTorch module, frozen; input and output as in the file.
 
+    Args:
+        graph: json's types alone. `input` and `output`: their names. `weights`: names of values to names of tensors.
+            `steps`: in the order of running, [operator, attributes, names of its inputs ("" for one left out), name of
+            its output].
+        weights: tensors by name.
+
     Raises:
-        ValueError: an unreadable file, an operator that is not in `OPERATORS`, more inputs or outputs, weights in
-            other files, an operator set before 7.
+        ValueError: an operator that is not in `OPERATORS`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, graph: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
         super().__init__()
-        model = read_model(path)
-        graph = model.graph
-        steps = [node for node in graph.node if node.op_type != "Constant"]
-        unknown = sorted({node.op_type for node in steps if node.op_type not in OPERATORS or node.domain})
-        if unknown:
-            raise ValueError(f"{path}: unsupported operator {', '.join(unknown)}; supported: {', '.join(OPERATORS)}")
-        if len(inputs(graph)) != 1 or len(graph.output) != 1:
-            raise ValueError(
-                f"{path}: must have one input and one output (got {len(inputs(graph))} and {len(graph.output)})"
-            )
-        self.input_name, self.output_name = inputs(graph)[0].name, graph.output[0].name
-        constants = [(node.output[0], _constant(path, node)) for node in graph.node if node.op_type == "Constant"]
-        weights = [(array.name, _tensor(path, array)) for array in graph.initializer] + constants
-        self.weight_names = {name: f"weight_{place}" for place, (name, _) in enumerate(weights)}
-        for name, tensor in weights:
-            self.register_buffer(self.weight_names[name], tensor)
-        known = {self.input_name, *self.weight_names, ""}
-        last_use = {name: place for place, node in enumerate(steps) for name in node.input}
-        self.steps = []
-        for place, node in enumerate(steps):
-            if missing := [name for name in node.input if name not in known]:
-                raise ValueError(f"{path}: {node.op_type} needs {missing[0]}, which nothing gives")
-            known.add(node.output[0])  # further outputs (masks, running statistics) exist in training alone
-            used_up = [name for name in set(node.input) if last_use[name] == place and name not in self.weight_names]
-            attributes = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
-            if node.op_type == "Softmax" and _opset(model) < FLATTENING_SOFTMAX_BEFORE:
-                attributes = {"axis": 1, "flattening": 1} | attributes
-            self.steps.append((node.op_type, attributes, tuple(node.input), node.output[0], used_up))
-        if self.output_name not in known:
-            raise ValueError(f"{path}: nothing gives the output {self.output_name}")
+        if unknown := sorted({operator for operator, *_ in graph["steps"]} - set(OPERATORS)):
+            raise ValueError(f"unsupported operator {', '.join(unknown)}; supported: {', '.join(OPERATORS)}")
+        self.input_name, self.output_name = graph["input"], graph["output"]
+        self.weight_names = dict(graph["weights"])
+        for name in self.weight_names.values():
+            self.register_buffer(name, weights[name])
+        last_use = {name: place for place, (_, _, sources, _) in enumerate(graph["steps"]) for name in sources}
+        kept = {"", self.output_name, *self.weight_names}
+        self.steps = [
+            (operator, attributes, sources, output, [n for n in set(sources) if last_use[n] == place and n not in kept])
+            for place, (operator, attributes, sources, output) in enumerate(graph["steps"])
+        ]
         self.eval().requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -179,48 +160,7 @@ class OnnxNetwork(nn.Module):
         for operator, attributes, sources, output, used_up in self.steps:
             values[output] = OPERATORS[operator](attributes, *(values[name] for name in sources))
             for name in used_up:
-                if name not in ("", self.output_name):
-                    del values[name]
+                del values[name]
         result = values[self.output_name]
         assert result is not None
         return result
-
-
-def read_model(path: Path) -> onnx.ModelProto:
-    """A model file, without any weights that it keeps in other files. ValueError if it cannot be read."""
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except Exception as error:  # protobuf's DecodeError has no public base but Exception
-        raise ValueError(f"{path}: not a readable ONNX file ({type(error).__name__}): truncated or damaged") from error
-    if not model.graph.node:
-        raise ValueError(f"{path}: an ONNX file without a graph: truncated or damaged")
-    if _opset(model) < MIN_OPSET:
-        raise ValueError(f"{path}: the operator set must be {MIN_OPSET} or later (got {_opset(model)})")
-    return model
-
-
-def _opset(model: onnx.ModelProto) -> int:
-    return {item.domain: item.version for item in model.opset_import}.get("", 0)
-
-
-def inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
-    """The inputs proper: before IR version 4 the weights are listed as inputs too."""
-    weights = {array.name for array in graph.initializer}
-    return [item for item in graph.input if item.name not in weights]
-
-
-def _constant(path: Path, node: onnx.NodeProto) -> Tensor:
-    if len(node.attribute) != 1 or node.attribute[0].name != "value":
-        raise ValueError(f"{path}: a Constant must hold a tensor as its value")
-    return _tensor(path, node.attribute[0].t)
-
-
-def _tensor(path: Path, array: onnx.TensorProto) -> Tensor:
-    if array.data_location == onnx.TensorProto.EXTERNAL:
-        raise ValueError(f"{path}: {array.name} is kept in another file")
-    tensor = torch.from_numpy(numpy_helper.to_array(array).copy())
-    if not tensor.is_floating_point():
-        return tensor
-    if not bool(tensor.isfinite().all()):
-        raise ValueError(f"{path}: {array.name} holds NaN or infinity")
-    return tensor.float()
