@@ -1,6 +1,5 @@
 """From a recording to the face that such a voice typically has."""
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,10 @@ from speech2face.audio.reading import read_audio
 from speech2face.audio.spectrogram import SAMPLE_RATE_HZ
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.voice_encoder import VoiceEncoder
-from speech2face.models.weight_files import load_network
+from speech2face.models.weight_files import load_network, read_about
 from speech2face.pipeline.atomic import replacing
 
 MIN_CLIP_S = 1.0
-INPUT_NAME = "input.json"
-"""Beside the encoder: the length of speech that it was trained to hear."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 NOTE = (
     "A face that is typical of such a voice. It is not the speaker's face: do not use it to identify or judge anyone."
@@ -42,8 +39,8 @@ class Speech2Face:
         decoder = load_network(FaceDecoder, models / "decoder" / "decoder", device)
         if encoder.fc2.out_features != decoder.feature_dim:
             raise ValueError(f"{models} holds an encoder and a decoder of different features; run: dvc repro")
-        segment_s = json.loads((models / "encoder" / INPUT_NAME).read_text("utf-8"))["segment_s"]
-        return cls(encoder.eval(), decoder.eval(), device, float(segment_s))
+        segment_s = float(read_about(models / "encoder" / "encoder")["segment_s"])
+        return cls(encoder.eval(), decoder.eval(), device, segment_s)
 
     @torch.inference_mode()
     def features(self, waveform: np.ndarray) -> torch.Tensor:
