@@ -1,0 +1,204 @@
+"""What runs again after a change, and what does not: the whole pipeline through DVC."""
+
+import ast
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from speech2face.pipeline.shards import shard_paths, to_numpy
+from tests.pipeline.clones import STAGES, Clone, run
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def as_it_was(request: pytest.FixtureRequest):
+    yield
+    if "clone" in request.fixturenames:
+        request.getfixturevalue("clone").reset()
+
+
+def rewrite(clone: Clone) -> None:
+    """Give every source file comments, docstrings and another layout, and take its annotations of functions away."""
+    for path in [*clone.path.glob("src/**/*.py"), *clone.path.glob("stages/*.py")]:
+        tree = ast.parse(path.read_text("utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                node.returns = None
+                node.body.insert(0, ast.Expr(ast.Constant("Something else.")))
+                for argument in [*node.args.args, *node.args.kwonlyargs]:
+                    argument.annotation = None
+        path.write_text(f"# A comment.\n{ast.unparse(ast.fix_missing_locations(tree))}\n", "utf-8")
+
+
+@pytest.mark.parametrize("place", ["clone", "pulled"])
+def test_comments_docstrings_annotations_and_layout_run_nothing(place: str, request: pytest.FixtureRequest):
+    clone: Clone = request.getfixturevalue(place)
+    assert (clone.path / ".work").exists() == (place == "clone")
+    rewrite(clone)
+    assert clone.repro().stages == ["code"]
+    assert clone("dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+
+
+def test_an_operator_in_a_decorated_function_recomputes_what_comes_of_it(clone: Clone):
+    before = features(clone)
+    clone.edit(
+        "src/speech2face/face_networks/extraction.py",
+        "backend.embed(crops, landmarks)",
+        "(2 * backend.embed(crops, landmarks))",
+    )
+    found = clone.repro("extract_features")
+    assert found.stages == ["code", "extract_features"]
+    assert found.computed["extract_features"] == len(before)
+    after = features(clone)
+    assert before.keys() == after.keys()
+    assert all((after[face] == 2 * before[face]).all() for face in before)
+    stale = json.loads(clone("dvc", "status", "--json").stdout)
+    assert set(stale) == {"train_decoder", "train_encoder", "evaluate"}
+
+
+def features(clone: Clone) -> dict:
+    tables = [pq.read_table(path) for path in shard_paths(clone.path / "data/features")]
+    return {
+        face: row for t in tables for face, row in zip(t["face_id"].to_pylist(), to_numpy(t["feature"]), strict=True)
+    }
+
+
+def test_an_operator_of_the_front_end_leaves_the_faces_alone(clone: Clone):
+    clone.edit("src/speech2face/audio/spectrogram.py", "POWER = 0.3", "POWER = 0.3 * 1.01")
+    found = clone.repro()
+    assert found.stages == ["code", "segment_audio", "train_encoder", "evaluate"]
+    assert found.computed["segment_audio"] == 12 and found.steps["train_encoder"] > 0
+
+
+def test_texts_foreign_keys_foreign_readers_the_evaluation_and_the_report_compute_no_shard_and_take_no_step(
+    clone: Clone,
+):
+    for name, old, new in (
+        ("audio/reading.py", "leave it out or record it louder", "record it louder"),
+        ("audio/segments.py", "leave the clip out", "leave this clip out"),
+        ("training/loop.py", "lower the learning rate", "a smaller learning rate may help"),
+        ("pipeline/params.py", "    second_opinion: ", "    colour: bool\n    second_opinion: "),
+        ("corpus/readers/avspeech.py", "0 <= start < end", "0 <= start <= end"),
+        ("evaluation/run.py", "ROC_POINTS = 201", "ROC_POINTS = 200 + 1"),
+        ("report/figures.py", "LABEL_PX = 20", "LABEL_PX = 10 + 10"),
+    ):
+        clone.edit(f"src/speech2face/{name}", old, new)
+    clone.edit("params.yaml", "  pictures: 8\n", "  pictures: 8\n  # Whether there is colour.\n  colour: true\n")
+    found = clone.repro()
+    assert found.work == 0
+    assert found.stages == ["code", "make_corpus", "evaluate"]  # the reader is one of those that list a corpus
+
+
+def test_other_splits_compute_no_spectrogram_no_face_and_no_feature(clone: Clone):
+    clone.edit("params.yaml", "    test: 0.33", "    test: 0.2")
+    found = clone.repro()
+    assert found.stages == [s for s in STAGES if s not in ("code", "segment_audio", "crop_faces")]
+    assert set(found.computed.values()) == {0}
+    assert all(found.steps[name] > 0 for name in ("train_decoder", "train_encoder"))
+
+
+def test_another_version_of_a_library_runs_what_uses_it(clone: Clone):
+    def install(name: str, version: str) -> None:
+        folder = clone.path / "src" / f"{name}-{version}.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+
+    install("silero_vad", "99.0")  # src is first on the path
+    found = clone.repro("segment_audio")
+    assert found.stages == ["code", "segment_audio"] and found.computed["segment_audio"] == 12
+    for library, stages in {
+        "mitsuba": {"make_corpus"},
+        "anny": {"make_corpus"},
+        "espeakng_loader": {"make_corpus"},
+        "dlib_bin": {"crop_faces"},
+        "torchaudio": {"segment_audio"},
+        "matplotlib": {"evaluate"},
+    }.items():
+        install(library, "99.0")
+        before = codes(clone)
+        clone("dvc", "repro", "--single-item", "code")
+        after = codes(clone)
+        assert {name for name in before if before[name] != after[name]} == stages, library
+
+
+def codes(clone: Clone) -> dict[str, str]:
+    return {path.stem: path.read_text() for path in (clone.path / "results/code").glob("*.json")}
+
+
+def test_one_more_speaker_on_a_machine_that_has_only_pulled(pulled: Clone):
+    pulled.edit("params.yaml", "num_speakers: 6", "num_speakers: 7")
+    found = pulled.repro("train_encoder", "train_decoder")
+    assert set(found.computed) == {"make_corpus", "segment_audio", "crop_faces", "extract_features"}
+    assert all(1 <= count <= 2 for count in found.computed.values()), found.computed
+
+
+def test_a_stage_repeated_and_a_parameter_set_back_take_no_step(clone: Clone):
+    found = clone.repro("--force")
+    assert found.stages == STAGES and found.work == 0
+    assert "results/" not in clone("git", "status", "--short").stdout
+    clone.edit("params.yaml", "lr: 0.0002", "lr: 0.0004")
+    assert clone.repro("train_encoder").steps["train_encoder"] > 0
+    clone.edit("params.yaml", "lr: 0.0004", "lr: 0.0002")
+    run(["dvc", "repro", "--single-item", "--force", "--no-run-cache", "train_encoder"], clone.path)
+    assert clone("dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+
+
+def test_a_machine_that_has_only_pulled_trains_and_computes_nothing_again(pulled: Clone):
+    found = pulled.repro("--force")
+    assert found.stages == STAGES and found.work == 0
+    assert "results/" not in pulled("git", "status", "--short").stdout
+
+
+def test_why_says_what_differs(clone: Clone):
+    def why(stage: str) -> str:
+        return clone("python", "-m", "speech2face.cli", "why", stage).stdout
+
+    assert why("segment_audio") == "segment_audio: nothing differs from its last run\n"
+    clone.edit("params.yaml", "  segment_s: 6.0", "  segment_s: 3.0")
+    clone.edit("src/speech2face/audio/spectrogram.py", "POWER = 0.3", "POWER = 0.3 * 1.01")
+    text = why("segment_audio")
+    for part in (
+        "parameter audio.segment_s: 6.0 -> 3.0",
+        "code of speech2face.audio.spectrogram: changed",
+        "the shards: setting segment_s: 6.0 -> 3.0",
+        "the shards: code of speech2face.audio.spectrogram: changed",
+        "12 of 12 shards would be computed",
+    ):
+        assert part in text, text
+    assert "face" not in why("crop_faces").replace("crop_faces", "")
+    clone.edit("params.yaml", "lr: 0.0002", "lr: 0.0003")
+    text = why("train_encoder")
+    assert "parameter lr: 0.0002 -> 0.0003" in text and "the network: setting lr: 0.0002 -> 0.0003" in text
+    clone.edit("src/speech2face/report/figures.py", "LABEL_PX = 20", "LABEL_PX = 10 + 10")
+    assert "code of speech2face.report.figures: changed" in why("evaluate")
+
+
+def test_prune_keeps_what_dvc_lock_experiments_and_the_next_run_need(clone: Clone):
+    def stored() -> set[str]:
+        work = clone.path / ".work"
+        return {p.name for kind in ("shards", "trained") for p in (work / kind).rglob("*") if p.is_file()}
+
+    def prune() -> str:
+        return clone("python", "-m", "speech2face.cli", "prune").stdout
+
+    assert prune().startswith("removed 0 of")
+    needed = stored()
+    experiment = clone("dvc", "exp", "run", "--name", "slower", "-S", "lr=0.0001")
+    assert "train_encoder" in experiment.stdout
+    clone.reset()
+    of_experiment = stored() - needed
+    assert len(of_experiment) == 2  # a weight file and its json
+    clone.edit("params.yaml", "jpeg_quality: 95", "jpeg_quality: 90")
+    clone.repro("crop_faces")
+    of_run = stored() - needed - of_experiment
+    assert len(of_run) == 12
+    prune()
+    assert stored() == needed | of_experiment | of_run
+    clone.reset()
+    assert prune().startswith("removed 12 of")
+    assert stored() == needed | of_experiment
+    clone("dvc", "exp", "remove", "slower")
+    assert prune().startswith("removed 2 of")
+    assert clone.repro("--force").work == 0
