@@ -17,7 +17,7 @@ def numbered(number: int) -> np.ndarray:
 
 
 def number_of(image: np.ndarray) -> float:
-    """The number that a frame tells."""
+    """The number that a frame shows."""
     return float((image.mean() - 16) / 2)
 
 

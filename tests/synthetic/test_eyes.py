@@ -1,4 +1,4 @@
-"""Eyeballs look where they are told, in their colour."""
+"""Eyeballs look along the gaze that they are given, in their colour."""
 
 import numpy as np
 import pytest
