@@ -1,5 +1,6 @@
 """Evaluate on unseen speakers: metrics, curves, pictures, report."""
 
+import time
 from pathlib import Path
 
 from speech2face.evaluation.loading import load_inputs
@@ -7,16 +8,15 @@ from speech2face.evaluation.run import evaluate
 from speech2face.pipeline.machine import device
 from speech2face.pipeline.params import Params
 from speech2face.pipeline.stage import run_stage
-from speech2face.training.loop import Clock
 
 
 def main(params: Params) -> str:
-    clock, settings = Clock(), params.evaluation.model_dump()
+    started = time.monotonic()
     inputs = load_inputs(Path("data"), Path("models"), params, device())
     out, card, comparisons = Path("results/evaluation"), Path("docs/model-card.md"), Path("results/comparisons")
-    metrics = evaluate(inputs, settings, params.seed, out, card, comparisons)
+    metrics = evaluate(inputs, params.evaluation, params.seed, out, card, comparisons)
     recall = f"recall at 10 % of the gallery {metrics['recall_at_10_percent']:.3f}"
-    return f"evaluate: {len(inputs.clip_ids)} clips in, {recall}, {clock.seconds():.1f} s"
+    return f"evaluate: {len(inputs.clip_ids)} clips in, {recall}, {time.monotonic() - started:.1f} s"
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ def speech_fraction(waveform: np.ndarray) -> float:
 @functools.lru_cache(maxsize=1)
 def _detector() -> Any:
     threads = torch.get_num_threads()  # the package sets it to 1 for the whole process
+    import onnxruntime  # noqa: F401 - the detector runs on it, so its version counts
     from silero_vad import load_silero_vad  # type: ignore[import-untyped]
 
     torch.set_num_threads(threads)

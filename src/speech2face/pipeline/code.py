@@ -175,8 +175,9 @@ class Closure:
         statement = module.statement(position)
         scope = module.imports | statement.imports
         self._import_all(statement.imports)
-        for package in statement.packages:
-            self._use(package)
+        for package in (*statement.packages, *(target for target, _ in statement.imports.values())):
+            if self.sources.module(package) is None:
+                self._use(package)
         for name, *attributes in statement.references:
             if name in UNREADABLE or UNREADABLE[-1] in attributes:
                 raise ValueError(

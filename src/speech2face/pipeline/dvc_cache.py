@@ -46,10 +46,10 @@ def files_of(digest: str) -> list[tuple[str, Path]]:
 def _cache(directory: Path) -> Any:
     """The local cache of the DVC repository around `directory`; None if there is none."""
     # A second to import, so only where there is something to look for.
-    from dvc.exceptions import NotDvcRepoError
+    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     try:
         return Repo(str(Repo.find_root(str(directory)))).cache.local
-    except NotDvcRepoError:
+    except DvcException:  # also where git's part of the repository is missing
         return None

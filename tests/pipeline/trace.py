@@ -1,0 +1,73 @@
+"""Runs what a stage computes and lists the definitions of this project that ran but that its fingerprint does not cover.
+
+`python -m tests.pipeline.trace STAGE`, in a repository in which everything has run; prints the number of definitions that ran, then a
+line for each that is not covered.
+"""
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from speech2face.pipeline.code import PACKAGE, Closure, Sources
+from speech2face.pipeline.params import load_params
+from speech2face.pipeline.plan import Plan
+from speech2face.pipeline.shards import write_rows
+from speech2face.training.loop import State, close_epoch, steps
+from speech2face.training.runs import TrainingPlan
+from speech2face.why import stage_script
+
+
+def ran(function: Callable[[], Any]) -> set[tuple[str, str]]:
+    """Module and name of the top-level definitions of the package that run while `function` does."""
+    found = set()
+
+    def note(frame: FrameType, event: str, argument: Any) -> None:
+        code = frame.f_code
+        if event == "call" and code.co_filename.startswith(str(PACKAGE)) and not code.co_qualname.startswith("<"):
+            found.add((frame.f_globals["__name__"], code.co_qualname.split(".")[0]))
+
+    sys.setprofile(note)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return found
+
+
+def computation(stage: str) -> tuple[Callable[[], Any], Closure]:
+    """What the stage computes, for one shard or an epoch, and what its fingerprint covers."""
+    script, params, sources = stage_script(stage), load_params(), Sources(PACKAGE)
+    plan = script.plan(params) if hasattr(script, "plan") else None
+    if isinstance(plan, Plan):
+        context = {**plan.context, "device": torch.device("cpu")}
+        target = Path(tempfile.mkdtemp()) / "shard.parquet"
+
+        def shard() -> None:
+            write_rows(target, plan.function(plan.shards[0], plan.settings, context), plan.schema, {})
+
+        return shard, sources.follow([sources.place(plan.function), sources.place(write_rows)])
+    if isinstance(plan, TrainingPlan):
+
+        def epoch() -> None:
+            task, state = plan.build(torch.device("cpu")), State()
+            for _ in steps(task, state, plan.seed):
+                pass
+            close_epoch(task, state)
+
+        return epoch, sources.follow([sources.place(f) for f in (*plan.functions, steps, close_epoch)])
+    sources = Sources(PACKAGE, {f"stages.{stage}": Path("stages") / f"{stage}.py"})
+    return lambda: script.main(params), sources.follow([(f"stages.{stage}", "main")])
+
+
+if __name__ == "__main__":
+    function, closure = computation(sys.argv[1])
+    seen = ran(function)
+    print(len(seen))
+    for module, name in sorted(seen):
+        if name not in closure.names(module):
+            print(f"{module}.{name}")
