@@ -16,7 +16,8 @@ from onnx import helper
 
 from speech2face.face_networks import arcface
 from speech2face.face_networks.alignment import similarity_transform, warp_affine
-from tests.face_networks.files.test_onnx_to_torch import noise, save
+from speech2face.face_networks.files import insightface_pack
+from tests.face_networks.test_onnx_network import noise, save
 
 FIVE_POINTS = np.array([[80, 95], [140, 90], [112, 125], [90, 160], [138, 156]], np.float32)
 
@@ -188,13 +189,23 @@ def test_without_a_pack_one_message_and_no_download(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(socket.socket, "connect", no_network)
     monkeypatch.setattr(socket, "getaddrinfo", no_network)
-    for load, words in ((arcface.load_arcface, "w600k_r50.onnx.*112 x 112"), (arcface.load_age_sex, "genderage.onnx")):
-        with pytest.raises(FileNotFoundError, match=f"{words}.*{tmp_path}/antelopev2.*unzip.*nothing is down"):
-            load(tmp_path / "antelopev2")
-    monkeypatch.setenv("S2F_INSIGHTFACE_ROOT", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match=f"{tmp_path}/models/buffalo_l"):
-        arcface.load_arcface()
+    folder = tmp_path / "antelopev2"
+    for load, convert, words in (
+        (arcface.load_arcface, insightface_pack.convert_recognition, "w600k_r50.onnx.*112 x 112"),
+        (arcface.load_age_sex, insightface_pack.convert_age_sex, "genderage.onnx"),
+    ):
+        with pytest.raises(FileNotFoundError, match=f"^no .*{words}.* in {folder}: unzip.*nothing is down"):
+            load(folder)
+        with pytest.raises(FileNotFoundError, match=f"{words}.*{folder}"):
+            convert(folder, str(tmp_path))  # here, where the network would be noticed
     assert not list(tmp_path.iterdir())
+
+
+def test_a_pack_with_other_operators_is_refused_by_its_folder(pack: Path):
+    nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("Tan", ["f"], ["y"])]
+    save(pack / "recognition.onnx", nodes, {}, ["None", 3, 112, 112])
+    with pytest.raises(ValueError, match=f"^{pack}: .*unsupported operator Tan; supported: Add"):
+        arcface.load_arcface(pack)
 
 
 def test_bad_packs_are_refused(pack: Path):
@@ -208,7 +219,7 @@ def test_bad_packs_are_refused(pack: Path):
         arcface.load_arcface(pack)
     write_recognition(path)
     (pack / "det_10g.onnx").write_bytes(b"damaged, but of no use here")
-    assert arcface.recognition_path(pack) == path
+    assert arcface.load_arcface(pack).feature_dim == 512
     write_age_sex(pack / "genderage.onnx", False, num_outputs=4)
     path.unlink()
     with pytest.raises(ValueError, match="3 numbers a face"):

@@ -1,5 +1,6 @@
 """The PyTorch reading of ONNX graphs against onnxruntime."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from speech2face.face_networks.files.onnx_to_torch import OPERATORS, OnnxNetwork
+from speech2face.face_networks.files import onnx_graph
+from speech2face.face_networks.onnx_network import OPERATORS, OnnxNetwork
 
 
 def save(
@@ -32,10 +34,17 @@ def save(
     return path
 
 
+def read(path: Path) -> OnnxNetwork:
+    """By way of the text and the arrays that are stored between."""
+    graph, weights = onnx_graph.read(path)
+    text = json.dumps(graph, allow_nan=False)
+    return OnnxNetwork(json.loads(text), {name: torch.from_numpy(array.copy()) for name, array in weights.items()})
+
+
 def same_as_onnxruntime(path: Path, x: np.ndarray) -> None:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     (expected,) = session.run(None, {session.get_inputs()[0].name: x})
-    actual = OnnxNetwork(path)(torch.from_numpy(x)).numpy()
+    actual = read(path)(torch.from_numpy(x)).numpy()
     assert actual.shape == expected.shape
     np.testing.assert_allclose(actual, expected, atol=1e-5, rtol=1e-5)
 
@@ -141,7 +150,7 @@ def test_operator_sets(tmp_path: Path, opset: int):
 
 def test_gradient_reaches_the_input(tmp_path: Path):
     nodes = [helper.make_node("Mul", ["x", "x"], ["s"]), helper.make_node("Mul", ["s", "w"], ["y"])]
-    network = OnnxNetwork(save(tmp_path / "m.onnx", nodes, {"w": noise(5)}, [2, 5]))
+    network = read(save(tmp_path / "m.onnx", nodes, {"w": noise(5)}, [2, 5]))
     x = torch.from_numpy(noise(2, 5, seed=4)).requires_grad_()
     network(x).sum().backward()
     np.testing.assert_allclose(x.grad.numpy(), 2 * x.detach().numpy() * noise(5), rtol=1e-6)
@@ -153,17 +162,21 @@ def test_what_is_not_supported_is_named(tmp_path: Path):
         ([helper.make_node("Tan", ["x"], ["y"])], {}, "unsupported operator Tan; supported: Add"),
         ([helper.make_node("Relu", ["z"], ["y"])], {}, "Relu needs z"),
         ([helper.make_node("Relu", ["x"], ["z"])], {}, "nothing gives the output y"),
-        ([helper.make_node("Relu", ["x"], ["y"], domain="com.example")], {}, "unsupported operator Relu"),
+        (
+            [helper.make_node("Relu", ["x"], ["y"], domain="com.example")],
+            {},
+            r"unsupported operator com\.example\.Relu",
+        ),
         ([helper.make_node("Add", ["x", "w"], ["y"])], {"w": np.float32([np.nan])}, "w holds NaN"),
     ]
     for nodes, weights, words in cases:
         with pytest.raises(ValueError, match=words):
-            OnnxNetwork(save(path, nodes, weights, [2, 4]))
+            read(save(path, nodes, weights, [2, 4]))
     relu = [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Relu", ["x"], ["y1"])]
     with pytest.raises(ValueError, match="one input and one output"):
-        OnnxNetwork(save(path, relu, {}, [2, 4], num_outputs=2))
+        read(save(path, relu, {}, [2, 4], num_outputs=2))
     with pytest.raises(ValueError, match="operator set must be 7"):
-        OnnxNetwork(save(path, relu[:1], {}, [2, 4], opset=6))
+        read(save(path, relu[:1], {}, [2, 4], opset=6))
     for operator, attributes, words in (
         ("MaxPool", {"kernel_shape": [2, 2], "ceil_mode": 1}, "ceil_mode"),
         ("AveragePool", {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}, "count"),
@@ -171,7 +184,7 @@ def test_what_is_not_supported_is_named(tmp_path: Path):
     ):
         nodes = [helper.make_node(operator, ["x"], ["y"], **attributes)]
         with pytest.raises(ValueError, match=words):
-            OnnxNetwork(save(path, nodes, {}, [1, 1, 6, 6]))(torch.zeros(1, 1, 6, 6))
+            read(save(path, nodes, {}, [1, 1, 6, 6]))(torch.zeros(1, 1, 6, 6))
 
 
 def test_damaged_files_and_weights_elsewhere_are_refused(tmp_path: Path):
@@ -179,9 +192,9 @@ def test_damaged_files_and_weights_elsewhere_are_refused(tmp_path: Path):
     content = path.read_bytes()
     for kept in (0, 100, len(content) // 2, len(content) - 1):
         path.write_bytes(content[:kept])
-        with pytest.raises(ValueError, match=r"m\.onnx: .*damaged"):
-            OnnxNetwork(path)
+        with pytest.raises(ValueError, match="truncated or damaged"):
+            read(path)
     model = onnx.load_from_string(content)
     onnx.save(model, path, save_as_external_data=True, location="elsewhere.bin", size_threshold=10)
     with pytest.raises(ValueError, match="w is kept in another file"):
-        OnnxNetwork(path)
+        read(path)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from speech2face.face_networks.files.weights import load_vgg_face
+from speech2face.face_networks import load_vgg_face
 from speech2face.face_networks.vgg_face import VggFace
+from speech2face.face_networks.vgg_face_layout import array_shapes
 from tests.face_networks.files.weight_files import GOLDEN, NARROW_H5
 
 ATOL = 1e-5
@@ -43,6 +44,12 @@ def test_full_size_has_the_published_keys_shapes_and_parameters():
     assert sum(parameter.numel() for parameter in full.parameters()) == layout["total_params"] == total == 145_002_878
     assert (full.feature_dim, full.num_classes) == (4096, 2622)
     np.testing.assert_allclose(full.mean.flatten(), layout["meta"]["mean"], atol=1e-4)
+
+
+def test_shapes_of_arrays_are_the_networks():
+    net = VggFace((4, 8, 16, 32, 31), 48, 40, 30)
+    expected = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+    assert array_shapes((4, 8, 16, 32, 31), (48, 40, 30)) == expected
 
 
 @pytest.mark.parametrize("kind", ["raw", "pre"])

@@ -6,14 +6,11 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from speech2face.face_networks.table import features_schema
-from speech2face.face_networks.vgg_face import VggFace
 from speech2face.models.head import (
     FACES_PER_SPEAKER,
-    LinearHead,
     choose_faces,
     fit_head,
     fit_head_of_table,
-    head_of_vgg_face,
 )
 from speech2face.pipeline.shards import write_shard
 
@@ -57,27 +54,40 @@ def test_at_most_so_many_faces_a_speaker_whatever_the_order():
     assert {ids[i] for i in chosen} == {ids[::-1][i] for i in choose_faces(ids[::-1], speakers[::-1])}
 
 
-def test_only_training_speakers_are_classes(tmp_path: Path):
+def table(directory: Path, *shards: list[int]) -> Path:
+    """A feature table of five speakers, s0 to s4, whose faces are cut into shards by their numbers."""
     features, labels = clusters()
-    rows = [
-        {
-            "face_id": f"s{c}/v/{i}",
-            "clip_id": f"s{c}/v/0",
-            "speaker_id": f"s{c}",
-            "split": "test" if c == 2 else "train",
-            "feature": f,
-        }
-        for i, (f, c) in enumerate(zip(features, labels, strict=True))
-    ]
-    write_shard(tmp_path / "shard-0.parquet", rows, features_schema(6), "f")
-    assert fit_head_of_table(tmp_path, 0.01).out_features == 4
+    for name, numbers in enumerate(shards):
+        rows = [
+            {"face_id": f"s{labels[i]}/v/{i}", "clip_id": f"s{labels[i]}/v", "speaker_id": f"s{labels[i]}", "feature": features[i]}
+            for i in numbers
+        ]  # fmt: skip
+        write_shard(directory / f"shard-{name}.parquet", rows, features_schema(6), {})
+    return directory
 
 
-@pytest.mark.parametrize("layer", ["fc7", "fc7_relu"])
-def test_vgg_faces_own_head_gives_its_logits(layer: str):
-    torch.manual_seed(0)
-    network = VggFace((4, 4, 4, 4, 4), 8, 8, 5, feature_layer=layer)
-    features = torch.randn(3, 8)
-    head = head_of_vgg_face(network)
-    assert torch.equal(head(features), network.logits(features))
-    assert isinstance(head, LinearHead)
+SPLITS = {"s0": "train", "s1": "train", "s2": "test", "s3": "val", "s4": "train"}
+
+
+def test_only_training_speakers_are_classes(tmp_path: Path):
+    head = fit_head_of_table(table(tmp_path, list(range(100))), SPLITS, 0.01)
+    features, labels = clusters()
+    known = np.isin(labels, [0, 1, 4])
+    assert head.out_features == 3
+    classes = head(torch.from_numpy(features[known])).argmax(1).numpy()
+    assert (np.array([0, 1, 4])[classes] == labels[known]).mean() > 0.7  # in the order of the speakers' ids
+
+
+def test_the_cut_into_shards_changes_no_bit(tmp_path: Path):
+    mixed = np.random.default_rng(1).permutation(100).tolist()
+    whole = fit_head_of_table(table(tmp_path / "whole", list(range(100))), SPLITS, 0.01)
+    cut = fit_head_of_table(table(tmp_path / "cut", mixed[:30], mixed[30:35], mixed[35:]), SPLITS, 0.01)
+    assert torch.equal(whole.weight, cut.weight) and torch.equal(whole.bias, cut.bias)
+
+
+def test_a_table_that_cannot_be_fitted_is_refused(tmp_path: Path):
+    directory = table(tmp_path, list(range(100)))
+    with pytest.raises(ValueError, match=r"must have a split, and 2 have none, for example s3: run dvc repro"):
+        fit_head_of_table(directory, {name: SPLITS[name] for name in ("s0", "s1", "s2")}, 0.01)
+    with pytest.raises(ValueError, match="no face of a training speaker"):
+        fit_head_of_table(directory, dict.fromkeys(SPLITS, "test"), 0.01)

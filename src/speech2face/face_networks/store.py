@@ -43,7 +43,7 @@ def converted(network: str, source: Path) -> Path:
     weights = work_directory() / "weights"
     key = {"network": network, "source": _source_digest(source), "reader": _reader_code(*reader)}
     index = work_directory() / "weight_sources" / f"{json_digest(key)}.json"
-    with suppress(FileNotFoundError, ValueError, KeyError):  # not converted yet, or a damaged index
+    with suppress(OSError, ValueError, KeyError):  # not converted yet, or a damaged index
         path = weights / f"{json.loads(index.read_text('utf-8'))['digest']}{SUFFIX}"
         if path.is_file():
             return path
@@ -53,9 +53,9 @@ def converted(network: str, source: Path) -> Path:
 
 
 def _source_digest(source: Path) -> str:
-    if source.is_dir():
-        return json_digest({path.name: _digest(path) for path in source.glob("*.onnx") if path.is_file()})
-    return _digest(source)
+    if source.is_file():
+        return _digest(source)
+    return json_digest({path.name: _digest(path) for path in source.glob("*.onnx") if path.is_file()})
 
 
 def _digest(path: Path) -> str:

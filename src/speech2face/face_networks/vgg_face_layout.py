@@ -94,15 +94,16 @@ def check_size(name: str, shape: Sequence[int], is_dense: bool = True) -> None:
         raise ValueError(f"{name} must be a dense array of 1 to {MAX_ARRAY_SIZE} numbers (got {list(shape)})")
 
 
-def array_shapes(widths: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
-    """Shapes of the arrays of a VGG-Face with these numbers of outputs of each layer."""
+def array_shapes(channels: Sequence[int], fc_sizes: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Shapes of the arrays of a VGG-Face with these numbers of outputs, of the five blocks and of fc6, fc7, fc8."""
+    widths = {name: channels[int(name[4]) - 1] for name in CONV_NAMES} | dict(zip(FC_NAMES, fc_sizes, strict=True))
     shapes: dict[str, tuple[int, ...]] = {}
     inputs = 3
-    for name in CONV_NAMES + FC_NAMES:
-        kernel = (3, 3) if name in CONV_NAMES else ()
+    for name, outputs in widths.items():
         inputs *= POOL5_SIZE**2 if name == "fc6" else 1
-        shapes |= {f"{name}.weight": (widths[name], inputs, *kernel), f"{name}.bias": (widths[name],)}
-        inputs = widths[name]
+        kernel = (3, 3) if name in CONV_NAMES else ()
+        shapes |= {f"{name}.weight": (outputs, inputs, *kernel), f"{name}.bias": (outputs,)}
+        inputs = outputs
     return shapes
 
 

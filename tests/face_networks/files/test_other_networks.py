@@ -11,12 +11,14 @@ import torch
 from scipy.io import savemat
 from torch import nn
 
-from speech2face.face_networks.files import keras_h5, weights
-from speech2face.face_networks.files.weights import check_command, load_vgg_face
+from speech2face.face_networks import load_vgg_face, vgg_face_file
+from speech2face.face_networks.files import keras_h5
+from speech2face.face_networks.files.vgg_face import read
 from speech2face.face_networks.vgg_face import VggFace
-from speech2face.face_networks.vgg_face_layout import CHANNELS, check_widths
+from speech2face.face_networks.vgg_face_file import check_command
+from speech2face.face_networks.vgg_face_layout import CHANNELS, NUM_PARAMETERS, check_widths
 from tests.face_networks.files import weight_files
-from tests.face_networks.files.test_weights import refused
+from tests.face_networks.files.test_vgg_face import refused
 from tests.face_networks.files.weight_files import CONVS, LAYERS, NARROW_H5, state_dict
 
 ALL_FORMATS = "vgg_face_dag.pth.*rcmalli_vggface.*vgg_face_weights.h5.*VGG_FACE.t7.*vgg-face.mat"
@@ -74,7 +76,9 @@ def test_tensors_that_are_not_floating_point_are_refused(file: Path, dtype: torc
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_precisions_are_read(file: Path, dtype: torch.dtype):
     torch.save({name: tensor.to(dtype) for name, tensor in state_dict().items()}, file)
-    assert load_vgg_face(file).fc7.weight.dtype == torch.float32
+    _, arrays, _ = read(file)
+    assert {array.dtype for array in arrays.values()} == {np.dtype(np.float32)}
+    np.testing.assert_array_equal(arrays["fc7.weight"], state_dict()["fc7.weight"].to(dtype).float())
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore:.*torch.jit:DeprecationWarning")
@@ -84,7 +88,7 @@ def test_a_torchscript_archive_is_named(file: Path):
         warnings.simplefilter("error")
         refused(file, f"a TorchScript archive, not a state_dict; .*{ALL_FORMATS}")
         with pytest.raises(ValueError) as error:
-            load_vgg_face(file)
+            read(file)
     assert "weights_only" not in str(error.value)
 
 
@@ -180,7 +184,7 @@ def test_h5_lists_are_held_against_the_groups(file: Path):
         root = keras["model_weights"]
         root.create_group("dropout_left/behind")  # empty, as names with a slash leave them
         names = root.attrs["layer_names"]
-    load_vgg_face(file)
+    assert len(read(file)[1]) == 32
     with h5py.File(file, "a") as keras:
         keras["model_weights"].attrs["layer_names"] = [*names, "conv1_1"]
     refused(file, "layer_names lists conv1_1 more than once")
@@ -223,16 +227,7 @@ def test_the_size_is_said_unless_it_is_the_published_one(
     assert error.count("\n") == 1 and "136,412 parameters instead of 145,002,878" in error
     assert "NOT the published size" in check_command(NARROW_H5)
     with torch.device("meta"):
-        assert sum(parameter.numel() for parameter in VggFace().parameters()) == weights.PUBLISHED_NUM_PARAMETERS
-    monkeypatch.setattr(weights, "PUBLISHED_NUM_PARAMETERS", 136_412)
+        assert sum(parameter.numel() for parameter in VggFace().parameters()) == NUM_PARAMETERS
+    monkeypatch.setattr(vgg_face_file, "NUM_PARAMETERS", 136_412)
     load_vgg_face(NARROW_H5)
     assert capsys.readouterr().err == ""
-
-
-def test_too_little_memory_is_one_line(monkeypatch: pytest.MonkeyPatch):
-    def exhausted(_: Path) -> None:
-        raise MemoryError
-
-    monkeypatch.setattr(weights, "_container", exhausted)
-    with pytest.raises(RuntimeError, match="too little memory to read it"):
-        load_vgg_face(NARROW_H5)

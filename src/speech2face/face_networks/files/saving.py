@@ -20,13 +20,14 @@ def save(directory: Path, tensors: Mapping[str, np.ndarray], description: dict[s
 
     Raises IsolationError if it cannot be written.
     """
+    tensors = {name: np.asarray(array, order="C") for name, array in tensors.items()}  # safetensors takes any for such
     text = json.dumps(description, sort_keys=True, allow_nan=False)
     digest = content_digest(tensors, text)
     path = directory / f"{digest}{SUFFIX}"
     try:
         if not path.is_file():
             with replacing(path) as partial:
-                save_file(dict(tensors), partial, metadata={DESCRIPTION_KEY: text})
+                save_file(tensors, partial, metadata={DESCRIPTION_KEY: text})
     except (OSError, SafetensorError) as error:
         raise IsolationError(f"{path} cannot be written ({error}): make room, or let it be written") from error
     return digest
@@ -38,5 +39,5 @@ def content_digest(tensors: Mapping[str, np.ndarray], description: str) -> str:
     header = [[name, tensors[name].dtype.str, tensors[name].shape] for name in names]
     digest = hashlib.sha256(json.dumps([header, description]).encode())
     for name in names:
-        digest.update(np.ascontiguousarray(tensors[name]).reshape(-1).view(np.uint8).data)
+        digest.update(np.asarray(tensors[name], order="C").reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

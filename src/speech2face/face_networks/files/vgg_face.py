@@ -128,7 +128,8 @@ def _canonical(arrays: Mapping[str, np.ndarray], channel_order: str) -> dict[str
         if array.dtype.kind != "f":
             raise ValueError(f"{name} must be floating point (got {array.dtype})")
     widths = {name: arrays[f"{name}.bias"].size for name in CONV_NAMES + FC_NAMES}
-    for name, shape in array_shapes(widths).items():
+    channels = [widths[f"conv{block}_1"] for block in range(1, len(CONVS_PER_BLOCK) + 1)]
+    for name, shape in array_shapes(channels, [widths[name] for name in FC_NAMES]).items():
         if arrays[name].shape != shape:
             raise another_network(
                 f"wrong shape: {name} must be {list(shape)} to fit its neighbours (got {list(arrays[name].shape)}); "
