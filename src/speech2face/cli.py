@@ -113,7 +113,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     from speech2face.pipeline.params import load_params
 
     params = load_params(arguments.params)
-    table = compare(arguments.first, arguments.second, params.evaluation.model_dump(), params.seed)
+    table = compare(arguments.first, arguments.second, params.evaluation, params.seed)
     print(table.to_string(index=False, float_format="{:.4f}".format))
     return 0
 

@@ -1,29 +1,29 @@
 """From the files of a run to what is evaluated."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 
 from speech2face.corpus.manifest import MANIFEST_NAME, attribute_roles, read_manifest
-from speech2face.evaluation.inputs import (
-    Inputs,
-    attribute_table,
-    file_digests,
-    picture_reader,
-    read_faces,
-    read_rejects,
-)
+from speech2face.corpus.splits import read_splits
 from speech2face.evaluation.networks import decode_with, embed_with, predict_test_clips
 from speech2face.evaluation.second_opinion import load_judge
+from speech2face.evaluation.voices import describe_voices
 from speech2face.face_networks.backends import load_backend
-from speech2face.measures.baselines import describe_voices
+from speech2face.faces.pictures import decode_jpeg
+from speech2face.measures.inputs import Faces, Inputs, Pictures
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.models.weight_files import load_network
 from speech2face.pipeline.params import Params
-from speech2face.training.pairs import Pairs, read_targets
-
-TABLES = ("corpus", "spectrograms", "faces", "features")
+from speech2face.pipeline.rejects import read_rejects
+from speech2face.pipeline.shards import read_columns, shard_paths, to_numpy
+from speech2face.training.pairs import Pairs, check_known, read_targets
 
 
 def load_inputs(data: Path, models: Path, params: Params, device: torch.device) -> Inputs:
@@ -31,8 +31,9 @@ def load_inputs(data: Path, models: Path, params: Params, device: torch.device) 
 
     Raises ValueError or FileNotFoundError, with the stage to run, where something is missing.
     """
-    corpus, spectrograms, faces, features = (data / name for name in TABLES)
-    manifest, targets = read_manifest(corpus / MANIFEST_NAME), read_targets(features, params.encoder.target)
+    spectrograms, features = data / "spectrograms", data / "features"
+    manifest, splits = read_manifest(data / "corpus" / MANIFEST_NAME), read_splits(data / "speakers.parquet")
+    targets = read_targets(features, splits, params.encoder.target)
     encoder = load_network(VoiceEncoder, models / "encoder" / "encoder")
     decoder = load_network(FaceDecoder, models / "decoder" / "decoder")
     clips = Pairs(spectrograms, targets, "test")
@@ -40,16 +41,67 @@ def load_inputs(data: Path, models: Path, params: Params, device: torch.device) 
     return Inputs(
         clip_ids,
         predicted,
-        read_faces(features),
+        read_faces(features, splits),
         attribute_table(manifest),
         attribute_roles(manifest),
         decode=decode_with(decoder, device),
         embed=embed_with(load_backend(params.features), device),
-        pictures=picture_reader(faces),
+        pictures=picture_reader(data / "faces"),
         judge=load_judge(params.evaluation.second_opinion, device),
         voices=describe_voices(spectrograms, targets),
-        rejects=read_rejects([corpus, spectrograms, faces, features]),
+        rejects=read_rejects(data / "rejects").to_pandas(),
         digests=file_digests(manifest),
         description={"Corpus": params.corpus.source, "Face features": params.features.backend},
         num_without_face=clips.num_without_face,
     )
+
+
+def attribute_table(manifest: pa.Table) -> pd.DataFrame:
+    """The attributes of a manifest, one row a clip, indexed by clip_id."""
+    clips = pd.Index(manifest["clip_id"].to_pylist())
+    if "attributes" not in manifest.column_names:
+        return pd.DataFrame(index=clips)
+    return pd.DataFrame(manifest["attributes"].to_pylist(), index=clips)
+
+
+def file_digests(manifest: pa.Table) -> dict[str, list[str]]:
+    """SHA-256 of every file of each clip of a manifest, by clip_id."""
+    columns = zip(
+        *(manifest[name].to_pylist() for name in ("clip_id", "audio_sha256", "video_sha256", "image_sha256")),
+        strict=True,
+    )
+    return {clip: [d for d in (audio, video, *images) if d] for clip, audio, video, images in columns}
+
+
+def read_faces(directory: Path, splits: Mapping[str, str]) -> Faces:
+    """The features of every face in a table, in the order of their ids, whatever the names of the shards; `splits` by speaker.
+
+    Raises ValueError if a face's speaker has no split.
+    """
+    table = read_columns(directory, ["face_id", "speaker_id", "feature"]).sort_by("face_id")
+    speakers = table["speaker_id"].to_pylist()
+    check_known(speakers, splits)
+    return Faces(
+        table["face_id"].to_pylist(),
+        speakers,
+        [splits[speaker] for speaker in speakers],
+        to_numpy(table["feature"]),
+    )
+
+
+def picture_reader(directory: Path) -> Pictures:
+    """Reads face crops by id from the shards of `directory`; only the row groups that hold them are decoded."""
+
+    def read(face_ids: Sequence[str]) -> list[np.ndarray]:
+        wanted, found = set(face_ids), {}
+        for path in shard_paths(directory):
+            table = pq.read_table(path, columns=["face_id", "image"], filters=[("face_id", "in", wanted)])
+            for face_id, image in zip(table["face_id"].to_pylist(), table["image"].to_pylist(), strict=True):
+                found[face_id] = decode_jpeg(image)
+        if missing := sorted(wanted - set(found)):
+            raise ValueError(
+                f"{directory} has no picture of face {missing[0]}; run the stage again: dvc repro crop_faces"
+            )
+        return [found[face_id] for face_id in face_ids]
+
+    return read

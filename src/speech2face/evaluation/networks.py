@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from speech2face.evaluation.inputs import Decode, Embed
 from speech2face.face_networks.backends import Backend
+from speech2face.measures.inputs import Decode, Embed
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.voice_encoder import HOP_LENGTH, MIN_FRAMES, SAMPLE_RATE_HZ, VoiceEncoder
 from speech2face.training.encoder import to_input

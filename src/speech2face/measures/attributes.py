@@ -14,7 +14,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from speech2face.evaluation.inputs import Aligned
+from speech2face.measures.aligned import Aligned
 from speech2face.measures.exchange import exchanges
 from speech2face.measures.statistics import (
     VALUES_PER_BLOCK,
@@ -60,7 +60,7 @@ def fit_attributes(
         column = table[name]
         is_number = bool(pd.api.types.is_numeric_dtype(column))
         rows = aligned.training.assign(value=column.reindex(aligned.training["clip_id"]).to_numpy()).dropna()
-        # A speaker's mean face stands in only where the attribute is known of no clip with a face of its own.
+        # A speaker's mean face is used only where the attribute is known of no clip with a face of its own.
         own = rows["video_row"] >= 0
         rows = rows[own | ~rows["speaker_id"].isin(rows["speaker_id"][own])]
         rows = rows.drop_duplicates(["speaker_id", "video_row", "value"])

@@ -12,6 +12,7 @@ import numpy as np
 
 from speech2face.measures.attributes import Attribute, significance
 from speech2face.measures.statistics import holm
+from speech2face.pipeline.params import Evaluation
 
 DRAWS_PER_TEST = 20  # permutations of a test are at least this many over its corrected level
 CONSTANT = "all test speakers have one value of it"
@@ -23,18 +24,17 @@ def check_controls(
     voice: np.ndarray,
     faces: np.ndarray,
     skipped: Mapping[str, str],
-    confidence: float,
-    resamples: int,
+    settings: Evaluation,
     seed: int,
 ) -> dict[str, Any]:
-    """Which controls can be tested, and how many of these are told from chance: that should be none.
+    """Which controls can be tested, and how many of these are distinguishable from chance: that should be none.
 
     voice, faces: predicted and true features [N, D] of all test rows; skipped: why a control has no probe. Testable are those
     that the probes read from `faces` above chance, at the level of the test itself and not corrected, so one in 20 of what faces do
     not show is among them at 95 %. Their p-values from `voice` are corrected for their number (Holm). `untestable`: reason by name.
     """
-    level = 1 - confidence
-    permutations = max(resamples, round(DRAWS_PER_TEST * len(controls) / level))
+    level = 1 - settings.confidence
+    permutations = max(settings.resamples, round(DRAWS_PER_TEST * len(controls) / level))
     untestable, testable, of_faces = dict(skipped), [], {}
     for control in controls:
         if len(np.unique(control.truth)) < 2:
@@ -58,22 +58,3 @@ def check_controls(
         "untestable": untestable,
         "tests": tests,
     }
-
-
-def describe_controls(controls: Mapping[str, Any]) -> str:
-    """The verdict of `check_controls` in a few sentences, with what it does not cover; empty where there is no control."""
-    sentences = []
-    if controls["testable"]:
-        names = f" ({controls['distinguishable_names']})" if controls["distinguishable"] else ""
-        sentences.append(
-            f"{controls['distinguishable']} of {controls['testable']} testable controls could be told from chance{names}."
-        )
-    if controls["untestable"]:
-        by_reason: dict[str, list[str]] = {}
-        for name, reason in controls["untestable"].items():
-            by_reason.setdefault(reason, []).append(name)
-        listed = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in by_reason.items())
-        sentences.append(
-            f"{len(controls['untestable'])} cannot be tested this way: {listed}. Such a control may still be audible; it has not passed."
-        )
-    return " ".join(sentences)

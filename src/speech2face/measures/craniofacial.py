@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from speech2face.measures.statistics import Bootstrap, correlations, holm, p_value, pearson
+from speech2face.pipeline.params import Evaluation
 
 NASION, SUBNASALE, GNATHION = 27, 33, 8
 ALAE, GONIA, CHEILIA = (31, 35), (4, 12), (48, 54)
@@ -72,26 +73,26 @@ def measures(landmarks: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def correlate(
-    from_true: np.ndarray, from_voice: np.ndarray, speakers: Sequence[str], settings: dict[str, Any], seed: int
+    from_true: np.ndarray, from_voice: np.ndarray, speakers: Sequence[str], settings: Evaluation, seed: int
 ) -> dict[str, dict[str, Any]]:
     """Correlation over speakers of each measure between landmarks [N, 68, 2] decoded from true features and from voices.
 
-    speakers: of each row [N]. A speaker counts once, with the means of the rows' measures, so that all of one person is shuffled
-    together whatever the number of clips; interval, threshold and p-value are of this one correlation. One-sided: `value` is
-    above `chance_high` exactly where `p_value` is at most 1 - confidence. Corrected p-values are for all that are defined (Holm);
-    a measure that does not vary has no correlation and is left out. settings: as `run.evaluate`.
+    speakers: of each row [N]. A speaker counts once, with the means of the rows' measures, so that all clips of one person are shuffled
+    together. Interval, threshold and p-value are of this one correlation. One-sided: `value` is above `chance_high` exactly where
+    `p_value` is at most 1 - confidence. Corrected p-values are for all that are defined (Holm). A measure that does not vary has no
+    correlation and is left out.
     """
     first, second = measures(from_true), measures(from_voice)
     names, row_of = np.unique(np.asarray(speakers, str), return_inverse=True)
-    bootstrap = Bootstrap(names, settings["resamples"], settings["confidence"], seed)
+    bootstrap = Bootstrap(names, settings.resamples, settings.confidence, seed)
     results: dict[str, dict[str, Any]] = {}
     for name in first:
         true, voice = (np.bincount(row_of, values[name]) / np.bincount(row_of) for values in (first, second))
         estimate = {} if _is_flat(true) or _is_flat(voice) else bootstrap.estimate(pearson(true, voice))
         if estimate:
             rng = np.random.default_rng([seed, 3])
-            drawn = correlations(rng.permuted(np.tile(true, (settings["resamples"], 1)), axis=1), voice)
-            chance = {"chance_high": _threshold(drawn, 1 - settings["confidence"])}
+            drawn = correlations(rng.permuted(np.tile(true, (settings.resamples, 1)), axis=1), voice)
+            chance = {"chance_high": _threshold(drawn, 1 - settings.confidence)}
             chance["p_value"] = p_value(estimate["value"], drawn)
             results[name] = estimate | chance | {"published": PUBLISHED[name]}
     for result, corrected in zip(results.values(), holm([r["p_value"] for r in results.values()]), strict=True):

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from speech2face.corpus.ids import video_of
-from speech2face.evaluation.inputs import Aligned, Faces, Inputs
+from speech2face.corpus.ids import speaker_of, video_of
+from speech2face.measures.aligned import Aligned
+from speech2face.measures.inputs import Faces, Inputs
 from speech2face.measures.retrieval import distances
 
 QUERIES_PER_BLOCK = 512
@@ -25,8 +26,8 @@ def find_leaks(inputs: Inputs, aligned: Aligned) -> dict[str, Any]:
     shared_files: test clips with a file that is also one of another split; identical_faces: test videos of which one face or more
     has the feature of another split's face; look_alikes: test speakers who are perhaps one person with a speaker of another split
     under two names, nearer than a fifth of what the median training speaker is from the nearest other, and nearer than the
-    median speaker's first two videos are; None where the training speakers do not tell these distances, having one video each.
-    Speakers without a face are in no split. Faces are compared by the cosine of their features' differences from the mean
+    median speaker's first two videos are; None where the training speakers have one video each, which give no such distance.
+    Speakers without a face count as in no split. Faces are compared by the cosine of their features' differences from the mean
     training face, videos by their mean features.
     """
     files = _shared_files(inputs)
@@ -45,25 +46,10 @@ def is_certain(leaks: Mapping[str, Any]) -> bool:
     return bool(leaks["shared_files"] or leaks["identical_faces"])
 
 
-def in_words(leaks: Mapping[str, Any]) -> str:
-    """What `find_leaks` found and could not look for, in a sentence."""
-    alike = leaks["look_alikes"]
-    return (
-        f"Between test speakers and the others: {leaks['shared_files']} clips with a shared file, {leaks['identical_faces']} videos "
-        f"with an identical face, "
-        + (
-            "and whether speakers look alike enough to be one person under two names could not be checked (that takes two videos "
-            "of training speakers)."
-            if alike is None
-            else f"{alike} speakers who look alike enough to be one person under two names."
-        )
-    )
-
-
 def _shared_files(inputs: Inputs) -> list[str]:
     """Test clips with a file of another split's clip."""
     splits = dict(zip(inputs.faces.speaker_ids, inputs.faces.splits, strict=True))
-    split_of = {clip: splits.get(clip.split("/")[0]) for clip in inputs.digests}
+    split_of = {clip: splits.get(speaker_of(clip)) for clip in inputs.digests}
     elsewhere = {d for clip, digests in inputs.digests.items() if split_of[clip] not in ("test", None) for d in digests}
     return [clip for clip, d in inputs.digests.items() if split_of[clip] == "test" and elsewhere.intersection(d)]
 
@@ -101,9 +87,9 @@ def _shadows(features: np.ndarray, centre: np.ndarray) -> np.ndarray:
 
 
 def _look_alikes(aligned: Aligned) -> list[str] | None:
-    """Test speakers who resemble one of another split as one person resembles himself; None where that cannot be told."""
+    """Test speakers who resemble one of another split as one person resembles himself; None where that cannot be known."""
     split = np.array(aligned.video_splits)
-    owners = np.array([video.split("/")[0] for video in aligned.videos])
+    owners = np.array([speaker_of(video) for video in aligned.videos])
     train = np.flatnonzero(split == "train")[:MOST_VIDEOS]
     within = _within(aligned, train, owners)
     to_others = _nearest(aligned, train, train, owners)

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import hypergeom
 
-from speech2face.evaluation.inputs import Aligned
-from speech2face.measures.retrieval import Metric, Standing, expected, middle_rank, percent_to_k, standing
+from speech2face.corpus.ids import speaker_of
+from speech2face.measures.aligned import Aligned
+from speech2face.measures.retrieval import Metric, Ranks, expected, middle_rank, percent_to_k, rank_matches
 from speech2face.measures.statistics import Bootstrap, mean, median
 
 RANKS = (1, 2, 5, 10)
@@ -31,17 +32,17 @@ def drawn_recall_table(k: int, drawn: int, size: int) -> np.ndarray:
     return hypergeom.cdf(k - 1, size - 1, nearer, drawn - 1)
 
 
-def row_values(found: Standing, table: Callable[[int], np.ndarray], smallest: int = 1) -> np.ndarray:
+def row_values(found: Ranks, table: Callable[[int], np.ndarray], smallest: int = 1) -> np.ndarray:
     """Expected value of `table(gallery size)` at each query's rank [N]; NaN for galleries below `smallest`."""
     values = np.full(len(found.nearer), np.nan)
     for size in np.unique(found.gallery_size):
         rows = np.flatnonzero(found.gallery_size == size)
         if size >= smallest:
-            values[rows] = expected(table(int(size)), Standing(*(column[rows] for column in found)))
+            values[rows] = expected(table(int(size)), Ranks(*(column[rows] for column in found)))
     return values
 
 
-def summarise_ranks(found: Standing, bootstrap: Bootstrap) -> dict[str, Any]:
+def summarise_ranks(found: Ranks, bootstrap: Bootstrap) -> dict[str, Any]:
     """Recall by rank and by percentage of the gallery, median rank and mean reciprocal rank, each with its chance.
 
     Ties are broken at random, in expectation. Chance is that of a random order. Where galleries differ in size, so that
@@ -65,7 +66,7 @@ def summarise_ranks(found: Standing, bootstrap: Bootstrap) -> dict[str, Any]:
     return summary
 
 
-def describe_gallery(found: Standing) -> dict[str, Any]:
+def describe_gallery(found: Ranks) -> dict[str, Any]:
     """Size of the gallery, their mean where they differ, and the number of test clips that were looked for in it."""
     sizes = found.gallery_size
     return {"gallery_size": float(sizes.mean()) if np.ptp(sizes) else int(sizes[0]), "clips": len(sizes)}
@@ -80,7 +81,7 @@ def chance_median_rank(gallery_sizes: np.ndarray) -> float:
     return float(ranks[low] + ranks[high]) / 2
 
 
-def summarise_small_galleries(found: Standing, bootstrap: Bootstrap) -> dict[str, Any]:
+def summarise_small_galleries(found: Ranks, bootstrap: Bootstrap) -> dict[str, Any]:
     """Recall in galleries of 100, over every one that holds the match; empty where the gallery has fewer entries."""
     if found.gallery_size.max() < SMALL_GALLERY:
         return {}
@@ -91,13 +92,13 @@ def summarise_small_galleries(found: Standing, bootstrap: Bootstrap) -> dict[str
     return summary
 
 
-def matched(found: Standing, drawn: int) -> np.ndarray:
+def matched(found: Ranks, drawn: int) -> np.ndarray:
     """Chance of each query [N] that its match is the nearest of `drawn` entries, the others drawn at random; ties count in
     part. NaN where the gallery has fewer entries."""
     return row_values(found, lambda size: drawn_recall_table(1, drawn, size), drawn)
 
 
-def summarise_matching(found: Standing, bootstrap: Bootstrap) -> dict[str, Any]:
+def summarise_matching(found: Ranks, bootstrap: Bootstrap) -> dict[str, Any]:
     """Accuracy of choosing 1 of N faces for a voice, over the clips whose gallery has N."""
     summary = describe_gallery(found)
     for drawn in MATCHED:
@@ -107,40 +108,40 @@ def summarise_matching(found: Standing, bootstrap: Bootstrap) -> dict[str, Any]:
     return summary
 
 
-def recall_curve(found: Standing) -> np.ndarray:
+def recall_curve(found: Ranks) -> np.ndarray:
     """Recall at ranks 1, 2, ... of one gallery size."""
     size = int(found.gallery_size[0])
     return np.array([expected(recall_table(k, size), found).mean() for k in range(1, size + 1)])
 
 
-def stand_among_speakers(aligned: Aligned, predicted: np.ndarray, metric: Metric = "cosine") -> Standing:
-    """Each test row among the mean features of the test speakers."""
-    return standing(predicted, aligned.gallery, aligned.clips["speaker"], metric)
+def rank_among_speakers(aligned: Aligned, predicted: np.ndarray, metric: Metric = "cosine") -> Ranks:
+    """Ranks of each test row's speaker among the mean features of the test speakers."""
+    return rank_matches(predicted, aligned.gallery, aligned.clips["speaker"], metric)
 
 
-def stand_among_alike(aligned: Aligned, predicted: np.ndarray, groups: pd.Series) -> tuple[Standing, np.ndarray]:
-    """Each test row among the test speakers of its own group, for example sex; `groups` is indexed by speaker, null where
-    unknown. Returns the rows too, bool [N], that have a group and someone else in it."""
+def rank_within_groups(aligned: Aligned, predicted: np.ndarray, groups: pd.Series) -> tuple[Ranks, np.ndarray]:
+    """Ranks among the test speakers of the row's own group, for example sex; `groups` is indexed by speaker, null where unknown.
+    Also returns which rows have a group with someone else in it, bool [N]; ranks are of these."""
     of_speaker = groups.reindex(aligned.speakers)
     codes, _ = pd.factorize(of_speaker)  # -1 where unknown
     counts = np.bincount(codes[codes >= 0], minlength=1)
     own = codes[aligned.clips["speaker"]]
     usable = (own >= 0) & (counts[np.maximum(own, 0)] > 1)
     speakers = aligned.clips["speaker"].to_numpy()[usable]
-    return standing(predicted[usable], aligned.gallery, speakers, "cosine", own[usable], codes), usable
+    return rank_matches(predicted[usable], aligned.gallery, speakers, "cosine", own[usable], codes), usable
 
 
-def stand_among_videos(aligned: Aligned, predicted: np.ndarray, shift: int) -> tuple[Standing, np.ndarray]:
-    """Each test row among one video of each test speaker: its own speaker's is its own video (`shift` 0), or the next one
-    (`shift` 1), which it was not recorded with. Returns the rows that have such a video too, bool [N].
+def rank_among_videos(aligned: Aligned, predicted: np.ndarray, shift: int) -> tuple[Ranks, np.ndarray]:
+    """Ranks among one video of each test speaker. Of the row's own speaker that is its own video (`shift` 0), or the next one
+    (`shift` 1), which it was not recorded with. Also returns which rows have such a video, bool [N]; ranks are of these.
 
-    No speaker is in a gallery twice, so galleries are as large as `stand_among_speakers`'. Rows whose own video has no face are left
+    No speaker is in a gallery twice, so galleries are as large as `rank_among_speakers`'. Rows whose own video has no face are left
     out of both.
     """
     of_speaker: list[list[int]] = [[] for _ in aligned.speakers]
     index = {speaker: row for row, speaker in enumerate(aligned.speakers)}
     for row, video in enumerate(aligned.videos):
-        if (owner := index.get(video.split("/")[0])) is not None:
+        if (owner := index.get(speaker_of(video))) is not None:
             of_speaker[owner].append(row)
     speakers, own = aligned.clips["speaker"].to_numpy(), aligned.clips["video_row"].to_numpy()
     usable = (own >= 0) & np.array([len(of_speaker[s]) > shift for s in speakers])
@@ -149,5 +150,5 @@ def stand_among_videos(aligned: Aligned, predicted: np.ndarray, shift: int) -> t
     for number in np.unique(place[usable]):
         rows = np.flatnonzero(usable & (place == number))
         chosen = [videos[(number + shift) % len(videos)] for videos in of_speaker]
-        nearer[rows], tied[rows], sizes[rows] = standing(predicted[rows], aligned.means[chosen], speakers[rows])
-    return Standing(nearer[usable], tied[usable], sizes[usable]), usable
+        nearer[rows], tied[rows], sizes[rows] = rank_matches(predicted[rows], aligned.means[chosen], speakers[rows])
+    return Ranks(nearer[usable], tied[usable], sizes[usable]), usable

@@ -1,4 +1,4 @@
-"""Retrieval: where the right face stands among a gallery's faces, ordered by distance from a voice's feature."""
+"""Retrieval: the rank of the right face in a gallery, whose faces are ordered by distance from a voice's feature."""
 
 from collections.abc import Iterator
 from math import ceil
@@ -20,8 +20,8 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
-class Standing(NamedTuple):
-    """For each query, int [N]: entries that are nearer than its match, others that are as near, and the gallery's size."""
+class Ranks(NamedTuple):
+    """For each query, int [N]: entries that are nearer than its match, others that are as near (ties), and the gallery's size."""
 
     nearer: Ints
     tied: Ints
@@ -44,20 +44,20 @@ def ranks(
     """Rank of each query's match in the gallery: 1 + number of entries that are strictly nearer; 1 is best.
 
     query: [N, D]; gallery: [M, D]; target: index in the gallery of each query's match, int [N]. Entries as near as the
-    match do not worsen its rank; `standing` counts them. Raises ValueError as `standing`.
+    match do not worsen its rank; `rank_matches` counts them. Raises ValueError as `rank_matches`.
     """
-    return 1 + standing(query, gallery, target, metric).nearer
+    return 1 + rank_matches(query, gallery, target, metric).nearer
 
 
-def standing(
+def rank_matches(
     query: npt.ArrayLike,
     gallery: npt.ArrayLike,
     target: npt.ArrayLike,
     metric: Metric = "cosine",
     query_group: npt.ArrayLike | None = None,
     gallery_group: npt.ArrayLike | None = None,
-) -> Standing:
-    """Where each query's match stands in the gallery.
+) -> Ranks:
+    """The rank of each query's match in the gallery, with its ties.
 
     query: [N, D]; gallery: [M, D]; target: index in the gallery of each query's match, int [N]. With groups (int [N] and
     [M]) only entries of the query's own group count, and the match. Computed block by block over queries and gallery, so
@@ -72,7 +72,7 @@ def standing(
         )
     asked = torch.as_tensor(np.zeros(len(queries), np.int64) if query_group is None else np.asarray(query_group))
     held = torch.as_tensor(np.zeros(len(entries), np.int64) if gallery_group is None else np.asarray(gallery_group))
-    result = Standing(*(np.empty(len(queries), np.int64) for _ in Standing._fields))
+    result = Ranks(*(np.empty(len(queries), np.int64) for _ in Ranks._fields))
     for rows in _blocks(len(queries), QUERIES_PER_BLOCK):
         block = _ready(queries[rows], metric)
         limit = _paired(block, _ready(entries[own[rows]], metric), metric)[:, None]
@@ -97,7 +97,7 @@ def standing(
     return result
 
 
-def expected(table: Floats, found: Standing) -> Floats:
+def expected(table: Floats, found: Ranks) -> Floats:
     """Mean of `table` over the ranks that each query's match can have when ties are broken at random, [N].
 
     table: value of rank 1, 2, ..., as long as the largest gallery. Without ties this is table[rank - 1]. So a model that
@@ -108,12 +108,12 @@ def expected(table: Floats, found: Standing) -> Floats:
     return np.where(found.tied == 0, table[found.nearer], mean)
 
 
-def middle_rank(found: Standing) -> Floats:
+def middle_rank(found: Ranks) -> Floats:
     """Mean rank of each query's match when ties are broken at random, [N]."""
     return 1 + found.nearer + found.tied / 2
 
 
-def recall_at(found: Standing, k: npt.ArrayLike) -> float:
+def recall_at(found: Ranks, k: npt.ArrayLike) -> float:
     """Part of the queries whose match is among the first `k` (one for all, or [N]) when ties are broken at random, in expectation;
     chance is k / gallery size."""
     return float(np.clip((np.asarray(k) - found.nearer) / (found.tied + 1), 0, 1).mean())
@@ -124,7 +124,7 @@ def percent_to_k(percent: float, gallery_size: int) -> int:
     return max(1, ceil(round(gallery_size * percent / 100, 9)))
 
 
-def recall_at_percent(found: Standing, percent: float) -> float:
+def recall_at_percent(found: Ranks, percent: float) -> float:
     """Part of the queries whose match is within the first `percent` of their gallery, the K of Oh et al. 2019, table 3; ties as in
     `recall_at`."""
     return recall_at(found, [percent_to_k(percent, int(size)) for size in found.gallery_size])
@@ -147,7 +147,7 @@ def _ready(values: np.ndarray, metric: Metric) -> torch.Tensor:
 def _distances(queries: torch.Tensor, entries: torch.Tensor, metric: Metric) -> torch.Tensor:
     if metric == "cosine":
         return 1 - queries @ entries.T
-    # Differences, not |a|^2 + |b|^2 - 2ab, which loses the digits that tell near entries apart.
+    # Differences, not |a|^2 + |b|^2 - 2ab, which loses the digits in which near entries differ.
     return torch.cdist(queries, entries, p={"l1": 1.0, "l2": 2.0}[metric], compute_mode="donot_use_mm_for_euclid_dist")
 
 

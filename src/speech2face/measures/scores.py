@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from speech2face.evaluation.inputs import Aligned
+from speech2face.corpus.ids import speaker_of
+from speech2face.measures.aligned import Aligned
 from speech2face.measures.attributes import Attribute
-from speech2face.measures.ranking import matched, recall_table, row_values, stand_among_speakers
+from speech2face.measures.ranking import matched, rank_among_speakers, recall_table, row_values
 from speech2face.measures.retrieval import percent_to_k
 from speech2face.measures.similarity import similarities
-from speech2face.measures.statistics import Bootstrap, Floats, Statistic, accuracy, mean, pearson
+from speech2face.measures.statistics import Floats, Statistic, accuracy, mean, pearson, resample_speakers
+from speech2face.pipeline.params import Evaluation
 
 GROUPED = ("sex", "age_years", "age", "nationality", "ethnicity", "accent", "skin_tone")
 """Attributes by which quality is shown to be even or not, where the corpus has them."""
@@ -29,7 +31,7 @@ FEWEST_SPEAKERS = 3  # of a group that is shown by itself; an interval over fewe
 def row_scores(aligned: Aligned, predicted: np.ndarray) -> dict[str, Floats]:
     """Of each test row [N]: cosine to the true feature of its video, raw and centred; among the test speakers, ties in
     expectation, whether the match is first, within the first 10 %, 1 over its rank; and the chance to choose it out of two."""
-    found = stand_among_speakers(aligned, predicted)
+    found = rank_among_speakers(aligned, predicted)
     near = similarities(predicted, aligned.true, aligned.training_mean)
     return {
         **{name: near[name] for name in COSINES},
@@ -67,18 +69,13 @@ def score_systems(
     aligned: Aligned,
     systems: Mapping[str, np.ndarray],
     attributes: Sequence[Attribute],
-    settings: dict[str, Any],
+    settings: Evaluation,
     seed: int,
 ) -> dict[str, dict[str, Any]]:
     """The same measures of each system's predictions [N, D]; of all but the first also `difference`, this minus the first, paired:
     both are measured on the same resamples."""
-    over_rows = Bootstrap(aligned.clips["speaker_id"], settings["resamples"], settings["confidence"], seed)
-    of_known = {
-        attribute_measure(attribute): Bootstrap(
-            aligned.clips["speaker_id"][attribute.known], settings["resamples"], settings["confidence"], seed
-        )
-        for attribute in attributes
-    }
+    over_rows = resample_speakers(aligned.clips, settings, seed)
+    of_known = {attribute_measure(a): resample_speakers(aligned.clips, settings, seed, a.known) for a in attributes}
     table: dict[str, dict[str, Any]] = {}
     first: dict[str, Statistic] = {}
     for name, predicted in systems.items():
@@ -97,30 +94,28 @@ def score_systems(
 
 def fraction_of_knowable(
     aligned: Aligned,
-    voice: np.ndarray,
-    oracle: np.ndarray,
-    mean_feature: np.ndarray,
+    systems: Mapping[str, np.ndarray],
     attributes: Sequence[Attribute],
-    settings: dict[str, Any],
+    settings: Evaluation,
     seed: int,
 ) -> dict[str, dict[str, float]]:
-    """(model - chance) / (oracle - chance) of each measure: 0 nothing, 1 all that the linked attributes can tell.
+    """(voice - chance) / (oracle - chance) of each measure: 0 nothing, 1 all that can be known from the linked attributes.
 
-    Chance of a cosine is the mean feature's, of an accuracy the commonest class's, of a correlation 0. Measures on which
-    the oracle is not above chance have no such fraction and are left out.
+    systems: predictions [N, D] of `voice`, `oracle` and `mean_feature`. Chance of a cosine is that of `mean_feature`, of an accuracy
+    the commonest class's, of a correlation 0. Measures on which the oracle is not above chance have no such fraction and are left out.
     """
+    voice, oracle, mean_feature = (systems[name] for name in ("voice", "oracle", "mean_feature"))
     fractions = {}
-    over_rows = Bootstrap(aligned.clips["speaker_id"], settings["resamples"], settings["confidence"], seed)
+    over_rows = resample_speakers(aligned.clips, settings, seed)
     chances = chance_scores(len(aligned.gallery))
     of_voice, of_oracle, of_mean = (row_scores(aligned, predicted) for predicted in (voice, oracle, mean_feature))
     for name, rows in of_voice.items():
         chance = mean(of_mean[name]) if name in COSINES else mean(np.full(len(rows), chances[name]))
         fractions[name] = over_rows.estimate(_fraction(mean(rows), mean(of_oracle[name]), chance))
     for attribute in attributes:
-        known = aligned.clips["speaker_id"][attribute.known]
-        bootstrap = Bootstrap(known, settings["resamples"], settings["confidence"], seed)
+        bootstrap = resample_speakers(aligned.clips, settings, seed, attribute.known)
         commonest = pd.Series(attribute.truth).mode()[0]
-        chance = mean(np.zeros(len(known)) if attribute.is_number else attribute.truth == commonest)
+        chance = mean(np.zeros(len(attribute.truth)) if attribute.is_number else attribute.truth == commonest)
         learned, knowable = (attribute_statistic(attribute, features) for features in (voice, oracle))
         fractions[attribute_measure(attribute)] = bootstrap.estimate(_fraction(learned, knowable, chance))
     return {name: value for name, value in fractions.items() if value}
@@ -143,7 +138,7 @@ def groups_of(table: pd.DataFrame, clip_ids: pd.Series) -> dict[str, pd.Series]:
     """By attribute, the group of each test row: a class, a band of ages, or `others` for classes of too few speakers;
     null where unknown."""
     grouped = {}
-    speakers = clip_ids.str.split("/").str[0]
+    speakers = clip_ids.map(speaker_of)
     for name in GROUPED:
         if name not in table or (pd.api.types.is_numeric_dtype(table[name]) and name not in BANDS):
             continue
@@ -164,7 +159,7 @@ def score_groups(
     predicted: np.ndarray,
     groups: Mapping[str, pd.Series],
     attributes: Sequence[Attribute],
-    settings: dict[str, Any],
+    settings: Evaluation,
     seed: int,
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """The row-wise measures of each group of `FEWEST_SPEAKERS` or more, and how well its attributes are read. The gallery stays
@@ -178,14 +173,13 @@ def score_groups(
             speakers = aligned.clips["speaker_id"][chosen]
             if speakers.nunique() < FEWEST_SPEAKERS:
                 continue
-            bootstrap = Bootstrap(speakers, settings["resamples"], settings["confidence"], seed)
+            bootstrap = resample_speakers(aligned.clips, settings, seed, chosen)
             entry: dict[str, Any] = {"speakers": int(speakers.nunique()), "clips": int(chosen.sum())}
             entry |= {score: bootstrap.estimate(mean(values[chosen])) for score, values in rows.items()}
             for attribute in attributes:
                 inside = chosen[attribute.known]
                 if inside.any():
-                    known = aligned.clips["speaker_id"][attribute.known & chosen]
-                    of_known = Bootstrap(known, settings["resamples"], settings["confidence"], seed)
+                    of_known = resample_speakers(aligned.clips, settings, seed, attribute.known & chosen)
                     statistic = attribute_statistic(attribute, predicted, inside)
                     entry[attribute_measure(attribute)] = of_known.estimate(statistic)
             result[name][str(group)] = {score: value for score, value in entry.items() if value != {}}

@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
+
+from speech2face.pipeline.params import Evaluation
 
 Floats = npt.NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
@@ -18,7 +21,7 @@ VALUES_PER_BLOCK = 4_000_000  # bounds memory: weights of a block of resamples
 
 
 class Bootstrap:
-    """Resamples of whole speakers, so that a speaker's clips, which resemble each other, do not pass for many opinions.
+    """Resamples of whole speakers, because a speaker's clips resemble each other and are no independent samples.
 
     speakers: the speaker of each row [N]. confidence: of the intervals, for example 0.95.
     """
@@ -48,6 +51,14 @@ class Bootstrap:
             return {}
         low, high = np.nanquantile(draws, self.tails)
         return {"value": value, "low": float(low), "high": float(high)}
+
+
+def resample_speakers(
+    clips: pd.DataFrame, settings: Evaluation, seed: int, rows: np.ndarray | slice = slice(None)
+) -> Bootstrap:
+    """Resamples of the speakers of those rows of `clips` (column speaker_id, [N]) that `rows` picks (bool [N]; all of them)."""
+    speakers = clips["speaker_id"].to_numpy(str)[rows]
+    return Bootstrap(speakers, settings.resamples, settings.confidence, seed)
 
 
 def mean(values: npt.ArrayLike, where: npt.ArrayLike | None = None) -> Statistic:

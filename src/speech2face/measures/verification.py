@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from speech2face.evaluation.inputs import Aligned
+from speech2face.measures.aligned import Aligned
 from speech2face.measures.retrieval import distances
 from speech2face.measures.statistics import Bootstrap, Floats, Statistic
 

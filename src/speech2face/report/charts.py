@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 INK, MUTED = "#1b1f24", "#8a9099"
-COLOURS = ("#0b6fa4", "#c4511c", "#3b8453", "#7b4ea3", "#a8862b", "#5b6b7a")  # told apart by the colour-blind too
+COLOURS = ("#0b6fa4", "#c4511c", "#3b8453", "#7b4ea3", "#a8862b", "#5b6b7a")  # distinct for the colour-blind too
 STYLE: Any = {
     "svg.hashsalt": "speech2face",
     "svg.fonttype": "none",

@@ -12,11 +12,11 @@ SIDE_PX = 224
 
 
 def choose_spread(scores: np.ndarray, count: int) -> list[tuple[int, str]]:
-    """`count` rows from the lowest of the scores [N] to the highest, each as its index and its standing: best, median, worst, or
-    empty for those between, which are evenly spaced in rank on either side of the median.
+    """`count` rows from the lowest of the scores [N] to the highest, each as its index and a label: best, median, worst, or empty for
+    those between, which are evenly spaced in rank on either side of the median.
 
     One alone is the median and two are the best and the worst, so that it is never only the best. Of an even N the lower of
-    the middle two is the median. Ties go by index. A single score has no standing.
+    the middle two is the median. Ties go by index. A single score has no label.
     """
     order = np.argsort(scores, kind="stable")
     middle, last = (len(order) - 1) // 2, len(order) - 1
@@ -24,8 +24,8 @@ def choose_spread(scores: np.ndarray, count: int) -> list[tuple[int, str]]:
     to_middle = np.linspace(0, middle, (count + 1) // 2)
     from_middle = np.linspace(middle, last, count // 2 + 1)[1:]
     places = [middle] if count == 1 else [round(place) for place in (*to_middle, *from_middle)]
-    standing = {middle: "median", 0: "best", last: "worst"} if last else {}
-    return [(int(order[place]), standing.get(place, "")) for place in places]
+    labels = {middle: "median", 0: "best", last: "worst"} if last else {}
+    return [(int(order[place]), labels.get(place, "")) for place in places]
 
 
 def draw_strip(path: Path, rows: Sequence[tuple[str, Sequence[np.ndarray]]], titles: Sequence[str]) -> None:

@@ -1,21 +1,21 @@
-"""The model card, filled from a run's metrics."""
+"""The model card, filled from a run's results."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from speech2face.measures.controls import describe_controls
-from speech2face.measures.leaks import in_words, is_certain
+from speech2face.measures.leaks import is_certain
 from speech2face.measures.scores import COSINES
+from speech2face.report.verdicts import describe_controls, describe_leaks
 
 NONE = "–"
 
 CARD = """\
 # Model card
 
-Written by the evaluate stage from the run whose numbers are in `results/evaluation/metrics.json`; edit the template in
-`src/speech2face/evaluation/model_card.py`, not this file.
+Written by the evaluate stage from the run whose numbers are in `results/evaluation/results.json`. Edit the template in
+`src/speech2face/report/model_card.py`, not this file.
 
 ## What it is
 
@@ -28,13 +28,13 @@ decoder that draws a frontal, neutral face from features (Oh et al. 2019, arXiv 
 {%- for name, value in description.items() %}
 | {{ name }} | {{ value }} |
 {%- endfor %}
-| Test speakers{{ ", none of them in training" if unseen }} | {{ metrics.test_speakers }} |
-| Test clips | {{ metrics.test_clips }} |
+| Test speakers{{ ", none of them in training" if unseen }} | {{ results.counts.test_speakers }} |
+| Test clips | {{ results.counts.test_clips }} |
 
 ## What it cannot do
 
 * **It draws a typical face for a voice, never an identity.** The picture is an average over people who sound alike. It is
-  not a likeness of the speaker, and looking at it tells nobody who is speaking.
+  not a likeness of the speaker, and nobody can see from it who is speaking.
 * Whatever does not shape the voice is not in the picture: hair, skin, glasses and background come from the average of the
   training faces, and must not be read as a finding about the speaker.
 * What it does with voices unlike those in training is not known: other languages, children, disordered, sung, disguised
@@ -42,8 +42,8 @@ decoder that draws a frontal, neutral face from features (Oh et al. 2019, arXiv 
 
 ## Intended use
 
-Research and teaching: what a voice tells about its speaker, how such claims are measured, and how a pipeline is made
-repeatable.
+Research and teaching: what can be known of a speaker from the voice, how such claims are measured, and how a pipeline is
+made repeatable.
 
 **Not for** identifying, finding, tracking or verifying anyone; not for guessing sex, age, origin or any other attribute of
 a person for a decision about them; not as evidence; not on voices whose speakers have not agreed.
@@ -53,21 +53,22 @@ a person for a decision about them; not as evidence; not on voices whose speaker
 Intervals are {{ confidence }} %, by bootstrap over speakers.
 
 Chance of a cosine is what the mean training face gives everyone. The simple baselines are linear regressions from the mean
-spectrogram and from the fundamental frequency. The ceiling is an oracle that is told the true linked attributes.
+spectrogram and from the fundamental frequency. The ceiling is an oracle, a regression from the true linked
+attributes.
 
 | measure | this run | chance or mean face | best simple baseline | ceiling |
 |---|---|---|---|---|
-{%- for row in results %}
+{%- for row in rows %}
 | {{ row.name }} | {{ row.value }} | {{ row.chance }} | {{ row.baseline }} | {{ row.ceiling }} |
 {%- endfor %}
 
 {{ leaks }}
 
 {% if controls -%}
-Negative controls are attributes that are tied to the voice or to the face but never to both. {{ controls }}
-{%- if metrics.controls_distinguishable %} **Something leaks: do not trust the numbers above.**{% endif %}
+Negative controls are attributes that are linked to the voice or to the face but never to both. {{ controls }}
+{%- if results.controls.distinguishable %} **Something leaks: do not trust the numbers above.**{% endif %}
 {%- else -%}
-This corpus names no negative controls, so nothing here rules out that what is measured came in some other way than the voice.
+This corpus names no negative controls, so nothing here rules out that what is measured came from something other than the voice.
 {%- endif %}
 
 ## Uneven performance
@@ -81,7 +82,7 @@ Recall at 10 % of the gallery and choosing one of two, by group. Small groups ha
 | {{ row.name }} | {{ row.speakers }} | {{ row.recall }} | {{ row.one_of_2 }} |
 {%- endfor %}
 {%- else -%}
-The corpus tells no attribute of the speakers by which to look; unevenness is to be expected and has not been measured.
+The corpus has no attribute by which to compare groups. Unevenness is to be expected and has not been measured.
 {%- endif %}
 
 A model learns the correlations of its training speakers, among them those of who was recorded. Classes of sex or
@@ -91,60 +92,60 @@ nationality are the corpus's labels; they are not a statement about how anyone d
 
 {{ trained_on }}{{ consent }}
 
-The code is under the MIT licence. Weights inherit the terms of the data and of the face network that they were trained with:
-check both before you pass them on.
+The code is under the MIT licence. Weights inherit the terms of the data and of the face network that they were trained with.
+Check both before you pass them on.
 """
 
 SYNTHETIC = """\
 The default corpus is synthetic: rendered faces and synthesised voices drawn from a seed. It holds no recording and no
-photograph of anyone, so there is nobody's consent to ask, and nothing in it says how real voices and faces go together: the
-links are those that the corpus was built with."""
+photograph of anyone, so there is nobody's consent to ask. It says nothing about how real voices and faces go together: the links
+are those that the corpus was built with."""
 REAL = """\
 The corpus consists of recordings of people. Whether they agreed to this use is for whoever runs the pipeline to establish, and
 so are the data set's terms. A voice and a face are biometric data in many laws; a person may ask to be taken out."""
 
 
-def model_card(metrics: Mapping[str, Any], description: Mapping[str, str], synthetic: bool, confidence: float) -> str:
+def model_card(results: Mapping[str, Any], description: Mapping[str, str], synthetic: bool, confidence: float) -> str:
     """The card as Markdown."""
     template = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(CARD)
     return template.render(
-        metrics=metrics,
+        results=results,
         description={_plain(name): _plain(value) for name, value in description.items()},
         confidence=f"{100 * confidence:g}",
-        results=_results(metrics),
-        controls=_plain(describe_controls(metrics["controls"])),
-        unseen=not is_certain(metrics["leaks"]) and not metrics["leaks"]["look_alikes"],
-        leaks=_leaks(metrics["leaks"]),
-        trained_on=_trained_on(metrics, description),
-        groups=_groups(metrics),
+        rows=_rows(results),
+        controls=_plain(describe_controls(results["controls"])),
+        unseen=not is_certain(results["leaks"]) and not results["leaks"]["look_alikes"],
+        leaks=_leaks(results["leaks"]),
+        trained_on=_trained_on(results, description),
+        groups=_groups(results),
         consent=SYNTHETIC if synthetic else REAL,
     )
 
 
-def _results(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
-    gallery = metrics["retrieval"]["speaker_mean"]
-    of_mean_face = metrics["systems"].get("mean_feature", {})
+def _rows(results: Mapping[str, Any]) -> list[dict[str, str]]:
+    gallery = results["retrieval"]["speaker_mean"]
+    of_mean_face = results["systems"].get("mean_feature", {})
     rows = [
-        _row(metrics, key, key.replace("_", " "), metrics["systems"]["voice"][key], _value(of_mean_face.get(key)))
+        _row(results, key, key.replace("_", " "), results["systems"]["voice"][key], _value(of_mean_face.get(key)))
         for key in COSINES
     ]
     for key in ("recall_at_1", "recall_at_10_percent", "median_rank"):
         name = f"{key.replace('_', ' ').replace(' percent', ' %')}, gallery of {gallery['gallery_size']}"
-        rows.append(_row(metrics, key, name, gallery[key], f"{gallery[key]['chance']:.3g}"))
-    if two := metrics["matching"]["all"].get("one_of_2"):
-        rows.append(_row(metrics, "one_of_2", "choosing one of two faces", two, "0.5"))
-    for name, sources in metrics["attributes"].items():
+        rows.append(_row(results, key, name, gallery[key], f"{gallery[key]['chance']:.3g}"))
+    if two := results["matching"]["all"].get("one_of_2"):
+        rows.append(_row(results, "one_of_2", "choosing one of two faces", two, "0.5"))
+    for name, sources in results["attributes"].items():
         voice = sources["voice"]
         for key, chance in (("accuracy", f"{voice.get('majority', 0):.3g} (commonest class)"), ("correlation", "0")):
             if key in voice:
                 label = f"{_plain(name).replace('_', ' ')}, {key} read from the voice"
-                rows.append(_row(metrics, f"{name}_{key}", label, voice[key], chance))
+                rows.append(_row(results, f"{name}_{key}", label, voice[key], chance))
     return rows
 
 
-def _row(metrics: Mapping[str, Any], key: str, name: str, estimate: Mapping[str, float], chance: str) -> dict[str, str]:
+def _row(results: Mapping[str, Any], key: str, name: str, estimate: Mapping[str, float], chance: str) -> dict[str, str]:
     """A row of the results; baseline and ceiling are found by the `key` that the measure has among the systems."""
-    systems = metrics["systems"]
+    systems = results["systems"]
     ridges = {system: entry[key]["value"] for system, entry in systems.items() if "ridge" in system and key in entry}
     best = max(ridges, key=lambda system: ridges[system], default=None)
     return {
@@ -157,7 +158,7 @@ def _row(metrics: Mapping[str, Any], key: str, name: str, estimate: Mapping[str,
 
 
 def _leaks(leaks: Mapping[str, Any]) -> str:
-    text = in_words(leaks)
+    text = describe_leaks(leaks)
     if is_certain(leaks):
         return f"{text} **Not all test speakers are new to the model, do not trust the numbers above** ({_plain(leaks['names'])})."
     if leaks["look_alikes"]:
@@ -165,16 +166,16 @@ def _leaks(leaks: Mapping[str, Any]) -> str:
     return text
 
 
-def _trained_on(metrics: Mapping[str, Any], description: Mapping[str, str]) -> str:
+def _trained_on(results: Mapping[str, Any], description: Mapping[str, str]) -> str:
     if not {"Training speakers", "Training clips"} <= set(description):
         return ""
     return (
         f"Trained on {description['Training clips']} clips of {description['Training speakers']} speakers, tested on "
-        f"{metrics['test_clips']} clips of {metrics['test_speakers']}.\n\n"
+        f"{results['counts']['test_clips']} clips of {results['counts']['test_speakers']}.\n\n"
     )
 
 
-def _groups(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+def _groups(results: Mapping[str, Any]) -> list[dict[str, str]]:
     return [
         {
             "name": f"{name.replace('_', ' ')}: {_plain(group)}",
@@ -182,7 +183,7 @@ def _groups(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
             "recall": _estimate(entry.get("recall_at_10_percent", {})),
             "one_of_2": _estimate(entry.get("one_of_2", {})),
         }
-        for name, entries in metrics["groups"].items()
+        for name, entries in results["groups"].items()
         for group, entry in entries.items()
     ]
 

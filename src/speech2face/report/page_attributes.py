@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from speech2face.evaluation.measure import Measured
 from speech2face.measures.attributes import Attribute, confusion
-from speech2face.measures.controls import describe_controls
+from speech2face.measures.measure import Measured
 from speech2face.report import charts
 from speech2face.report.report import Cell, Picture, Section, Table, number, svg_picture, words
+from speech2face.report.verdicts import describe_controls
 
 MOST_CLASSES = 12  # of a confusion matrix that can still be read
 GUESSES = {
@@ -22,9 +22,9 @@ GUESSES = {
 
 def attributes_section(measured: Measured) -> Section:
     """What is read of the linked attributes, with confusion matrices and scatter charts."""
-    attributes = measured.metrics["attributes"]
+    attributes = measured.results["attributes"]
     if not attributes:
-        return Section("attributes", "Attributes", ["The corpus tells no attribute that could be read."])
+        return Section("attributes", "Attributes", ["The corpus has no attribute that could be read."])
     sources = {"the true feature": measured.true, "the voice": measured.systems["voice"]}
     if "voice" in measured.decoded:
         sources["the voice's decoded face"] = measured.decoded["voice"]
@@ -37,19 +37,21 @@ def attributes_section(measured: Measured) -> Section:
         elif len(attribute.classes) <= MOST_CLASSES:
             shown += [_confusion_matrix(attribute, name, features) for name, features in sources.items()]
     note = (
-        "Each attribute is read by a probe that was fitted on true face features of training speakers only; the same probe reads "
-        "every source. Balanced accuracy is the mean over classes. Guessing: always the commonest class for accuracy, at best one "
-        "over the classes that occur among the test clips for balanced accuracy, the mean for an error."
+        "Each attribute is read by a probe that was fitted on true face features of training speakers only. The same probe reads every "
+        "source. Balanced accuracy is the mean over classes. Guessing: for accuracy, always the commonest class; for balanced accuracy, "
+        "at best one over the classes that occur among the test clips; for an error, always the mean."
     )
     return Section("attributes", "Attributes", tables=[_attribute_table(attributes, note)], charts=shown)
 
 
-def controls_section(metrics: Mapping[str, Any]) -> Section:
-    """Whether a negative control is told, and which cannot be tested."""
-    controls = metrics["controls"]
+def controls_section(results: Mapping[str, Any]) -> Section:
+    """Which negative controls are read from the voice, and which cannot be tested."""
+    controls = results["controls"]
     verdict = describe_controls(controls)
     if not verdict:
-        return Section("controls", "Negative controls", ["The corpus names no attribute that the voice cannot tell."])
+        return Section(
+            "controls", "Negative controls", ["The corpus names no attribute that cannot be known from the voice."]
+        )
     rows = []
     for name, results in controls.items():
         if not isinstance(results, Mapping) or "voice" not in results:
@@ -68,17 +70,17 @@ def controls_section(metrics: Mapping[str, Any]) -> Section:
             ]
         )
     text = (
-        "Attributes that shape the voice or the face, never both. A model that tells one from the voice better than chance has found "
+        "Attributes that shape the voice or the face, never both. A model that reads one from the voice better than chance has found "
         f"a leak. {verdict}"
     )
     note = (
         "One-sided permutation tests: whole speakers exchange their values, within them videos and clips at random. Testable are the "
-        "controls that the same probe reads from the true faces of the test speakers above chance; the p-values from the voice are "
-        "corrected for their number (Holm). Where faces do not show a control the probe has nothing to read, so whether it is "
-        "audible in the prediction stays unknown."
+        "controls that the same probe reads from the true faces of the test speakers above chance. The p-values from the voice are "
+        "corrected for their number (Holm). Where faces do not show a control the probe has nothing to read. Whether it is audible in "
+        "the prediction stays unknown."
     )
     columns = ["control", "from the voice", "from the true feature", "guessing", "p of true faces", "p", "corrected p"]
-    tables = [Table("Can the voice tell?", columns, rows, note)] if rows else []
+    tables = [Table("Read from the voice?", columns, rows, note)] if rows else []
     return Section("controls", "Negative controls", [text], tables)
 
 

@@ -1,4 +1,4 @@
-"""The sections of the report, from a run's metrics, tables and pictures."""
+"""The sections of the report, from a run's results, tables and pictures."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from speech2face.evaluation.compare import Comparisons
-from speech2face.evaluation.inputs import Aligned, Inputs
-from speech2face.evaluation.measure import Measured
-from speech2face.measures.controls import describe_controls
-from speech2face.measures.leaks import in_words, is_certain
+from speech2face.measures.aligned import Aligned
+from speech2face.measures.differences import Comparisons
+from speech2face.measures.inputs import Inputs
+from speech2face.measures.leaks import is_certain
+from speech2face.measures.measure import Measured
 from speech2face.measures.scores import COSINES, chance_scores
 from speech2face.report import charts
 from speech2face.report.page_attributes import attributes_section, controls_section
@@ -21,11 +21,12 @@ from speech2face.report.page_measures import (
     comparisons_section,
     craniofacial_section,
     groups_section,
-    retrieval_section,
     similarity_section,
     systems_section,
 )
+from speech2face.report.page_retrieval import retrieval_section
 from speech2face.report.report import Cell, Person, Section, Table, number, photo, svg_picture, words
+from speech2face.report.verdicts import describe_controls, describe_leaks
 
 FEW_SPEAKERS = 20  # below which percentile intervals are much too narrow
 MOST_REJECTS = 40
@@ -35,50 +36,51 @@ MOST_REJECTS = 40
 class Shown:
     """Pictures uint8 RGB [H, W, 3] of one test speaker's first clip by label, and who is nearest to it.
 
-    rank: of the right face, mean over the speaker's clips; standing: best, median or worst of all test speakers, or empty.
+    rank: of the right face, mean over the speaker's clips; label: best, median or worst of all test speakers, or empty.
     """
 
     speaker: str
     rank: float
-    standing: str
+    label: str
     nearest: str
     pictures: dict[str, np.ndarray]
 
 
-def summary(metrics: Mapping[str, Any]) -> str:
+def summary(results: Mapping[str, Any]) -> str:
     """The outcome in a few sentences."""
-    recall, leaks = metrics["retrieval"]["speaker_mean"]["recall_at_10_percent"], metrics["leaks"]
+    gallery, counts, leaks = results["retrieval"]["speaker_mean"], results["counts"], results["leaks"]
+    recall = gallery["recall_at_10_percent"]
     unseen = " who were not in training"
     if is_certain(leaks):
         unseen = ", not all of them new to the model (see the warning)"
     elif leaks["look_alikes"]:
         unseen = ", perhaps not all of them new to the model (see the warning)"
     return (
-        f"{metrics['test_clips']} recordings of {metrics['test_speakers']} speakers{unseen}. For "
+        f"{counts['test_clips']} recordings of {counts['test_speakers']} speakers{unseen}. For "
         f"{100 * recall['value']:.0f} % of them ({100 * recall['low']:.0f} to {100 * recall['high']:.0f} %) the right face is "
-        f"among the nearest 10 % of {metrics['gallery_size']} faces; chance is {100 * recall['chance']:.0f} %. What is drawn is "
+        f"among the nearest 10 % of {gallery['gallery_size']} faces; chance is {100 * recall['chance']:.0f} %. What is drawn is "
         f"a typical face for a voice, never the speaker's likeness, and no picture is exaggerated."
     )
 
 
-def warnings(metrics: Mapping[str, Any]) -> list[str]:
+def warnings(results: Mapping[str, Any]) -> list[str]:
     """What a reader must know before believing the numbers."""
     found = []
-    if metrics["test_speakers"] < FEW_SPEAKERS:
+    if (num_speakers := results["counts"]["test_speakers"]) < FEW_SPEAKERS:
         found.append(
-            f"Only {metrics['test_speakers']} test speakers: intervals by bootstrap over so few are too narrow; nothing is settled."
+            f"Only {num_speakers} test speakers: intervals by bootstrap over so few are too narrow; nothing is settled."
         )
-    if "same_video" in metrics["retrieval"] and "cross_video" not in metrics["retrieval"]:
+    if "same_video" in results["retrieval"] and "cross_video" not in results["retrieval"]:
         found.append(
-            "Each test speaker has one video, so a voice is only ever compared with a face from its own video: what the two share (place, "
-            "light, camera, day) may pass for a link between voice and face, and that cannot be told apart here."
+            "Each test speaker has one video, so a voice is only ever compared with a face from its own video. What the two share (place, "
+            "light, camera, day) looks like a link between voice and face, and cannot be separated from one here."
         )
-    if metrics["controls"]["distinguishable"]:
+    if results["controls"]["distinguishable"]:
         found.append(
-            f"Leak: the voice tells attributes that it cannot know: {metrics['controls']['distinguishable_names']}. Something "
+            f"Leak: attributes are read from the voice that it cannot know: {results['controls']['distinguishable_names']}. Something "
             "other than the voice reaches the model, or the corpus ties what it should not."
         )
-    leaks = metrics["leaks"]
+    leaks = results["leaks"]
     if is_certain(leaks):
         found.append(
             f"Leak: {leaks['shared_files']} test clips share a file with another split, and {leaks['identical_faces']} test "
@@ -102,32 +104,33 @@ def sections(
     confidence: float,
 ) -> list[Section]:
     """All sections, in order."""
-    metrics = measured.metrics
+    results = measured.results
     return [
-        _headline(metrics, confidence),
+        _headline(results, confidence),
         _people(shown),
-        retrieval_section(metrics, tables),
+        retrieval_section(results, tables),
         attributes_section(measured),
-        controls_section(metrics),
-        similarity_section(metrics),
-        systems_section(metrics),
+        controls_section(results),
+        similarity_section(results),
+        systems_section(results),
         *([comparisons_section(compared, confidence)] if compared.tables or compared.skipped else []),
-        *([craniofacial_section(metrics, confidence)] if "craniofacial" in metrics else []),
-        groups_section(metrics),
+        *([craniofacial_section(results, confidence)] if "craniofacial" in results else []),
+        groups_section(results),
         _map(inputs, tables["embeddings"]),
-        _failures(inputs, aligned, metrics),
+        _failures(inputs, aligned, results),
         _about(inputs),
     ]
 
 
-def _headline(metrics: Mapping[str, Any], confidence: float) -> Section:
-    voice, oracle = metrics["systems"]["voice"], metrics["systems"].get("oracle", {})
-    chances: dict[str, float] = chance_scores(metrics["gallery_size"])
-    if "mean_feature" in metrics["systems"]:
-        chances |= {name: metrics["systems"]["mean_feature"][name]["value"] for name in COSINES}
-    for name, sources in metrics["attributes"].items():
+def _headline(results: Mapping[str, Any], confidence: float) -> Section:
+    voice, oracle = results["systems"]["voice"], results["systems"].get("oracle", {})
+    gallery_size = results["retrieval"]["speaker_mean"]["gallery_size"]
+    chances: dict[str, float] = chance_scores(gallery_size)
+    if "mean_feature" in results["systems"]:
+        chances |= {name: results["systems"]["mean_feature"][name]["value"] for name in COSINES}
+    for name, sources in results["attributes"].items():
         chances |= {f"{name}_correlation": 0.0, f"{name}_accuracy": sources["voice"].get("majority", 0.0)}
-    learned = metrics.get("fraction_of_knowable", {})
+    learned = results.get("fraction_of_knowable", {})
     rows = [
         [
             Cell(MEASURE_NAMES.get(name, words(name))),
@@ -139,30 +142,29 @@ def _headline(metrics: Mapping[str, Any], confidence: float) -> Section:
         for name, estimate in voice.items()
     ]
     note = (
-        f"Beneath each number its {100 * confidence:g} % interval, by bootstrap over speakers, the gallery held as it is. Chance "
-        "of a cosine is what the mean training face gives everyone; the centred one is of the differences from that face. Chance of "
-        "an accuracy is the commonest class. The ceiling is an "
-        "oracle that is told the true linked attributes instead of hearing the voice; “of the knowable” is (this run − chance) "
-        "/ (ceiling − chance)."
+        f"Beneath each number its {100 * confidence:g} % interval, by bootstrap over speakers; the gallery is the same in each resample. "
+        "Chance of a cosine is what the mean training face gives everyone; the centred one is of the differences from that face. Chance "
+        "of an accuracy is the commonest class. The ceiling is an oracle: it is given the true linked attributes and no voice. “Of the "
+        "knowable” is (this run − chance) / (ceiling − chance)."
     )
     columns = ["measure", "this run", "chance", "ceiling", "of the knowable"]
-    title = f"{metrics['test_speakers']} test speakers, gallery of {metrics['gallery_size']}"
-    verdict = describe_controls(metrics["controls"])
+    title = f"{results['counts']['test_speakers']} test speakers, gallery of {gallery_size}"
+    verdict = describe_controls(results["controls"])
     texts = [f"Negative controls: {verdict}"] if verdict else []
     return Section("headline", "Headline", texts, [Table(title, columns, rows, note)])
 
 
 def _people(shown: Sequence[Shown]) -> Section:
     texts = [
-        "From the speaker whose face is found best to the one found worst, by the mean rank over a speaker's clips, and evenly spaced "
-        "in that order on either side of the median; the pictures are of the speaker's first clip. A decoded face is frontal and "
-        "neutral; hair, skin and background are averages where the voice does not tell."
+        "From the speaker whose face is found best to the one found worst, by the mean rank over a speaker's clips, evenly spaced in that "
+        "order on either side of the median. The pictures are of the speaker's first clip. A decoded face is frontal and neutral. Hair, "
+        "skin and background are averages where they cannot be known from the voice."
     ]
     if not shown:
         texts = ["No pictures: this evaluation was given no decoder or no face crops."]
     people = []
     for person in shown:
-        title = f"{person.speaker}: mean rank {person.rank:.4g}{f' ({person.standing})' if person.standing else ''}"
+        title = f"{person.speaker}: mean rank {person.rank:.4g}{f' ({person.label})' if person.label else ''}"
         alts = {
             "true face": f"Picture of speaker {person.speaker}",
             "from its feature": f"Face decoded from the true feature of {person.speaker}",
@@ -170,7 +172,7 @@ def _people(shown: Sequence[Shown]) -> Section:
             "nearest in gallery": f"Picture of {person.nearest}, the nearest face to the voice of {person.speaker}",
         }
         captions = {"nearest in gallery": f"nearest in gallery: {person.nearest}"}
-        pictures = [photo(image, alts[label], captions.get(label, label)) for label, image in person.pictures.items()]
+        pictures = [photo(image, alts[name], captions.get(name, name)) for name, image in person.pictures.items()]
         people.append(Person(title, pictures))
     return Section("pictures", "Faces from best to worst", texts, people=people)
 
@@ -185,7 +187,7 @@ def _map(inputs: Inputs, embeddings: pd.DataFrame) -> Section:
     true, heard = (table[["component_1", "component_2"]].to_numpy() for table in (faces, voices))
     caption = (
         "Test speakers on the two main axes of training faces: filled, the true feature; open, the mean of what the voice predicts, "
-        "joined by a line. Predictions huddle where the voice does not tell people apart."
+        "joined by a line. Predictions lie close together where voices do not distinguish people."
     )
     alt = f"Map of {len(faces)} test speakers' true and predicted features on two principal components, coloured by group."
     return Section(
@@ -193,7 +195,7 @@ def _map(inputs: Inputs, embeddings: pd.DataFrame) -> Section:
     )
 
 
-def _failures(inputs: Inputs, aligned: Aligned, metrics: Mapping[str, Any]) -> Section:
+def _failures(inputs: Inputs, aligned: Aligned, results: Mapping[str, Any]) -> Section:
     texts, tables = [], []
     rejects = inputs.rejects
     if rejects is None or rejects.empty:
@@ -213,13 +215,13 @@ def _failures(inputs: Inputs, aligned: Aligned, metrics: Mapping[str, Any]) -> S
         texts.append(f"Test clips that have no face to be compared with, and were left out: {inputs.num_without_face}.")
     if of_speaker := int((aligned.clips["video_row"] < 0).sum()):
         texts.append(
-            f"Test clips whose own video has no face: {of_speaker}. They are set beside the mean face of their speaker, also where it says "
-            "“of the same video”, and left out of the galleries of videos."
+            f"Test clips whose own video has no face: {of_speaker}. They are compared with the mean face of their speaker, also where it "
+            "says “of the same video”, and left out of the galleries of videos."
         )
-    if metrics["not_evaluated"]:
-        rows = [[Cell(words(name)), Cell(reason)] for name, reason in metrics["not_evaluated"].items()]
+    if results["not_evaluated"]:
+        rows = [[Cell(words(name)), Cell(reason)] for name, reason in results["not_evaluated"].items()]
         tables.append(Table("Not evaluated", ["what", "because"], rows, numbers=False))
-    texts.append(in_words(metrics["leaks"]))
+    texts.append(describe_leaks(results["leaks"]))
     return Section("failures", "Failures and leaks", texts, tables)
 
 

@@ -3,7 +3,7 @@
 import base64
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from jinja2 import Environment
 from PIL import Image
 
 from speech2face.pipeline.atomic import write_text
-from speech2face.report.report_template import PAGE
+from speech2face.report.template import PAGE
 
 JPEG_QUALITY = 88
 UNIT = re.compile("_(years|cm|hz|db|deg|m)(?=_|$)")
@@ -96,8 +96,14 @@ def number(value: Any, digits: int = 3) -> Cell:
     return Cell("–") if value is None else Cell(_text(value, digits))
 
 
+def with_lines(estimate: Mapping[str, float], *lines: str) -> Cell:
+    """An estimate with its interval, and more lines beneath."""
+    cell = number(dict(estimate))
+    return Cell(cell.text, (*cell.details, *lines))
+
+
 def words(name: str) -> str:
-    """A key of the metrics as words, a unit in brackets: "age_years" is "age (years)"."""
+    """A key of the results as words, a unit in brackets: "age_years" is "age (years)"."""
     text = UNIT.sub(r" (\1)", name).replace("_", " ")
     return re.sub(r"\bl([12])\b", r"L\1", text).replace(" percent", " %")
 

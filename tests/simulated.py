@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from speech2face.evaluation.inputs import Aligned, Faces, Inputs, align
+from speech2face.measures.aligned import Aligned, align
 from speech2face.measures.attributes import Attribute, fit_attributes
+from speech2face.measures.inputs import Faces, Inputs
+from speech2face.pipeline.params import Evaluation
 
 ROLES = {
     "sex": "linked",
@@ -19,7 +21,7 @@ ROLES = {
     "room": "control",
     "pose": "control",
 }
-SETTINGS = {"confidence": 0.95, "resamples": 500, "pictures": 5}
+SETTINGS = Evaluation(confidence=0.95, resamples=500, pictures=5, second_opinion=None)
 
 
 def simulate(

@@ -1,0 +1,44 @@
+"""Which test speakers the report shows, and their pictures."""
+
+import numpy as np
+import pandas as pd
+
+from speech2face.corpus.ids import speaker_of, video_of
+from speech2face.measures.aligned import Aligned
+from speech2face.measures.inputs import Inputs
+from speech2face.measures.measure import Measured
+from speech2face.measures.retrieval import distances, middle_rank
+from speech2face.report.figures import choose_spread
+from speech2face.report.pages import Shown
+
+
+def choose_people(inputs: Inputs, aligned: Aligned, measured: Measured, count: int) -> list[Shown]:
+    """Pictures of `count` test speakers' first clips, from the best speaker to the worst by the mean rank of their clips; none without a
+    decoder or crops."""
+    if inputs.decode is None or inputs.pictures is None:
+        return []
+    ranks, voice = middle_rank(measured.ranks), measured.systems["voice"]
+    first = aligned.clips.drop_duplicates("speaker_id").index.to_numpy()
+    of_speaker = pd.Series(ranks).groupby(aligned.clips["speaker_id"]).mean()
+    mean_ranks = of_speaker[aligned.clips["speaker_id"].iloc[first]].to_numpy()
+    chosen, labels = zip(*choose_spread(mean_ranks, count), strict=True)
+    rows = first[list(chosen)]
+    face_of = {video_of(face): face for face in sorted(inputs.faces.face_ids, reverse=True)}
+    nearest = [aligned.speakers[column] for column in distances(voice[rows], aligned.gallery).argmin(1)]
+    first_video = {speaker_of(video): video for video in reversed(aligned.videos)}
+    asked = aligned.clips.iloc[rows]
+    own = [face_of.get(v, face_of[first_video[s]]) for s, v in zip(asked["speaker_id"], asked["video"], strict=True)]
+    true = inputs.pictures(own)
+    neighbours = inputs.pictures([face_of[first_video[speaker]] for speaker in nearest])
+    from_true, from_voice = (inputs.decode(f[rows].astype(np.float32))[0] for f in (aligned.true, voice))
+    shown = []
+    for place, row in enumerate(rows):
+        pictures = {
+            "true face": true[place],
+            "from its feature": from_true[place],
+            "from the voice": from_voice[place],
+            "nearest in gallery": neighbours[place],
+        }
+        speaker = str(aligned.clips["speaker_id"].iloc[row])
+        shown.append(Shown(speaker, float(of_speaker[speaker]), labels[place], nearest[place], pictures))
+    return shown

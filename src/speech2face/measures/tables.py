@@ -1,0 +1,126 @@
+"""The tables behind the report's charts, and `clips`, by which two experiments are compared."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.decomposition import PCA
+
+from speech2face.measures.aligned import Aligned
+from speech2face.measures.measure import Measured
+from speech2face.measures.ranking import rank_among_speakers, recall_curve
+from speech2face.measures.retrieval import middle_rank
+from speech2face.measures.scores import COSINES, row_scores
+from speech2face.measures.similarity import similarities
+from speech2face.measures.verification import roc_curve
+
+ROC_POINTS = 201
+INTERVAL = ("value", "low", "high")
+
+
+def make_tables(aligned: Aligned, measured: Measured) -> dict[str, pd.DataFrame]:
+    """The tables by name, for DVC plots as well.
+
+    Which systems, attributes and groups there are differs by corpus. They are named in rows and not in columns or files, so that
+    dvc.yaml's plots fit every corpus.
+    """
+    return {
+        "recall": _recall(aligned, measured),
+        "roc": _roc(aligned, measured),
+        "clips": _clips(aligned, measured),
+        "embeddings": _embeddings(aligned, measured),
+        "confusions": _confusions(measured),
+        "groups": _groups(measured.results),
+        "measures": _measures(measured.results),
+    }
+
+
+def _recall(aligned: Aligned, measured: Measured) -> pd.DataFrame:
+    """Recall by rank of each system, and chance."""
+    ranks = np.arange(1, len(aligned.speakers) + 1)
+    recall = {name: recall_curve(rank_among_speakers(aligned, f)) for name, f in measured.systems.items()}
+    recall["chance"] = ranks / len(ranks)
+    curves = [pd.DataFrame({"system": name, "rank": ranks, "recall": curve}) for name, curve in recall.items()]
+    return pd.concat(curves, ignore_index=True)
+
+
+def _roc(aligned: Aligned, measured: Measured) -> pd.DataFrame:
+    """The ROC curve of verification on an even grid of false positive rates."""
+    false_positives, true_positives = roc_curve(measured.trials, measured.over_rows, np.ones((1, len(aligned.clips))))
+    grid = np.linspace(0, 1, ROC_POINTS)
+    places = np.searchsorted(false_positives[0], grid, "right") - 1
+    return pd.DataFrame({"false_positive_rate": grid, "true_positive_rate": true_positives[0][places], "chance": grid})
+
+
+def _confusions(measured: Measured) -> pd.DataFrame:
+    """True class and class read from the voice, one row a clip and attribute."""
+    confusions = [pd.DataFrame(columns=["attribute", "true", "read"])]
+    for attribute in measured.attributes:
+        if not attribute.is_number and attribute.name in measured.results["attributes"]:
+            read = attribute.probe.predict(measured.systems["voice"][attribute.known])
+            confusions.append(pd.DataFrame({"attribute": attribute.name, "true": attribute.truth, "read": read}))
+    return pd.concat(confusions, ignore_index=True)
+
+
+def _groups(results: Mapping[str, Any]) -> pd.DataFrame:
+    """Recall at 10 % of each group of speakers, and of all."""
+    groups = {
+        f"{name}: {group}": entry["recall_at_10_percent"]["value"]
+        for name, entries in results["groups"].items()
+        for group, entry in entries.items()
+    }
+    groups["all speakers"] = results["headline"]["recall_at_10_percent"]
+    return pd.DataFrame({"group": list(groups), "recall_at_10_percent": list(groups.values())})
+
+
+def _measures(results: Mapping[str, Any]) -> pd.DataFrame:
+    """Measures between -1 and 1 with their intervals, by section of the results and by what they were taken from."""
+    found = []
+    for length, values in results["similarity"].items():
+        found += [("similarity", f"{name}, {length} heard", "voice", values[name]) for name in COSINES]
+    for section in ("attributes", "controls"):
+        for name, sources in results[section].items():
+            for source, read in sources.items() if isinstance(sources, dict) and "voice" in sources else ():
+                found += [(section, f"{name}_{k}", source, read[k]) for k in ("accuracy", "correlation") if k in read]
+    found += [("craniofacial", name, "voice", value) for name, value in results.get("craniofacial", {}).items()]
+    rows = [(section, name, source, *(value[k] for k in INTERVAL)) for section, name, source, value in found]
+    return pd.DataFrame(rows, columns=["section", "measure", "source", *INTERVAL])
+
+
+def _clips(aligned: Aligned, measured: Measured) -> pd.DataFrame:
+    """The scores of each test clip, and what was read of its attributes."""
+    voice = measured.systems["voice"]
+    columns = row_scores(aligned, voice) | similarities(voice, aligned.true, aligned.training_mean)
+    for source, name in (("voice", "decoded_cosine"), ("true_feature", "decoded_true_cosine")):
+        if source in measured.decoded:
+            columns[name] = similarities(measured.decoded[source], aligned.true, aligned.training_mean)["cosine"]
+    table = aligned.clips[["clip_id", "speaker_id"]].assign(rank=middle_rank(measured.ranks), **columns)
+    for attribute in measured.attributes:
+        name, rows, read = attribute.name, np.flatnonzero(attribute.known), attribute.probe.predict(voice)
+        table[f"{name}_true"] = pd.Series(attribute.truth, index=rows).reindex(table.index)
+        table[f"{name}_from_voice"] = read
+        # For comparisons of two files, where a class "1" looks like a number, and a class "NA" like a gap.
+        if attribute.is_number:
+            measure_name, values = "absolute_error", np.abs(attribute.truth - read[rows])
+        else:
+            measure_name, values = "accuracy", (attribute.truth == read[rows]).astype(np.float64)
+        table[f"{name}_{measure_name}"] = pd.Series(values, index=rows).reindex(table.index)
+    return table
+
+
+def _embeddings(aligned: Aligned, measured: Measured) -> pd.DataFrame:
+    """Two principal components of the test speakers' faces, axes from training faces, and of the mean of their voices."""
+    fitted_on = aligned.means[[split == "train" for split in aligned.video_splits]]
+    if min(fitted_on.shape) < 2:
+        fitted_on = aligned.means
+    plane = PCA(2, svd_solver="full").fit(fitted_on)
+    heard = sorted(set(aligned.clips["speaker"]))
+    voice = measured.systems["voice"]
+    voices = np.stack([voice[(aligned.clips["speaker"] == speaker).to_numpy()].mean(0) for speaker in heard])
+    parts = []
+    for source, features in (("face", aligned.gallery[heard]), ("voice", voices)):
+        x, y = plane.transform(features).T
+        speakers = [aligned.speakers[speaker] for speaker in heard]
+        parts.append(pd.DataFrame({"speaker_id": speakers, "source": source, "component_1": x, "component_2": y}))
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,91 @@
+"""The section of the report on retrieval, matching and verification."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from speech2face.report import charts
+from speech2face.report.report import Cell, Picture, Section, Table, number, svg_picture, with_lines, words
+
+GALLERIES = {
+    "speaker_mean": "mean face, cosine",
+    "speaker_mean_l1": "mean face, L1",
+    "speaker_mean_l2": "mean face, L2",
+    "same_video": "same video",
+    "cross_video": "other video",
+    "galleries_of_100": "galleries of 100",
+}
+MEASURES = (
+    *(f"recall_at_{k}" for k in (1, 2, 5, 10)),
+    *(f"recall_at_{k}_percent" for k in (1, 2, 5, 10)),
+    "median_rank",
+    "mean_reciprocal_rank",
+)
+
+
+def retrieval_section(results: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> Section:
+    """Recall by gallery, matching, verification, and their curves."""
+    return Section(
+        "retrieval",
+        "Retrieval, matching, verification",
+        tables=[_retrieval_table(results["retrieval"]), _matching_table(results["matching"], results["verification"])],
+        charts=[_recall_chart(results, tables["recall"]), _roc_chart(results, tables["roc"])],
+    )
+
+
+def _retrieval_table(galleries: Mapping[str, Any]) -> Table:
+    rows = [[Cell("gallery size"), *(number(g["gallery_size"], 1) for g in galleries.values())]]
+    rows += [[Cell(words(name)), *(_with_chance(g.get(name)) for g in galleries.values())] for name in MEASURES]
+    note = (
+        "By cosine among one mean face a test speaker, unless said otherwise. The video that the voice is from is part of that mean. "
+        "Same video: the face of the very video that the voice is from. Other video: of another of the speaker's, which shares nothing "
+        "but the speaker. A percentage of the gallery is rounded up to whole faces, and chance with it. Equal distances count as in "
+        "random order. Where few succeed (recall at 1 or 2) the intervals are too narrow: resampling cannot show what did not happen."
+    )
+    columns = ["measure", *(GALLERIES.get(name, words(name)) for name in galleries)]
+    return Table("Finding the face of a voice", columns, rows, note)
+
+
+def _matching_table(matching: Mapping[str, Any], verification: Mapping[str, Any]) -> Table:
+    names = [name for entry in matching.values() for name, value in entry.items() if isinstance(value, dict)]
+    rows = [[Cell("gallery size"), *(number(entry["gallery_size"], 1) for entry in matching.values())]]
+    rows += [
+        [Cell(words(name)), *(_with_chance(entry.get(name)) for entry in matching.values())]
+        for name in dict.fromkeys(names)
+    ]
+    rows += [
+        [Cell(f"verification: {words(name)}"), *(_with_chance(entry.get(name)) for entry in verification.values())]
+        for name in ("area_under_curve", "equal_error_rate")
+    ]
+    return Table("Matching and verification", ["measure", *(f"others: {words(name)}" for name in matching)], rows)
+
+
+def _recall_chart(results: Mapping[str, Any], recall: pd.DataFrame) -> Picture:
+    lines = {
+        words(str(name)): (curve["rank"].to_numpy(), curve["recall"].to_numpy())
+        for name, curve in recall.groupby("system", sort=False)
+    }
+    at_ten = results["retrieval"]["speaker_mean"]["recall_at_10_percent"]["value"]
+    return svg_picture(
+        charts.curves(lines, "rank", "recall", log_x=True),
+        f"Recall by rank for the voice, the baselines and chance; the voice reaches {at_ten:.2f} at 10 % of the gallery.",
+        "Recall by rank: part of the voices whose face is among so many nearest.",
+    )
+
+
+def _roc_chart(results: Mapping[str, Any], roc: pd.DataFrame) -> Picture:
+    area = results["verification"]["all"].get("area_under_curve", {}).get("value", float("nan"))
+    grid = roc["false_positive_rate"].to_numpy()
+    lines = {"voice": (grid, roc["true_positive_rate"].to_numpy()), "chance": (grid, grid)}
+    return svg_picture(
+        charts.curves(lines, "false positive rate", "true positive rate"),
+        f"ROC curve of verification; the area under it is {area:.3f}.",
+        "Verification over all pairs of a test voice and a test face.",
+    )
+
+
+def _with_chance(estimate: Mapping[str, float] | None) -> Cell:
+    if not estimate or "value" not in estimate:
+        return Cell("–")
+    return with_lines(estimate, f"chance {estimate['chance']:.3g}")
