@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
+from speech2face.evaluation.inputs import align, attribute_table, file_digests, picture_reader, read_faces, read_rejects
 
 from speech2face.corpus.manifest import attribute_roles
-from speech2face.evaluation.inputs import align, attribute_table, file_digests, picture_reader, read_faces, read_rejects
 from speech2face.face_networks.table import features_schema
 from speech2face.faces.pictures import encode_jpeg
 from speech2face.faces.table import FACES
