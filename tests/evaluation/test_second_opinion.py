@@ -100,10 +100,9 @@ def test_a_pack_is_asked_only_where_the_parameter_names_it(tmp_path: Path, monke
     folder.mkdir(parents=True)
     write_recognition(folder / "recognition.onnx")
     write_age_sex(folder / "attributes.onnx", normalises=False)
-    monkeypatch.setenv("S2F_INSIGHTFACE_ROOT", str(tmp_path))
+    monkeypatch.chdir(tmp_path)  # where the converted models go too
     assert load_judge(None, torch.device("cpu")) is None
-    monkeypatch.delenv("S2F_INSIGHTFACE_ROOT")
-    monkeypatch.chdir(tmp_path)
+    assert not (tmp_path / ".work").exists()
     judge = load_judge("models/buffalo_l", torch.device("cpu"))
     assert judge is not None
     rng = np.random.default_rng(0)
@@ -113,7 +112,8 @@ def test_a_pack_is_asked_only_where_the_parameter_names_it(tmp_path: Path, monke
     assert ((found.male_probability >= 0) & (found.male_probability <= 1)).all()
 
 
-def test_a_pack_that_is_asked_for_and_not_there_is_named(tmp_path: Path):
+def test_a_pack_that_is_asked_for_and_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
     folder = tmp_path / "antelope"
     with pytest.raises(FileNotFoundError, match=f"no recognition model .* in {folder}"):
         load_judge(str(folder), torch.device("cpu"))
