@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 MEMORY_LIMIT_BYTES = 4 * 2**30
-"""Of the process's own memory; a full-size file takes less than 2.5 GiB, in double precision less than 3.5."""
+"""Of the process's own memory; a full-size file takes less than 1.5 GiB, in double precision less than 2."""
 TIME_LIMIT_S = 60.0
 SLOWEST_READING_BYTES_PER_S = 5e6  # a slow network disk
 REMEDY = "download it again and compare its sha256"
@@ -68,7 +68,7 @@ def run_isolated(function: str, path: Path, *arguments: str) -> Any:
         limit_gib = MEMORY_LIMIT_BYTES / 2**30
         raise ValueError(f"{path}: damaged: reading it takes more than {limit_gib:g} GiB of memory; {REMEDY}")
     if done.returncode in (TOO_LITTLE_MEMORY, -signal.SIGKILL):  # the system kills for want of memory
-        raise IsolationError(f"{path}: there is too little memory to read it; a full-size file takes 2.5 GB")
+        raise IsolationError(f"{path}: there is too little memory to read it; a full-size file takes 2 GB")
     if done.returncode < 0:
         raise ValueError(f"{path}: damaged: reading it crashed (signal {-done.returncode}); {REMEDY}")
     if done.returncode != 0 or not done.stdout.strip():

@@ -121,7 +121,7 @@ def _container(path: Path) -> str:
 
 
 def _canonical(arrays: Mapping[str, np.ndarray], channel_order: str) -> dict[str, np.ndarray]:
-    """Check names, numbers and shapes; copy to float32 with the input channels as RGB."""
+    """Check names, numbers and shapes; as float32 with the input channels as RGB. What is float32 already is not copied."""
     check_names(arrays)
     for name, array in arrays.items():
         check_size(name, array.shape)
@@ -139,7 +139,7 @@ def _canonical(arrays: Mapping[str, np.ndarray], channel_order: str) -> dict[str
     canonical = {}
     for name, array in arrays.items():
         with np.errstate(over="ignore"):  # of float64: found by the next line
-            canonical[name] = np.array(array, dtype=np.float32, order="C")
+            canonical[name] = np.asarray(array, dtype=np.float32, order="C")
         if not np.isfinite([canonical[name].min(), canonical[name].max()]).all():
             raise ValueError(f"{name} holds NaN or infinity")
     if channel_order == "BGR":
