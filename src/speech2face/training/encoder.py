@@ -10,7 +10,7 @@ from torch import nn
 
 from speech2face.audio.table import table_segment_s
 from speech2face.corpus.ids import speaker_of
-from speech2face.measures.retrieval import middle_rank, recall_at_percent, standing
+from speech2face.measures.retrieval import middle_rank, rank_matches, recall_at_percent
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.head import LinearHead
 from speech2face.models.losses import EncoderLossWeights, encoder_loss
@@ -156,7 +156,7 @@ class _Objective:
         gallery_speakers = self.targets.speakers("val")
         gallery_rows = {speaker: row for row, speaker in enumerate(gallery_speakers)}
         gallery = self.targets.speaker_means(gallery_speakers)
-        found = standing(predicted.numpy(), gallery, [gallery_rows[s] for s in clip_speakers], "cosine")
+        found = rank_matches(predicted.numpy(), gallery, [gallery_rows[s] for s in clip_speakers], "cosine")
         return metrics | {
             "recall_at_10_percent": recall_at_percent(found, PERCENT),
             "mean_rank": float(middle_rank(found).mean()),
