@@ -81,7 +81,7 @@ def test_texts_foreign_keys_foreign_readers_the_evaluation_and_the_report_comput
         ("training/loop.py", "lower the learning rate", "a smaller learning rate may help"),
         ("pipeline/params.py", "    second_opinion: ", "    colour: bool\n    second_opinion: "),
         ("corpus/readers/avspeech.py", "0 <= start < end", "0 <= start <= end"),
-        ("evaluation/run.py", "ROC_POINTS = 201", "ROC_POINTS = 200 + 1"),
+        ("measures/leaks.py", "MOST_VIDEOS = 4096", "MOST_VIDEOS = 4000 + 96"),
         ("report/figures.py", "LABEL_PX = 20", "LABEL_PX = 10 + 10"),
     ):
         clone.edit(f"src/speech2face/{name}", old, new)
