@@ -5,7 +5,10 @@ BIN := $(VENV)/bin
 # DVC starts stages as `python`, which must be the python of .venv.
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: help setup repro test test-report lint bench doctor clean-work
+# The files of tests beside each other, on up to four processors.
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadgroup
+
+.PHONY: help setup repro test test-quick test-report lint bench doctor clean-work
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
@@ -24,7 +27,10 @@ repro: setup  ## run the pipeline, from recordings to faces and their evaluation
 	$(RUN) dvc repro
 
 test: $(VENV)/.installed-dev  ## run the tests
-	$(RUN) python -m pytest
+	$(RUN) python -m pytest $(PARALLEL)
+
+test-quick: $(VENV)/.installed-dev  ## run the tests that take seconds, without the pipeline
+	$(RUN) python -m pytest $(PARALLEL) -m "not slow"
 
 test-report: $(VENV)/.installed-dev  ## test the report in a browser (needs Chromium: apt-get install chromium)
 	$(RUN) python -m pytest tests/evaluation/browser_report.py

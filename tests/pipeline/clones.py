@@ -105,7 +105,8 @@ def environment() -> dict[str, str]:
     who = {f"GIT_{role}_{what}": "tester" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("DVC", "S2F", "PYTHONPATH"))}
-    return clean | who | {"PATH": path, "DVC_NO_ANALYTICS": "1"}
+    # One thread, as in tests/conftest.py: other tests run beside.
+    return clean | who | {"PATH": path, "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "1"}
 
 
 def run(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
