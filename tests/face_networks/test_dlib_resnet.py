@@ -13,7 +13,7 @@ from speech2face.faces.landmarks import landmarks
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.losses import DecoderLossWeights, decoder_loss
 from tests.dlib_nets import dat_files, pictures
-from tests.evaluation.simulated import face as drawn_face
+from tests.simulated import face as drawn_face
 
 
 @pytest.fixture(scope="module")
