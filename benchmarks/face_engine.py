@@ -33,7 +33,7 @@ def dlib_task(task: str, size: str) -> tuple[Callable[[], object], int]:
     """A call of dlib, and how many pictures it handles."""
     import dlib
 
-    from speech2face.dlib_nets.models import DETECTOR, EMBEDDER, model_path
+    from speech2face.dlib_nets.weights import DETECTOR, EMBEDDER, model_path
 
     if task == "detector":
         detector = dlib.cnn_face_detection_model_v1(str(model_path(DETECTOR)))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from speech2face.dlib_nets.models import SHA256, model_path
+from speech2face.dlib_nets.weights import SHA256, model_path
 from speech2face.face_networks.backends import weight_digests
 from speech2face.pipeline.machine import device, num_workers
 from speech2face.pipeline.params import load_params

@@ -7,7 +7,7 @@ import torch
 
 from speech2face.dlib_nets import load_embedder
 from speech2face.dlib_nets.embedder import Embedder, Residual
-from speech2face.dlib_nets.models import EMBEDDER, model_path
+from speech2face.dlib_nets.weights import EMBEDDER, model_path
 from tests.dlib_nets import pictures
 
 

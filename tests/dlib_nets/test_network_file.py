@@ -21,8 +21,8 @@ from speech2face.dlib_nets.layers import (
     Pool,
     Relu,
 )
-from speech2face.dlib_nets.models import DETECTOR, EMBEDDER, model_path
 from speech2face.dlib_nets.network_file import read_network
+from speech2face.dlib_nets.weights import DETECTOR, EMBEDDER, model_path
 from tests.dlib_nets import dat_files
 
 TINY_DETECTOR = dat_files.tiny_detector(np.random.default_rng(0))

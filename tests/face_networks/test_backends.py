@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from speech2face.dlib_nets.models import EMBEDDER, SHA256
+from speech2face.dlib_nets.weights import EMBEDDER, SHA256
 from speech2face.face_networks.backends import (
     converted_weights,
     feature_dim,

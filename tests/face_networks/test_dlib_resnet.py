@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from speech2face.dlib_nets.models import EMBEDDER, model_path
+from speech2face.dlib_nets.weights import EMBEDDER, model_path
 from speech2face.face_networks.dlib_resnet import DlibResnet, chip_positions, face_chips
 from speech2face.faces.detection import detect
 from speech2face.faces.landmarks import landmarks

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from speech2face.dlib_nets.models import DETECTOR, model_path
+from speech2face.dlib_nets.weights import DETECTOR, model_path
 from speech2face.faces import detection
 from speech2face.faces.detection import Detection, detect
 from tests.dlib_nets import pictures

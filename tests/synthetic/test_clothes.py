@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from speech2face.synthetic.clothes import Shirt
-from speech2face.synthetic.head import Head
+from speech2face.synthetic.head_shape import Head
 from speech2face.synthetic.mesh import vertex_normals
 
 

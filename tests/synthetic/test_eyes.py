@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from speech2face.synthetic.eyes import IRIS_COLOURS, eyeball, eyeball_places, lash_rows
-from speech2face.synthetic.head import Head
+from speech2face.synthetic.head_shape import Head
 
 GAZE = np.array([0.6, 0.0, 0.8])
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from speech2face.synthetic.hair import Hair, brow_line_mm, ribbons
-from speech2face.synthetic.head import Head
+from speech2face.synthetic.head_shape import Head
 from speech2face.synthetic.skin import chart
 
 

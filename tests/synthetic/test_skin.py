@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from speech2face.synthetic.hair import COLOURS
-from speech2face.synthetic.head import Head
+from speech2face.synthetic.head_shape import Head
 from speech2face.synthetic.skin import S_MM, TEXELS_PER_MM, Y_MM, Skin, chart, scalp_height_mm, texture_coordinates
 from speech2face.synthetic.speakers import Speaker, draw_speaker
 

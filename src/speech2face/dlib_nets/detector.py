@@ -14,9 +14,9 @@ from torch import nn
 from speech2face.dlib_nets import pyramid
 from speech2face.dlib_nets.building import LayerQueue, exact_float32
 from speech2face.dlib_nets.layers import Convolution, DetectionLoss, NetworkFile, Relu
-from speech2face.dlib_nets.models import DETECTOR, SHA256, models_folder, read_model
 from speech2face.dlib_nets.network_file import read_network
 from speech2face.dlib_nets.resizing import double_size, doubled_size
+from speech2face.dlib_nets.weights import DETECTOR, SHA256, models_folder, read_model
 from speech2face.pipeline import machine
 
 _NETWORK = "dlib face detector"

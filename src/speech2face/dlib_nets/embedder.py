@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from speech2face.dlib_nets.building import LayerQueue, exact_float32
 from speech2face.dlib_nets.layers import AddPrevious, Input, Linear, Mark, MetricLoss, NetworkFile, Pool, Relu
-from speech2face.dlib_nets.models import EMBEDDER, SHA256, models_folder, read_model
 from speech2face.dlib_nets.network_file import read_network
+from speech2face.dlib_nets.weights import EMBEDDER, SHA256, models_folder, read_model
 from speech2face.pipeline import machine
 
 _NETWORK = "dlib face embedder"

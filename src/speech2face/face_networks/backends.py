@@ -6,7 +6,7 @@ from typing import Protocol, Self
 
 import torch
 
-from speech2face.dlib_nets.models import EMBEDDER, model_path
+from speech2face.dlib_nets.weights import EMBEDDER, model_path
 from speech2face.face_networks.arcface import load_arcface, open_arcface
 from speech2face.face_networks.dlib_resnet import DlibResnet
 from speech2face.face_networks.store import converted

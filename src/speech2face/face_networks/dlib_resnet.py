@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from speech2face.dlib_nets.embedder import load_embedder
-from speech2face.dlib_nets.models import EMBEDDER, SHA256
+from speech2face.dlib_nets.weights import EMBEDDER, SHA256
 from speech2face.face_networks.alignment import similarity_transform
 
 CROP_SIZE_PX = 224

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from speech2face.dlib_nets.detector import Detector, check_size, is_too_small, load_detector
-from speech2face.dlib_nets.models import DETECTOR, model_path
+from speech2face.dlib_nets.weights import DETECTOR, model_path
 from speech2face.pipeline import machine
 
 ENGINES = ("torch", "dlib")

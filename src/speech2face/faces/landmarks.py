@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from speech2face.dlib_nets.models import LANDMARKS, model_path
+from speech2face.dlib_nets.weights import LANDMARKS, model_path
 
 NUM_LANDMARKS = 68
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from speech2face.synthetic.head import Head
+from speech2face.synthetic.head_shape import Head
 from speech2face.synthetic.mesh import smoothstep
 
 Array = NDArray[np.float64]

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from speech2face.synthetic.head import EYE_VERTICES
+from speech2face.synthetic.head_shape import EYE_VERTICES
 
 Array = NDArray[np.float64]
 Triangles = NDArray[np.int64]

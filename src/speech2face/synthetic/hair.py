@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from speech2face.synthetic.head import Head
+from speech2face.synthetic.head_shape import Head
 from speech2face.synthetic.mesh import smoothstep, vertex_normals
 from speech2face.synthetic.skin import chart, scalp_height_mm
 from speech2face.synthetic.speakers import Speaker

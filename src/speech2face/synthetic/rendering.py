@@ -9,7 +9,7 @@ from speech2face.synthetic import eyes
 from speech2face.synthetic.clothes import Shirt
 from speech2face.synthetic.denoising import denoise
 from speech2face.synthetic.hair import COLOURS, Hair, Strands, ribbons, strand_colours
-from speech2face.synthetic.head import Head
+from speech2face.synthetic.head_shape import Head
 from speech2face.synthetic.mesh import smoothstep, vertex_normals
 from speech2face.synthetic.skin import BUMP_M, Skin, texture_coordinates
 from speech2face.synthetic.speakers import Speaker, Video

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import LinearNDInterpolator
 from scipy.ndimage import gaussian_filter
 
-from speech2face.synthetic.head import Head
+from speech2face.synthetic.head_shape import Head
 from speech2face.synthetic.mesh import smoothstep
 from speech2face.synthetic.speakers import Speaker
 

@@ -5,20 +5,20 @@ import hashlib
 import numpy as np
 import pytest
 
-from speech2face.dlib_nets import load_detector, load_embedder, models
+from speech2face.dlib_nets import load_detector, load_embedder, weights
 from tests.dlib_nets import dat_files
 
 
-@pytest.mark.parametrize("name", models.SHA256)
+@pytest.mark.parametrize("name", weights.SHA256)
 def test_the_installed_files_are_the_known_ones(name):
-    path = models.model_path(name)
+    path = weights.model_path(name)
     assert path.name == name
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == models.SHA256[name]
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == weights.SHA256[name]
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():
     with pytest.raises(ValueError, match=r"unknown dlib model 'face.dat'; known are mmod_human_face_detector.dat"):
-        models.model_path("face.dat")
+        weights.model_path("face.dat")
 
 
 @pytest.mark.parametrize(
@@ -38,13 +38,13 @@ def test_another_file_needs_its_own_sha256_or_none(tmp_path, load, data):
 
 
 def test_one_flipped_bit_is_noticed(tmp_path):
-    data = bytearray(models.model_path(models.DETECTOR).read_bytes())
+    data = bytearray(weights.model_path(weights.DETECTOR).read_bytes())
     data[len(data) // 2] ^= 1
-    (tmp_path / models.DETECTOR).write_bytes(data)
+    (tmp_path / weights.DETECTOR).write_bytes(data)
     with pytest.raises(ValueError, match="has sha256"):
-        models.model_path(models.DETECTOR, tmp_path)
+        weights.model_path(weights.DETECTOR, tmp_path)
     with pytest.raises(ValueError, match="has sha256"):
-        load_detector(tmp_path / models.DETECTOR)
+        load_detector(tmp_path / weights.DETECTOR)
 
 
 def test_a_missing_file(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from speech2face.synthetic.eyes import eyeball_places
-from speech2face.synthetic.head import Head
+from speech2face.synthetic.head_shape import Head
 from speech2face.synthetic.speakers import Speaker, draw_speaker
 
 
