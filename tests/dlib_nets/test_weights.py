@@ -55,7 +55,7 @@ def test_a_missing_file(tmp_path):
 
 
 def test_an_oversized_file_is_not_read_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(models, "MAX_MODEL_BYTES", 1000)
+    monkeypatch.setattr(weights, "MAX_MODEL_BYTES", 1000)
     path = tmp_path / "large.dat"
     path.write_bytes(bytes(1001))
     with pytest.raises(ValueError, match="larger than a dlib model can be"):
