@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from speech2face.pipeline.shards import shard_paths, to_numpy
-from tests.pipeline.clones import STAGES, Clone, run
+from tests.pipeline.clones import STAGES, Clone
 
 pytestmark = pytest.mark.slow
 
@@ -92,7 +92,7 @@ def test_texts_foreign_keys_foreign_readers_the_evaluation_and_the_report_comput
 
 
 def test_other_splits_compute_no_spectrogram_no_face_and_no_feature(clone: Clone):
-    clone.edit("params.yaml", "    test: 0.33", "    test: 0.2")
+    clone.edit("params.yaml", "    test: 0.33", "    test: 0.3")  # a test speaker validates now
     found = clone.repro()
     assert found.stages == [s for s in STAGES if s not in ("code", "segment_audio", "crop_faces")]
     assert set(found.computed.values()) == {0}
@@ -113,7 +113,7 @@ def test_another_version_of_a_library_runs_what_uses_it(clone: Clone):
         "anny": {"make_corpus"},
         "espeakng_loader": {"make_corpus"},
         "dlib_bin": {"crop_faces"},
-        "torchaudio": {"segment_audio"},
+        "torchaudio": {"segment_audio", "evaluate"},
         "matplotlib": {"evaluate"},
     }.items():
         install(library, "99.0")
@@ -141,7 +141,7 @@ def test_a_stage_repeated_and_a_parameter_set_back_take_no_step(clone: Clone):
     clone.edit("params.yaml", "lr: 0.0002", "lr: 0.0004")
     assert clone.repro("train_encoder").steps["train_encoder"] > 0
     clone.edit("params.yaml", "lr: 0.0004", "lr: 0.0002")
-    run(["dvc", "repro", "--single-item", "--force", "--no-run-cache", "train_encoder"], clone.path)
+    assert clone.repro("--force", "--single-item", "train_encoder").steps == {"train_encoder": 0}
     assert clone("dvc", "status").stdout.strip() == "Data and pipelines are up to date."
 
 
