@@ -39,7 +39,7 @@ class Speech2Face:
         decoder = load_network(FaceDecoder, models / "decoder" / "decoder", device)
         if encoder.fc2.out_features != decoder.feature_dim:
             raise ValueError(f"{models} holds an encoder and a decoder of different features; run: dvc repro")
-        segment_s = read_about(models / "encoder" / "encoder").get("segment_s")
+        segment_s = read_about(models / "encoder" / "encoder.safetensors").get("segment_s")
         if not isinstance(segment_s, int | float):
             raise ValueError(
                 f"{models}/encoder does not say how many seconds it hears (segment_s: {segment_s}); train it again: dvc repro"

@@ -76,19 +76,18 @@ def load_network(cls: type[Network], path: str | Path, device: str | torch.devic
     return network
 
 
-def read_about(path: str | Path) -> dict[str, Any]:
-    """What a weight file says of its network besides the dimensions; empty if it says nothing.
+def read_about(weights_path: Path) -> dict[str, Any]:
+    """What a .safetensors file says of its network besides the dimensions; empty if it says nothing. The file may have any name, as
+    those in DVC's cache have.
 
-    Raises ValueError if the file is not whole, or not of this project.
+    Raises ValueError if the file is missing, not whole, or not of this project.
     """
-    weights_path, _ = _paths(path)
     return _carried(weights_path)[1]
 
 
-def write_description(path: str | Path) -> None:
-    """Write the json of a weight file, from what that file says itself. Raises as `read_about`."""
-    weights_path, json_path = _paths(path)
-    write_text(json_path, _carried(weights_path)[0])
+def write_description(weights_path: Path) -> None:
+    """Write the json beside a .safetensors file, from what that file says itself. Raises as `read_about`."""
+    write_text(_paths(weights_path)[1], _carried(weights_path)[0])
 
 
 def _carried(weights_path: Path) -> tuple[str, dict[str, Any]]:
@@ -182,7 +181,7 @@ def _check_finite(tensors: dict[str, Tensor], where: str, remedy: str) -> None:
 
 def _describe(cls: type[nn.Module], dimensions: dict[str, Dimension], about: Mapping[str, Any]) -> str:
     content = {"network": cls.__name__, "dimensions": dimensions, **({"about": about} if about else {})}
-    return json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
 def _short(description: str | None) -> str:
