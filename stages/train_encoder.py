@@ -14,6 +14,7 @@ from speech2face.training.results import write_results
 from speech2face.training.runs import TrainingPlan, run
 
 DATA, MODELS, RESULTS = Path("data"), Path("models"), Path("results/encoder")
+OUT = MODELS / "encoder" / "encoder"
 
 
 def plan(params: Params) -> TrainingPlan:
@@ -37,8 +38,7 @@ def plan(params: Params) -> TrainingPlan:
 
 
 def main(params: Params) -> str:
-    trained = run(plan(params), device, MODELS / "encoder" / "encoder", RESULTS / "live")
-    return write_results("train_encoder", trained, RESULTS)
+    return write_results("train_encoder", run(plan(params), device, OUT, RESULTS / "live"), RESULTS)
 
 
 if __name__ == "__main__":

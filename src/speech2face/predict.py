@@ -39,8 +39,12 @@ class Speech2Face:
         decoder = load_network(FaceDecoder, models / "decoder" / "decoder", device)
         if encoder.fc2.out_features != decoder.feature_dim:
             raise ValueError(f"{models} holds an encoder and a decoder of different features; run: dvc repro")
-        segment_s = float(read_about(models / "encoder" / "encoder")["segment_s"])
-        return cls(encoder.eval(), decoder.eval(), device, segment_s)
+        segment_s = read_about(models / "encoder" / "encoder.safetensors").get("segment_s")
+        if not isinstance(segment_s, int | float):
+            raise ValueError(
+                f"{models}/encoder does not say how many seconds it hears (segment_s: {segment_s}); train it again: dvc repro"
+            )
+        return cls(encoder.eval(), decoder.eval(), device, float(segment_s))
 
     @torch.inference_mode()
     def features(self, waveform: np.ndarray) -> torch.Tensor:

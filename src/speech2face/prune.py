@@ -1,9 +1,12 @@
 """Removing from `.work` what nothing needs any more (`speech2face prune`)."""
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,8 @@ from speech2face.why import STAGES, stage_script
 
 KEEP_CHECKPOINTS_S = 7 * 24 * 3600
 REFS = ("HEAD", "refs/heads", "refs/tags", "refs/exps")
+RUNNING = ("rwlock", "exps/*/.dvc/tmp/rwlock", "exps/standalone/*/.dvc/tmp/rwlock")
+"""Where DVC notes, below .dvc/tmp, which processes run stages: of the repository and of its copies for experiments."""
 
 
 def prune(dry_run: bool = False) -> str:
@@ -26,7 +31,7 @@ def prune(dry_run: bool = False) -> str:
     experiment) has in its outputs and that the next `dvc repro` would not use; checkpoints go after a week. Returns what was done, as
     text; with `dry_run` nothing is removed. Works in the current folder, which must be the repository.
 
-    Raises ValueError while a stage runs, whose work is in no dvc.lock yet.
+    Raises ValueError while a stage runs, whose work is in no dvc.lock yet, and for parameters that are not valid.
     """
     _check_idle()
     needed = set(_next_run())
@@ -52,12 +57,24 @@ def _is_prunable(path: Path, work: Path) -> bool:
 
 
 def _check_idle() -> None:
-    """DVC notes here what running stages read and write."""
-    path = Path(".dvc/tmp/rwlock")
-    if path.is_file() and (text := path.read_text("utf-8").strip()) and any(json.loads(text).values()):
-        raise ValueError(
-            f"a stage is running ({path} says so), and its work is in no dvc.lock yet; prune when it has ended"
-        )
+    for path in [path for pattern in RUNNING for path in Path(".dvc/tmp").glob(pattern)]:
+        noted = json.loads(path.read_text("utf-8") or "{}")
+        holders = [*noted.get("write", {}).values(), *chain.from_iterable(noted.get("read", {}).values())]
+        if any(map(_is_alive, {holder["pid"] for holder in holders})):
+            raise ValueError(
+                f"a stage is running ({path} says so), and its work is in no dvc.lock yet; prune when it has ended"
+            )
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether there is a process of this number; a killed one leaves its notes."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True
 
 
 def _locks() -> Iterator[dict[str, Any]]:
@@ -79,24 +96,25 @@ def _git(*arguments: str) -> list[str]:
 def _made(out: dict[str, Any]) -> Iterator[str]:
     """Names in `.work` of what an output was made from, as far as DVC's cache has it."""
     for name, path in files_of(out.get("md5", "")):
-        if not path.is_file():
-            continue
-        if name.startswith("shard-"):
-            yield footer_text(path, "fingerprint")
-            yield from json.loads(footer_text(path, "ingredients"))["weights"].values()
-        elif name == "shards.json":
-            yield from json.loads(path.read_text("utf-8"))
-        elif name.endswith(SUFFIX):
-            about = read_about(path)
-            yield from (about["fingerprint"], *about["ingredients"]["inputs"].values()) if about else ()
+        # Damaged files, and those of earlier versions, do not say what they were made from: nothing in `.work` serves them.
+        with suppress(FileNotFoundError, KeyError, ValueError):
+            if name.startswith("shard-"):
+                yield footer_text(path, "fingerprint")
+                yield from json.loads(footer_text(path, "ingredients"))["weights"].values()
+            elif name == "shards.json":
+                yield from json.loads(path.read_text("utf-8"))
+            elif name.endswith(SUFFIX) and path.is_file():
+                about = read_about(path)
+                yield from (about["fingerprint"], *about["ingredients"]["inputs"].values())
 
 
 def _next_run() -> Iterator[str]:
     """Names of what the stages would use with the parameters and the code as they are now."""
+    params = load_params()
     for script in sorted(STAGES.glob("*.py")):
         stage = stage_script(script.stem)
         try:
-            plan = stage.plan(load_params()) if hasattr(stage, "plan") else None
+            plan = stage.plan(params) if hasattr(stage, "plan") else None
         except (ValueError, OSError):  # what it reads is not there yet
             continue
         if isinstance(plan, TrainingPlan):

@@ -9,8 +9,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from speech2face.models.weight_files import SUFFIX, read_about
 from speech2face.pipeline.code import reached_by_stages
 from speech2face.pipeline.dvc_cache import LOCK, last_output, read_lock
@@ -43,7 +41,7 @@ def why(stage: str) -> str:
 
 
 def _of_parameters(locked: dict[str, Any]) -> Iterator[str]:
-    values = YAML(typ="safe").load(Path("params.yaml"))
+    values = load_params().model_dump(mode="json")
     for key, before in locked.get("params", {}).get("params.yaml", {}).items():
         now: Any = values
         for part in key.split("."):
@@ -90,8 +88,8 @@ def _of_plan(stage: str) -> Iterator[str]:
         yield f"what it would compute is not known yet: {error}"
         return
     if isinstance(plan, TrainingPlan):
-        before = read_about(script.OUT) if script.OUT.with_name(script.OUT.name + SUFFIX).is_file() else {}
-        yield from (f"the network: {line}" for line in difference(before.get("ingredients", {}), plan.ingredients))
+        before = _last_network(script.OUT)
+        yield from (f"the network: {line}" for line in (difference(before, plan.ingredients) if before else ()))
     elif plan is not None:
         yield from _of_shards(plan, _last_shards(plan.stage, script.OUT))
 
@@ -109,6 +107,13 @@ def _of_shards(plan: Plan, last: dict[str, Ingredients]) -> Iterator[str]:
         store = shard_store(plan.stage)
         missing = [name for name in fresh if not (store / f"{name}.parquet").is_file()]
         yield f"{len(missing)} of {len(planned)} shards would be computed"
+
+
+def _last_network(out: Path) -> Ingredients:
+    """What the network of the last output was made from; empty where it is not known."""
+    weights = out.with_name(out.name + SUFFIX)
+    kept = weights if weights.is_file() else last_output(out.parent).get(weights.name)
+    return read_about(kept).get("ingredients", {}) if kept is not None else {}
 
 
 def _last_shards(stage: str, out: Path) -> dict[str, Ingredients]:

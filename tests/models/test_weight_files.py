@@ -1,5 +1,6 @@
 """What is saved comes back; what is broken or foreign is refused by name, and never executed."""
 
+import copy
 import json
 import os
 import pickle
@@ -12,17 +13,25 @@ from torch import nn
 
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.voice_encoder import VoiceEncoder
-from speech2face.models.weight_files import load_network, save_network
+from speech2face.models.weight_files import load_network, read_about, save_network, tensors_digest, write_description
 
 DIMENSIONS = {"base_channels": 2, "feature_dim": 5, "hidden_dim": 7}
 
 
-@pytest.fixture
-def encoder() -> VoiceEncoder:
+ABOUT = {"segment_s": 6.0, "history": [{"val/total": 0.1, "lr": 1e-05}], "ingredients": {"inputs": {"faces": "00ff"}}}
+
+
+@pytest.fixture(scope="module")
+def moved() -> VoiceEncoder:
     torch.manual_seed(0)
     encoder = VoiceEncoder(**DIMENSIONS)
-    encoder(torch.randn(2, 2, 257, 300))  # moves the running statistics
+    encoder(torch.randn(2, 2, 257, 259))  # moves the running statistics
     return encoder
+
+
+@pytest.fixture
+def encoder(moved: VoiceEncoder) -> VoiceEncoder:
+    return copy.deepcopy(moved)
 
 
 @pytest.fixture
@@ -42,7 +51,7 @@ class TestRoundTrip:
     def test_voice_encoder(self, saved: Path, encoder: VoiceEncoder, given: str) -> None:
         loaded = load_network(VoiceEncoder, saved.parent / given)
         assert_same(loaded, encoder)
-        x = torch.randn(2, 2, 257, 300)
+        x = torch.randn(2, 2, 257, 259)
         assert torch.equal(loaded.eval()(x), encoder.eval()(x))
         assert loaded.training is False and all(parameter.requires_grad for parameter in loaded.parameters())
 
@@ -127,6 +136,114 @@ class TestSaving:
             save_network(encoder, saved, **DIMENSIONS)
         assert saved.read_bytes() == before
         assert sorted(path.name for path in saved.parent.iterdir()) == ["encoder.json", "encoder.safetensors"]
+
+
+class TestAbout:
+    def test_what_else_there_is_to_say_comes_back_and_rebuilds_nothing(
+        self, tmp_path: Path, encoder: VoiceEncoder
+    ) -> None:
+        save_network(encoder, tmp_path / "e", ABOUT, **DIMENSIONS)
+        assert read_about(tmp_path / "e.safetensors") == ABOUT
+        described = json.loads((tmp_path / "e.json").read_text())
+        assert described == {"network": "VoiceEncoder", "dimensions": DIMENSIONS, "about": ABOUT}
+        assert_same(load_network(VoiceEncoder, tmp_path / "e"), encoder)
+
+    def test_the_order_is_kept(self, tmp_path: Path, encoder: VoiceEncoder) -> None:
+        save_network(encoder, tmp_path / "e", {"b": {"z": 1, "a": 2}, "a": 3}, **DIMENSIONS)
+        about = read_about(tmp_path / "e.safetensors")
+        assert (list(about), list(about["b"])) == (["b", "a"], ["z", "a"])
+
+    def test_a_file_may_say_nothing_else(self, saved: Path) -> None:
+        assert read_about(saved) == {}
+
+    def test_a_file_may_have_any_name(self, tmp_path: Path, encoder: VoiceEncoder) -> None:
+        save_network(encoder, tmp_path / "e", ABOUT, **DIMENSIONS)
+        (tmp_path / "e.safetensors").rename(tmp_path / "8f00b2")
+        assert read_about(tmp_path / "8f00b2") == ABOUT
+
+    def test_the_json_is_written_again_from_the_weights(self, tmp_path: Path, encoder: VoiceEncoder) -> None:
+        save_network(encoder, tmp_path / "e", ABOUT, **DIMENSIONS)
+        before = (tmp_path / "e.json").read_bytes()
+        (tmp_path / "e.json").unlink()
+        write_description(tmp_path / "e.safetensors")
+        assert (tmp_path / "e.json").read_bytes() == before
+
+    def test_what_is_not_json_is_refused_before_anything_is_written(
+        self, tmp_path: Path, encoder: VoiceEncoder
+    ) -> None:
+        for value, error in ((float("nan"), ValueError), (Path("x"), TypeError)):
+            with pytest.raises(error, match="JSON"):
+                save_network(encoder, tmp_path / "e", {"value": value}, **DIMENSIONS)
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("text", [None, "", "{", "[1]", "3"])
+    def test_a_foreign_file_is_refused(self, saved: Path, text: str | None) -> None:
+        save_file({"weight": torch.zeros(3)}, saved, metadata=None if text is None else {"network": text})
+        for read in (read_about, write_description):
+            with pytest.raises(ValueError, match=r"encoder.safetensors cannot be read, expected a weight file of this"):
+                read(saved)
+
+    @pytest.mark.parametrize("keep", [0, 4, 100, -1])
+    def test_a_file_that_is_not_whole_is_refused(self, saved: Path, keep: int) -> None:
+        saved.write_bytes(saved.read_bytes()[:keep])
+        with pytest.raises(ValueError, match=r"encoder.safetensors cannot be read, expected a weight file of this"):
+            read_about(saved)
+
+    def test_a_missing_file_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match=r"none.safetensors cannot be read"):
+            read_about(tmp_path / "none.safetensors")
+
+
+class TestTensorsDigest:
+    def test_equal_tensors_have_one_digest_whatever_is_said_of_them(
+        self, tmp_path: Path, saved: Path, encoder: VoiceEncoder
+    ) -> None:
+        save_network(encoder, tmp_path / "other", ABOUT, **DIMENSIONS)
+        assert (tmp_path / "other.safetensors").read_bytes() != saved.read_bytes()
+        bare = load_file(saved)
+        save_file(dict(reversed(bare.items())), tmp_path / "bare.safetensors")
+        digests = {tensors_digest(tmp_path / f"{name}.safetensors") for name in ("encoder", "other", "bare")}
+        assert len(digests) == 1
+
+    def test_names_types_shapes_and_every_bit_count(self, tmp_path: Path) -> None:
+        def nan(payload: int) -> torch.Tensor:
+            return torch.tensor([0x7FC00000 + payload, 0], dtype=torch.int32).view(torch.float32)
+
+        variants = [
+            {"a": torch.tensor([1.0, 0.0])},
+            {"b": torch.tensor([1.0, 0.0])},
+            {"a": torch.tensor([[1.0, 0.0]])},
+            {"a": torch.tensor([1.0, 0.0]).view(torch.int32)},
+            {"a": torch.tensor([1.0, -0.0])},
+            {"a": torch.tensor([1.0000001, 0.0])},
+            {"a": torch.tensor([1.0]), "b": torch.tensor([0.0])},
+            {"a": nan(0)},
+            {"a": nan(1)},
+            {"a": torch.tensor([1.0, 0.0]), "empty": torch.zeros(0, 3)},
+            {"a": torch.tensor([1.0, 0.0]), "scalar": torch.tensor(3)},
+        ]
+        digests = []
+        for tensors in variants:
+            save_file(tensors, tmp_path / "w.safetensors")
+            digests.append(tensors_digest(tmp_path / "w.safetensors"))
+            assert tensors_digest(tmp_path / "w.safetensors") == digests[-1]
+        assert len(set(digests)) == len(variants)
+
+    def test_the_split_between_two_tensors_counts(self, tmp_path: Path) -> None:
+        digests = set()
+        for cut in (1, 2):
+            values = torch.tensor([1.0, 2.0, 3.0])
+            save_file({"a": values[:cut].clone(), "b": values[cut:].clone()}, tmp_path / "w.safetensors")
+            digests.add(tensors_digest(tmp_path / "w.safetensors"))
+        assert len(digests) == 2
+
+    def test_a_broken_or_missing_file_is_refused(self, saved: Path) -> None:
+        saved.write_bytes(saved.read_bytes()[:-1])
+        with pytest.raises(ValueError, match=r"encoder.safetensors cannot be read, expected a whole safetensors file"):
+            tensors_digest(saved)
+        saved.unlink()
+        with pytest.raises(ValueError, match=r"encoder.safetensors cannot be read, expected a whole safetensors file"):
+            tensors_digest(saved)
 
 
 class TestRefusals:

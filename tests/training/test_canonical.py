@@ -6,10 +6,14 @@ import pytest
 from PIL import Image
 
 from speech2face.faces.table import FACES
+from speech2face.pipeline.params import Frontal
 from speech2face.pipeline.shards import write_shard
+from speech2face.training import canonical
 from speech2face.training.canonical import canonical_faces, is_canonical, mean_shape, to_mean_shape
+from tests.training.tables import rename_shards
 
-THRESHOLDS = {"max_yaw_deg": 15.0, "max_mouth_opening": 0.25, "min_sharpness": 0.01}
+FRONTAL = Frontal(max_yaw_deg=15.0, max_mouth_opening=0.25, min_sharpness=0.01)
+SPLITS = {"a": "train", "b": "train", "c": "val", "d": "test", "e": "train"}
 
 
 def grid_shape() -> np.ndarray:
@@ -29,7 +33,7 @@ def dots(points: np.ndarray) -> np.ndarray:
     return np.repeat(picture.clip(0, 255)[..., None], 3, 2).astype(np.uint8)
 
 
-def face(speaker: str, split: str, number: int, points: np.ndarray, brightness: int | None = None, **changes) -> dict:
+def face(speaker: str, number: int, points: np.ndarray, brightness: int | None = None, **changes) -> dict:
     picture = dots(points) if brightness is None else np.full((224, 224, 3), brightness, np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=98, subsampling=0)
@@ -37,7 +41,6 @@ def face(speaker: str, split: str, number: int, points: np.ndarray, brightness: 
         "face_id": f"{speaker}/v/{number}",
         "clip_id": f"{speaker}/v/0",
         "speaker_id": speaker,
-        "split": split,
         "frame": 0,
         "image": buffer.getvalue(),
         "box": (0, 0, 10, 10),
@@ -54,10 +57,10 @@ def test_thresholds_are_applied_one_by_one():
     open_mouth = points.copy()
     open_mouth[66, 1] += 40
     good = {"landmarks": points, "yaw_deg": -15.0, "sharpness": 0.01}
-    assert is_canonical(good, **THRESHOLDS)
-    assert not is_canonical(good | {"yaw_deg": -15.1}, **THRESHOLDS)
-    assert not is_canonical(good | {"sharpness": 0.009}, **THRESHOLDS)
-    assert not is_canonical(good | {"landmarks": open_mouth}, **THRESHOLDS)
+    assert is_canonical(good, FRONTAL)
+    assert not is_canonical(good | {"yaw_deg": -15.1}, FRONTAL)
+    assert not is_canonical(good | {"sharpness": 0.009}, FRONTAL)
+    assert not is_canonical(good | {"landmarks": open_mouth}, FRONTAL)
 
 
 def test_the_mean_shape_of_moved_copies_is_the_shape():
@@ -80,37 +83,73 @@ def test_warping_to_the_mean_shape_brings_the_landmarks_there():
 
 def test_a_speakers_photographs_are_averaged_and_others_left_out(tmp_path: Path):
     points = grid_shape()
+    # d is a test speaker; one photograph of a is turned away, that of e blurred.
     rows = [
-        face("a", "train", 0, points, 100),
-        face("a", "train", 1, points, 140),
-        face("a", "train", 2, points, 250, yaw_deg=40.0),
-        face("b", "train", 0, points + np.array([6, 0]), 60),
-        face("c", "val", 0, points - np.array([6, 0]), 80),
-        face("d", "test", 0, points, 10),
-        face("e", "train", 0, points, 10, sharpness=0.0),
+        face("a", 0, points, 100),
+        face("a", 1, points, 140),
+        face("a", 2, points, 250, yaw_deg=40.0),
+        face("b", 0, points + np.array([6, 0]), 60),
+        face("c", 0, points - np.array([6, 0]), 80),
+        face("d", 0, points, 10),
+        face("e", 0, points, 10, sharpness=0.0),
     ]
-    write_shard(tmp_path / "shard-0.parquet", rows, FACES, "f")
-    faces = canonical_faces(tmp_path, THRESHOLDS)
+    write_shard(tmp_path / "shard-0.parquet", rows, FACES, {})
+    faces = canonical_faces(tmp_path, SPLITS, FRONTAL)
     assert faces.speaker_ids == ("a", "b", "c")
     assert faces.splits == ("train", "train", "val")
     np.testing.assert_allclose(faces.textures.mean((1, 2, 3)), [120, 60, 80], atol=1.5)
-    assert faces.counts() == {"photographs": {"total": 6, "not_canonical": 2}}
+    assert faces.counts() == {"photographs": 6, "photographs_not_canonical": 2}
     # position is taken out of a speaker's shape: all three are the mean shape
     np.testing.assert_allclose(faces.landmarks, np.broadcast_to(faces.mean_landmarks, (3, 68, 2)), atol=1e-2)
 
 
 def test_test_speakers_do_not_touch_the_mean_shape(tmp_path: Path):
     points = grid_shape()
-    train = [face("a", "train", 0, points, 100)]
-    write_shard(tmp_path / "one" / "shard-0.parquet", train, FACES, "f")
-    odd = face("d", "test", 0, points[:, ::-1].copy(), 10)
-    write_shard(tmp_path / "two" / "shard-0.parquet", [*train, odd], FACES, "f")
-    first, second = (canonical_faces(tmp_path / name, THRESHOLDS) for name in ("one", "two"))
+    train = [face("a", 0, points, 100)]
+    write_shard(tmp_path / "one" / "shard-0.parquet", train, FACES, {})
+    odd = face("d", 0, points[:, ::-1].copy(), 10)
+    write_shard(tmp_path / "two" / "shard-0.parquet", [*train, odd], FACES, {})
+    first, second = (canonical_faces(tmp_path / name, SPLITS, FRONTAL) for name in ("one", "two"))
     np.testing.assert_array_equal(first.mean_landmarks, second.mean_landmarks)
     assert second.speaker_ids == ("a",)
 
 
 def test_no_canonical_photograph_names_the_setting(tmp_path: Path):
-    write_shard(tmp_path / "shard-0.parquet", [face("a", "train", 0, grid_shape(), 9, yaw_deg=70.0)], FACES, "f")
+    write_shard(tmp_path / "shard-0.parquet", [face("a", 0, grid_shape(), 9, yaw_deg=70.0)], FACES, {})
     with pytest.raises(ValueError, match=r"none of 1 photographs is frontal.*decoder.frontal"):
-        canonical_faces(tmp_path, THRESHOLDS)
+        canonical_faces(tmp_path, SPLITS, FRONTAL)
+
+
+def test_a_speaker_without_a_split_is_refused(tmp_path: Path):
+    rows = [face(speaker, 0, grid_shape(), 9) for speaker in "az"]
+    write_shard(tmp_path / "shard-0.parquet", rows, FACES, {})
+    with pytest.raises(ValueError, match=r"speaker z is not in data/speakers.parquet; run: dvc repro"):
+        canonical_faces(tmp_path, SPLITS, FRONTAL)
+
+
+def test_splits_wanted_are_those_that_are_read(tmp_path: Path):
+    rows = [face(speaker, 0, grid_shape(), 9) for speaker in "acd"]
+    write_shard(tmp_path / "shard-0.parquet", rows, FACES, {})
+    assert canonical_faces(tmp_path, SPLITS, FRONTAL).speaker_ids == ("a", "c")
+    assert canonical_faces(tmp_path, SPLITS, FRONTAL, ("train", "test")).speaker_ids == ("a", "d")
+
+
+def test_the_names_of_shards_change_no_face(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The photographs of a speaker are added in the order of their ids: with these numbers another order gives another sum."""
+    numbers = {100: 1e20, 140: -1e20, 60: 0.5}
+
+    def as_number(image: np.ndarray, *_: np.ndarray) -> np.ndarray:
+        nearest = min(numbers, key=lambda brightness: abs(brightness - image.mean()))
+        return np.full((3, 224, 224), numbers[nearest], np.float32)
+
+    monkeypatch.setattr(canonical, "to_mean_shape", as_number)
+    for number, brightness in enumerate(numbers):
+        points = grid_shape() + np.float32([number, 0])
+        write_shard(tmp_path / f"shard-{number}.parquet", [face("a", number, points, brightness)], FACES, {})
+    before = canonical_faces(tmp_path, SPLITS, FRONTAL)
+    rename_shards(tmp_path)
+    after = canonical_faces(tmp_path, SPLITS, FRONTAL)
+    assert (before.textures == round(0.5 * 255 / 3)).all()
+    np.testing.assert_array_equal(after.textures, before.textures)
+    np.testing.assert_array_equal(after.landmarks, before.landmarks)
+    np.testing.assert_array_equal(after.mean_landmarks, before.mean_landmarks)

@@ -1,6 +1,50 @@
-import torch
+"""The encoder's training on a few clips whose loudness says who speaks, with networks of a few hundred weights."""
 
-from speech2face.training.encoder import random_crop
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from speech2face.models.face_decoder import FaceDecoder
+from speech2face.models.head import LinearHead
+from speech2face.models.voice_encoder import VoiceEncoder
+from speech2face.models.weight_files import save_network
+from speech2face.pipeline.params import Encoder, EncoderWeights
+from speech2face.training.encoder import (
+    EncoderInputs,
+    encoder_task,
+    predict_features,
+    random_crop,
+    read_encoder_inputs,
+    start_at,
+)
+from speech2face.training.loop import Task, step_generator
+from speech2face.training.pairs import Pairs, read_targets
+from speech2face.training.session import train
+from tests.training.tables import clip_row, feature_row, write_clips, write_features
+from tests.training.toy import assert_equal, weights
+
+CPU = torch.device("cpu")
+FRAMES, DIM = 261, 4
+SPLITS = {"a": "train", "b": "train", "c": "train", "p": "val", "q": "val", "r": "val", "z": "test"}
+VIDEOS = {"a": 4, "b": 2, "c": 2, "p": 2, "q": 2, "r": 2, "z": 1}
+SETTINGS = Encoder(
+    target="video",
+    base_channels=1,
+    hidden_dim=8,
+    batch_size=4,
+    epochs=3,
+    crop_frames=259,
+    beta1=0.5,
+    eps=1e-4,
+    lr_decay=0.5,
+    lr_decay_steps=3,
+    precision="float32",
+    weights=EncoderWeights(unit=0.025, distill=2.0, temperature=2.0, contrastive=0.0, contrastive_temperature=0.1),
+)
 
 
 def ramp(clips: int, frames: int) -> torch.Tensor:
@@ -26,3 +70,207 @@ def test_no_crop_is_the_whole_clip():
     clips = ramp(2, 300)
     assert random_crop(clips, None, torch.Generator()) is clips
     assert random_crop(clips, 301, torch.Generator()) is clips
+
+
+def features_of(speaker: str, video: int) -> np.ndarray:
+    """Feature of a video's face: all lie near one mean face, far from zero, and differ by speaker and a little by video."""
+    rng = np.random.default_rng([ord(speaker), video])
+    own = np.random.default_rng(ord(speaker)).normal(size=DIM)
+    return (np.array([6.0, -3.0, 2.0, 4.0]) + 0.5 * own + 0.05 * rng.normal(size=DIM)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One clip and one face a video."""
+    root, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    clips, faces = [], []
+    for number, (speaker, videos) in enumerate(VIDEOS.items()):
+        for video in range(videos):
+            noise = 0.1 * (1 + number) * rng.normal(size=(2, 257, FRAMES))
+            clips.append(clip_row(f"{speaker}/v{video}/00000", noise))
+            faces.append(feature_row(f"{speaker}/v{video}/0", features_of(speaker, video)))
+    write_clips(root / "spectrograms", clips, 2)
+    write_features(root / "features", faces)
+    return root
+
+
+@pytest.fixture
+def inputs(data: Path) -> EncoderInputs:
+    torch.manual_seed(1)
+    targets = read_targets(data / "features", SPLITS)
+    return EncoderInputs(data / "spectrograms", targets, nn.Linear(DIM, 16), LinearHead(DIM, 3))
+
+
+def make_task(inputs: EncoderInputs, lr: float = 1e-3, seed: int = 0, **changes: object) -> Task:
+    return encoder_task(SETTINGS.model_copy(update=changes), lr, seed, inputs, CPU)
+
+
+def whole_clips(inputs: EncoderInputs, split: str) -> tuple[torch.Tensor, list[str]]:
+    """All clips of a split, [N, 2, 257, frames], and their ids."""
+    batches = list(Pairs(inputs.spectrograms, inputs.targets, split).in_order(100))
+    clips = torch.cat([batch.spectrograms for batch in batches]).float()
+    return clips, [clip for batch in batches for clip in batch.clip_ids]
+
+
+def test_a_network_is_started_at_the_mean_face():
+    torch.manual_seed(0)
+    network = VoiceEncoder(1, DIM, 8).eval()
+    before, mean = copy.deepcopy(network), np.array([6.0, -3.0, 2.0, 4.0], np.float32)
+    start_at(network, mean)
+    clip = torch.randn(2, 2, 257, 259)
+    with torch.no_grad():
+        expected = torch.from_numpy(mean) + 0.1 * (before(clip) - before.fc2.bias)
+        torch.testing.assert_close(network(clip), expected)
+    assert network.fc2.bias.requires_grad and network.fc2.weight.requires_grad
+
+
+def test_training_starts_at_the_mean_of_the_training_speakers_one_like_the_other(inputs: EncoderInputs):
+    speakers = [np.mean([features_of(s, v) for v in range(VIDEOS[s])], axis=0) for s in "abc"]
+    task = make_task(inputs)
+    np.testing.assert_allclose(task.network.fc2.bias.detach(), np.mean(speakers, axis=0), rtol=1e-5)
+    # a has twice as many videos as the others, and validation speakers are not among them
+    for others in ("abc", "abcpqr"):
+        videos = [features_of(s, v) for s in others for v in range(VIDEOS[s])]
+        assert np.abs(task.network.fc2.bias.detach().numpy() - np.mean(videos, axis=0)).max() > 0.01
+
+
+def test_a_step_lowers_the_loss_of_its_batch(inputs: EncoderInputs):
+    task = make_task(inputs)
+    batch = next(iter(task.batches(0)))
+    before = task.losses(batch, step_generator(0, 0, 0))
+    before["total"].backward()
+    task.optimizer.step()
+    with torch.no_grad():
+        after = task.losses(batch, step_generator(0, 0, 0))
+    assert after["total"] < before["total"]
+    terms = {"dec": 1.0, "unit": 0.025, "distill": 2.0, "contrastive": 0.0}
+    assert float(after["total"]) == pytest.approx(sum(w * float(after[name]) for name, w in terms.items()), rel=1e-5)
+
+
+def test_a_step_sees_the_crop_that_its_generator_draws(inputs: EncoderInputs):
+    task = make_task(inputs)
+    batch = next(iter(task.batches(0)))
+    with torch.no_grad():
+        first, again = (float(task.losses(batch, step_generator(0, 0, 0))["total"]) for _ in range(2))
+        others = {float(task.losses(batch, step_generator(0, 0, step))["total"]) for step in range(5)}
+        whole = make_task(inputs, crop_frames=None)
+        uncropped = {float(whole.losses(batch, step_generator(0, 0, step))["total"]) for step in range(3)}
+    assert first == again
+    assert len(others) > 1
+    assert len(uncropped) == 1
+
+
+def test_frozen_networks_stay_as_they_are_and_all_of_the_encoder_learns(inputs: EncoderInputs, work: Path):
+    frozen = copy.deepcopy({"f_dec": inputs.f_dec.state_dict(), "face_logits": inputs.face_logits.state_dict()})
+    task = make_task(inputs)
+    start = weights(task)
+    state, _ = train(task, 0, work / "c.pt", lambda metrics: None)
+    for name, before in frozen.items():
+        network = getattr(inputs, name)
+        assert_equal(network.state_dict(), before)
+        assert all(p.grad is None and not p.requires_grad for p in network.parameters())
+    assert state.history[-1]["train/total"] < state.history[0]["train/total"]
+    still = [name for name, value in weights(task).items() if torch.equal(value, start[name])]
+    assert still == []
+
+
+def test_the_best_epoch_is_that_of_the_greatest_recall_then_of_the_smallest_loss(inputs: EncoderInputs, work: Path):
+    task = make_task(inputs)
+    better, worse = {"recall_at_10_percent": 0.5, "total": 9.0}, {"recall_at_10_percent": 0.4, "total": 1.0}
+    assert task.score(better) > task.score(worse)
+    assert task.score(better | {"total": 8.9}) > task.score(better)
+    state, num_steps = train(task, 0, work / "c.pt", lambda metrics: None)
+    assert num_steps == task.num_batches * SETTINGS.epochs == 2 * 3
+    order = [(-m["val/recall_at_10_percent"], m["val/total"], epoch) for epoch, m in enumerate(state.history)]
+    assert state.best_epoch == min(order)[2]
+    found = {f"val/{name}": value for name, value in task.validate().items()}
+    best = state.history[state.best_epoch]
+    assert found == pytest.approx({name: value for name, value in best.items() if name.startswith("val/")}, rel=1e-5)
+    assert [m["lr"] for m in state.history] == pytest.approx([1e-3, 5e-4, 2.5e-4])
+
+
+def test_the_validation_ranks_whole_clips_among_the_validation_speakers(inputs: EncoderInputs):
+    task = make_task(inputs)
+    task.network.eval()
+    found = task.validate()
+    clips, ids = whole_clips(inputs, "val")
+    with torch.no_grad():
+        predicted = task.network(clips).numpy()
+    gallery = np.stack([np.mean([features_of(s, v) for v in range(VIDEOS[s])], axis=0) for s in "pqr"])
+    cosines = predicted @ gallery.T / np.linalg.norm(predicted, axis=1)[:, None] / np.linalg.norm(gallery, axis=1)
+    own = cosines[np.arange(len(ids)), ["pqr".index(clip[0]) for clip in ids]]
+    ranks = 1 + (cosines > own[:, None]).sum(1)
+    assert len(ids) == 6 and len(set(ranks)) > 1
+    assert found["mean_rank"] == pytest.approx(ranks.mean())
+    # A tenth of three speakers is the first one.
+    assert found["recall_at_10_percent"] == pytest.approx((ranks == 1).mean())
+
+
+def test_the_losses_of_the_validation_are_means_over_clips(inputs: EncoderInputs):
+    """Six clips in batches of four."""
+    task = make_task(inputs)
+    task.network.eval()
+    found = task.validate()
+    clips, ids = whole_clips(inputs, "val")
+    target = torch.from_numpy(np.stack([features_of(clip[0], int(clip[3])) for clip in ids]))
+    with torch.no_grad():
+        predicted = task.network(clips)
+        dec = (inputs.f_dec(predicted) - inputs.f_dec(target)).abs().sum(1).mean()
+        cosine = torch.cosine_similarity(predicted, target)
+    assert found["dec"] == pytest.approx(float(dec), rel=1e-4)
+    assert found["unit"] == pytest.approx(float((2 - 2 * cosine).mean()), rel=1e-3)
+    assert found["total"] == pytest.approx(found["dec"] + 0.025 * found["unit"] + 2.0 * found["distill"], rel=1e-5)
+
+
+def test_a_training_depends_on_its_seed_alone(inputs: EncoderInputs):
+    def start(seed: int) -> tuple:
+        task = make_task(inputs, seed=seed)
+        return weights(task)["convolutions.conv1.weight"].tolist(), [batch.clip_ids for batch in task.batches(1)]
+
+    assert start(0) == start(0)
+    assert start(0)[0] != start(1)[0]
+    assert start(0)[1] != start(1)[1]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_features_are_those_of_the_whole_clips_in_order(inputs: EncoderInputs, precision: str):
+    torch.manual_seed(0)
+    network = VoiceEncoder(1, DIM, 8).eval()
+    pairs = Pairs(inputs.spectrograms, inputs.targets, "train")
+    features, clip_ids = predict_features(network, pairs.in_order(3), CPU, precision)
+    clips, ids = whole_clips(inputs, "train")
+    with torch.no_grad():
+        expected = network(clips)
+    assert (clip_ids, features.dtype) == (ids, torch.float32)
+    tolerance = 1e-5 if precision == "float32" else 0.05
+    torch.testing.assert_close(features, expected, rtol=tolerance, atol=tolerance)
+    if precision == "bfloat16":  # which rounds to three digits
+        assert not torch.allclose(features, expected, rtol=1e-5)
+
+
+def test_what_is_said_of_a_training(inputs: EncoderInputs):
+    task = make_task(inputs)
+    assert task.dimensions == {"feature_dim": DIM, "base_channels": 1, "hidden_dim": 8}
+    assert task.about == {"segment_s": 2.6}
+    assert task.counts == {"clips": 8, "clips_without_face": 0}
+
+
+def test_a_batch_larger_than_the_corpus_is_refused(inputs: EncoderInputs):
+    with pytest.raises(ValueError, match=r"encoder.batch_size must be at most the number of training clips, 8 .got 9."):
+        make_task(inputs, batch_size=9)
+
+
+@pytest.mark.parametrize("target", ["video", "other_video", "speaker"])
+def test_inputs_are_read_from_the_tables_and_the_models(data: Path, tmp_path: Path, target: str):
+    torch.manual_seed(0)
+    dimensions = {"first_dim": 6, "landmark_hidden_dim": 2, "texture_channels": 1}
+    decoder, head = FaceDecoder(DIM, **dimensions), LinearHead(DIM, 3, relu=True)
+    decoder.set_means(torch.rand(68, 2))
+    save_network(decoder, tmp_path / "decoder" / "decoder", feature_dim=DIM, **dimensions)
+    save_network(head, tmp_path / "head" / "head", feature_dim=DIM, num_classes=3, relu=True)
+    inputs = read_encoder_inputs(data, tmp_path, SPLITS, target)
+    assert inputs.spectrograms == data / "spectrograms"
+    assert (inputs.targets.target, inputs.targets.splits) == (target, SPLITS)
+    features = torch.randn(5, DIM)
+    assert torch.equal(inputs.f_dec(features), decoder.f_dec(features))
+    assert torch.equal(inputs.face_logits(features), head(features))

@@ -76,27 +76,41 @@ def load_network(cls: type[Network], path: str | Path, device: str | torch.devic
     return network
 
 
-def read_about(path: str | Path) -> dict[str, Any]:
-    """What a weight file says of its network besides the dimensions; empty if it says nothing.
+def read_about(weights_path: Path) -> dict[str, Any]:
+    """What a .safetensors file says of its network besides the dimensions; empty if it says nothing. The file may have any name, as
+    those in DVC's cache have.
 
-    Raises ValueError if the file is not whole, or not of this project.
+    Raises ValueError if the file is missing, not whole, or not of this project.
     """
-    weights_path, _ = _paths(path)
+    return _carried(weights_path)[1]
+
+
+def write_description(weights_path: Path) -> None:
+    """Write the json beside a .safetensors file, from what that file says itself. Raises as `read_about`."""
+    write_text(_paths(weights_path)[1], _carried(weights_path)[0])
+
+
+def _carried(weights_path: Path) -> tuple[str, dict[str, Any]]:
+    """The description that a weight file carries, and what it says besides the dimensions."""
     try:
         with safe_open(weights_path, framework="pt") as file:
-            return json.loads((file.metadata() or {})[METADATA_KEY]).get("about", {})
+            description = (file.metadata() or {})[METADATA_KEY]
+        return description, json.loads(description).get("about", {})
     except (SafetensorError, OSError, KeyError, ValueError, AttributeError) as error:
         raise ValueError(_unreadable(weights_path, "a weight file of this project", error)) from error
 
 
 def tensors_digest(path: str | Path) -> str:
-    """SHA-256 of the names, types, shapes and values of a safetensors file, whatever its metadata."""
+    """SHA-256 of the names, types, shapes and values of a weight file, whatever its metadata. Raises ValueError if it is not whole."""
     digest = hashlib.sha256()
-    with safe_open(path, framework="numpy") as file:
-        for name in sorted(file.keys()):
-            values = file.get_tensor(name)
-            digest.update(f"{name} {values.dtype} {values.shape}\n".encode())
-            digest.update(np.ascontiguousarray(values).data)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            for name in sorted(file.keys()):
+                values = file.get_tensor(name)
+                digest.update(f"{name} {values.dtype} {values.shape}\n".encode())
+                digest.update(np.ascontiguousarray(values).data)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(_unreadable(Path(path), "a whole safetensors file", error)) from error
     return digest.hexdigest()
 
 
@@ -167,7 +181,7 @@ def _check_finite(tensors: dict[str, Tensor], where: str, remedy: str) -> None:
 
 def _describe(cls: type[nn.Module], dimensions: dict[str, Dimension], about: Mapping[str, Any]) -> str:
     content = {"network": cls.__name__, "dimensions": dimensions, **({"about": about} if about else {})}
-    return json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
 def _short(description: str | None) -> str:

@@ -10,13 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 LOCK = Path("dvc.lock")
 
 
 def read_lock(text: str) -> dict[str, Any]:
-    """The stages of a dvc.lock, by name."""
-    return (YAML(typ="safe").load(text) or {}).get("stages") or {}
+    """The stages of a dvc.lock, by name. Raises ValueError for what is no YAML, such as a merge that is not resolved."""
+    try:
+        return (YAML(typ="safe").load(text) or {}).get("stages") or {}
+    except (YAMLError, AttributeError) as error:
+        raise ValueError(
+            f"a dvc.lock cannot be read: {' '.join(str(error).split())}; take it from a commit, or run: dvc repro"
+        ) from None
 
 
 def last_output(out: Path) -> dict[str, Path]:

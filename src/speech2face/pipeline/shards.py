@@ -67,7 +67,8 @@ CLIP = (("clip_id", pa.string()), ("speaker_id", pa.string()))
 
 
 def to_batch(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
-    """Rows as an Arrow batch. Raises ValueError if a row's keys or a tensor's shape are not the schema's."""
+    """Rows as an Arrow batch. Raises KeyError for a column that a row lacks, ValueError for one too many and for a tensor
+    of another shape."""
     columns = []
     for field in schema:
         values = [row[field.name] for row in rows]

@@ -14,7 +14,7 @@ from speech2face.pipeline.params import Params, load_params
 def run_stage(main: Callable[[Params], str], description: str | None) -> None:
     """Run a stage script: `main` takes the parameters and returns the closing line.
 
-    What a user can mend (ValueError, OSError, RuntimeError of the engine) ends in one clear message and exit status 1;
+    What a user can fix (ValueError, OSError, RuntimeError of the engine) ends in one clear message and exit status 1;
     SIGTERM in exit status 143 and an interrupt from the keyboard in 130, with nothing half-written.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)

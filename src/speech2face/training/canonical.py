@@ -14,6 +14,7 @@ from speech2face.faces.pictures import decode_jpeg
 from speech2face.models.warp import sparse_image_warp
 from speech2face.pipeline.params import Frontal
 from speech2face.pipeline.shards import iterate_rows, shards_in_order
+from speech2face.training.pairs import check_known
 
 ALIGNMENT_ROUNDS = 3
 
@@ -61,10 +62,12 @@ def canonical_faces(
 ) -> CanonicalFaces:
     """Canonical faces of the speakers in a face table whose split is `wanted`. A speaker without a canonical photograph is left out.
 
-    Raises ValueError if no photograph of a training speaker passes the thresholds.
+    Raises ValueError if no photograph of a training speaker passes the thresholds, and if a speaker has no split.
     """
     columns = ["face_id", "speaker_id", "landmarks", "yaw_deg", "sharpness"]
-    rows = [row for row in _rows(directory, columns) if splits[row["speaker_id"]] in wanted]
+    rows = list(_rows(directory, columns))
+    check_known((row["speaker_id"] for row in rows), splits)
+    rows = [row for row in rows if splits[row["speaker_id"]] in wanted]
     kept = sorted((row for row in rows if is_canonical(row, frontal)), key=lambda row: row["face_id"])
     training = [row["landmarks"] for row in kept if splits[row["speaker_id"]] == "train"]
     if not training:

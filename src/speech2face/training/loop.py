@@ -83,9 +83,13 @@ def steps(task: Task, state: State, seed: int) -> Iterator[None]:
 
 
 def close_epoch(task: Task, state: State) -> None:
-    """Validate at the end of an epoch, and keep the weights if they are the best so far."""
+    """Validate at the end of an epoch, and keep the weights if they are the best so far. Raises ValueError if a metric is not finite."""
     task.network.eval()
     validation = task.validate()
+    if wrong := [name for name, value in validation.items() if not math.isfinite(value)]:
+        raise ValueError(
+            f"{task.name}: {wrong[0]} of the validation is {validation[wrong[0]]} after epoch {state.epoch + 1}; lower the learning rate"
+        )
     training = {f"train/{name}": value / state.step for name, value in state.sums.items()}
     metrics = training | {f"val/{name}": value for name, value in validation.items()}
     if not state.history or task.score(validation) > task.score(_validation(state.history[state.best_epoch])):

@@ -5,7 +5,7 @@ each epoch went.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from dvclive import Live
 
-from speech2face.models.weight_files import SUFFIX, read_about, save_network
+from speech2face.models.weight_files import SUFFIX, read_about, save_network, write_description
 from speech2face.pipeline.code import reached
 from speech2face.pipeline.dvc_cache import last_output
 from speech2face.pipeline.engine import link
@@ -90,39 +90,46 @@ def run(plan: TrainingPlan, device: Callable[[], torch.device], out: Path, live:
             for metrics in about["history"]:
                 log(metrics)
     checkpoint.unlink(missing_ok=True)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    for suffix in (SUFFIX, ".json"):
-        target = out.with_name(out.name + suffix)
-        target.unlink(missing_ok=True)
-        link(stored.with_suffix(suffix), target)
+    weights = _weights(out)
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    weights.unlink(missing_ok=True)
+    link(stored, weights)
+    write_description(weights)
     seconds = time.monotonic() - started
     return Trained(about["history"], about["best_epoch"], about["counts"], num_steps, seconds)
 
 
 def _finished(name: str, stored: Path, out: Path) -> dict[str, Any] | None:
-    """What the weight file of a finished run says, once it is in the store; None if there is no such file."""
-    kept = last_output(out.parent) if not stored.exists() else {}
-    for source in (stored, out.with_name(out.name + SUFFIX), kept.get(out.name + SUFFIX)):
-        about = _about(source)
-        if source is None or about is None or about.get("fingerprint") != name:
+    """What the weight file of a finished run says of it, once the file is in the store; None if there is no such file."""
+    for place in _places(stored, out):
+        about = _about(place)
+        if about.get("fingerprint") != name:
             continue
-        if source != stored:
-            beside = (
-                kept.get(out.name + ".json") if source == kept.get(out.name + SUFFIX) else source.with_suffix(".json")
-            )
-            if beside is None or not beside.is_file():
-                continue
+        if place != stored:
             stored.parent.mkdir(parents=True, exist_ok=True)
-            link(beside.resolve(), stored.with_suffix(".json"))
-            link(source.resolve(), stored)
+            stored.unlink(missing_ok=True)
+            link(place.resolve(), stored)
         return about
     return None
 
 
-def _about(path: Path | None) -> dict[str, Any] | None:
-    if path is None or not path.is_file():
-        return None
+def _places(stored: Path, out: Path) -> Iterator[Path]:
+    """Where a finished run may be: in the store, as the stage's output, and in what DVC keeps of the last output."""
+    yield stored
+    yield _weights(out)
+    kept = last_output(out.parent)
+    if out.name + SUFFIX in kept:
+        yield kept[out.name + SUFFIX]
+
+
+def _about(weights: Path) -> dict[str, Any]:
+    if not weights.is_file():
+        return {}
     try:
-        return read_about(path)
+        return read_about(weights)
     except ValueError:  # cut off, or of another version of this project
-        return None
+        return {}
+
+
+def _weights(out: Path) -> Path:
+    return out.with_name(out.name + SUFFIX)

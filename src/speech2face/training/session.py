@@ -23,7 +23,7 @@ def train(task: Task, seed: int, checkpoint: Path, log: Callable[[Metrics], None
     `log` takes the metrics of every epoch, also of those before a stop.
 
     A checkpoint of this run is resumed. SIGTERM and an interrupt save one, and exit with status 143 or 130; a kill costs at most the
-    steps since the last. It is removed when the run ends. Raises ValueError if the loss is not finite.
+    steps since the last. Raises ValueError if the loss is not finite.
     """
     state = _resume(task, checkpoint) or State()
     asked_to_stop = _on_signals()

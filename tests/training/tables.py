@@ -1,0 +1,46 @@
+"""Small tables of spectrograms and features."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from speech2face.audio.table import spectrograms_schema
+from speech2face.face_networks.table import features_schema
+from speech2face.pipeline.shards import write_shard
+
+
+def clip_row(clip_id: str, spectrogram: np.ndarray, segment: int = 0) -> dict[str, Any]:
+    """A row of the spectrogram table; spectrogram: [2, 257, frames]."""
+    row = {"clip_id": clip_id, "speaker_id": clip_id.split("/")[0], "segment": segment, "start_s": 6.0 * segment}
+    return row | {"duration_s": 6.0, "spectrogram": spectrogram.astype(np.float16)}
+
+
+def feature_row(face_id: str, feature: npt.ArrayLike) -> dict[str, Any]:
+    """A row of the feature table; face_id: <speaker>/<video>/<number>."""
+    speaker, video, _ = face_id.split("/")
+    row = {"face_id": face_id, "clip_id": f"{speaker}/{video}/00000", "speaker_id": speaker}
+    return row | {"feature": np.asarray(feature, np.float32)}
+
+
+def write_clips(directory: Path, rows: list[dict[str, Any]], num_shards: int = 1) -> None:
+    """Write a spectrogram table; every `num_shards`-th row is in the same shard."""
+    schema = spectrograms_schema(rows[0]["spectrogram"].shape[-1])
+    for part in range(num_shards):
+        write_shard(directory / f"shard-{part}.parquet", rows[part::num_shards], schema, {})
+
+
+def write_features(directory: Path, rows: list[dict[str, Any]], num_shards: int = 1) -> None:
+    """Write a feature table; every `num_shards`-th row is in the same shard."""
+    for part in range(num_shards):
+        schema = features_schema(len(rows[0]["feature"]))
+        write_shard(directory / f"shard-{part}.parquet", rows[part::num_shards], schema, {})
+
+
+def rename_shards(directory: Path) -> None:
+    """Give the shards of a table other names, of another order, as a setting does that leaves their rows as they were."""
+    paths = sorted(directory.glob("shard-*.parquet"))
+    assert len(paths) > 1
+    for number, path in enumerate(reversed(paths)):
+        path.rename(directory / f"shard-renamed-{number}.parquet")
