@@ -6,9 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from speech2face.corpus.ids import speaker_of
 from speech2face.measures.aligned import Aligned, align
 from speech2face.measures.attributes import Attribute, fit_attributes
+from speech2face.measures.differences import MEASURES
 from speech2face.measures.inputs import Faces, Inputs
+from speech2face.measures.opinions import Opinion
 from speech2face.pipeline.params import Evaluation
 
 ROLES = {
@@ -22,6 +25,7 @@ ROLES = {
     "pose": "control",
 }
 SETTINGS = Evaluation(confidence=0.95, resamples=500, pictures=5, second_opinion=None)
+QUICK = SETTINGS.model_copy(update={"resamples": 200})
 
 
 def simulate(
@@ -164,3 +168,107 @@ def fitted(inputs: Inputs, names: Sequence[str]) -> tuple[Aligned, list[Attribut
     attributes, skipped = fit_attributes(aligned, inputs.attributes, names)
     assert not skipped
     return aligned, attributes
+
+
+HOSTILE = '<script>alert("x")</script>'
+
+
+def plain() -> Inputs:
+    """A corpus with all that an evaluation can be given."""
+    inputs = with_pictures(simulate())
+    clips = inputs.attributes.index
+    voices = {
+        "mean_spectrogram": inputs.attributes[["age_years", "vocal_tract_length_cm"]],
+        "f0": pd.DataFrame(np.random.default_rng(0).normal(size=(len(clips), 2)), clips),
+    }
+    rejects = pd.DataFrame(
+        [
+            ("id1/v/1", "crop_faces", "no_face", HOSTILE),
+            ("id2/v/1", "crop_faces", "no_face", "no face"),
+            ("id3/v/1", "segment_audio", "too_short", "0.2 s"),
+        ],
+        columns=["item", "stage", "reason", "message"],
+    )
+    description = {"Corpus": f"simulated | piped\n{HOSTILE}"}
+    return replace(inputs, voices=voices, rejects=rejects, description=description, judge=judge)
+
+
+def judge(images: np.ndarray, landmarks: np.ndarray) -> Opinion:
+    """A stand-in for insightface: it reads ages and sexes off a picture's colour."""
+    colours = images[:, 0, 0].astype(float)
+    return Opinion(landmarks.reshape(len(images), -1), colours[:, 0], colours[:, 1] / 255)
+
+
+def labelled() -> Inputs:
+    """Sex and nationality and no roles, as VoxCeleb has them; one speaker is the only one of her nationality."""
+    inputs = simulate()
+    number = inputs.attributes.index.map(speaker_of).str[-3:].astype(int)
+    table = inputs.attributes[["sex"]].assign(nationality=np.array(["UK", "USA", "India"])[number % 3])
+    table.loc[table.index.str.startswith("id00003"), "nationality"] = "Peru"
+    return replace(with_pictures(inputs), attributes=table, roles={})
+
+
+def bare() -> Inputs:
+    """No attribute at all."""
+    inputs = simulate(60)
+    return replace(with_pictures(inputs), attributes=pd.DataFrame(index=inputs.attributes.index), roles={})
+
+
+def photographed() -> Inputs:
+    """Faces in a video of their own, perfect predictions, and three clips that had no face."""
+    return replace(with_pictures(with_photographs(simulate(80, quality="perfect"))), num_without_face=3)
+
+
+def seen_in_training() -> Inputs:
+    """The first test speaker's faces are a training speaker's too, and one test clip has the file of a training clip."""
+    inputs = simulate(dim=64)
+    digests = {clip: ["same"] for clip in (inputs.clip_ids[0], inputs.attributes.index[-1])}
+    return replace(add_training_speaker(inputs, inputs.faces.features[:2]), digests=digests)
+
+
+def add_training_speaker(inputs: Inputs, features: np.ndarray, name: str = "id99999") -> Inputs:
+    """The corpus with one more training speaker who has these features."""
+    faces = inputs.faces
+    ids = [f"{name}/video{i}/0000001" for i in range(len(features))]
+    return replace(
+        inputs,
+        faces=replace(
+            faces,
+            face_ids=faces.face_ids + ids,
+            speaker_ids=faces.speaker_ids + [name] * len(ids),
+            splits=faces.splits + ["train"] * len(ids),
+            features=np.concatenate([faces.features, features]).astype(np.float32),
+        ),
+    )
+
+
+def table_of_clips(better: float = 0.0, seed: int = 0, speakers: int = 60) -> pd.DataFrame:
+    """The table of clips of a run whose scores are noise about `better` and what makes a speaker hard, which is the same in every run."""
+    rng = np.random.default_rng(seed)
+    hard = np.random.default_rng(99).normal(size=speakers).repeat(2)
+    table = pd.DataFrame({"clip_id": [f"id{i // 2:03d}/v{i % 2}/1" for i in range(2 * speakers)]})
+    table["speaker_id"] = table["clip_id"].map(speaker_of)
+    for name in MEASURES:
+        table[name] = hard + better + 0.1 * rng.normal(size=len(table))
+    table["sex_true"] = np.where(hard > 0, "f", "m")
+    table["sex_from_voice"] = np.where(rng.uniform(size=len(table)) < 0.7 + better, table["sex_true"], "x")
+    table["sex_accuracy"] = (table["sex_true"] == table["sex_from_voice"]).astype(float)
+    errors = np.random.default_rng(98).normal(size=len(table))  # the same in both runs, but for their size
+    table["age_years_true"] = 40 + hard
+    table["age_years_from_voice"] = 40 + hard + (1 - better) * errors
+    table["age_years_absolute_error"] = np.abs((1 - better) * errors)
+    return table
+
+
+CORPORA = {
+    "plain": plain,
+    "noisy": lambda: with_pictures(simulate(noise=4.0)),
+    "perfect": lambda: with_pictures(simulate(140, videos=1, quality="perfect")),
+    "one_video": lambda: simulate(dim=64, videos=1),
+    "leaking": lambda: simulate(audible=("skin_tone",)),
+    "seen_in_training": seen_in_training,
+    "labelled": labelled,
+    "bare": bare,
+    "photographed": photographed,
+}
+"""Corpora whose evaluations several tests look at: the fixtures `evaluated` and `measured` run each once."""

@@ -6,9 +6,6 @@ Needs Debian's `chromium` and the package `playwright`; its own browsers are not
 import pytest
 from playwright.sync_api import sync_playwright
 
-from speech2face.evaluation.run import evaluate
-from tests.evaluation.simulated import SETTINGS, simulate, with_pictures
-
 CHROMIUM = "/usr/bin/chromium"
 BROKEN = "[...document.images].filter(i => !i.complete || i.naturalWidth === 0).map(i => i.alt)"
 HIDDEN = "[...document.querySelectorAll('section')].filter(s => s.getBoundingClientRect().height < 40).map(s => s.id)"
@@ -17,10 +14,8 @@ SPILLED = """[...document.querySelectorAll('body *')].filter(e => !e.closest('.w
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
-    out = tmp_path_factory.mktemp("browser")
-    evaluate(with_pictures(simulate()), SETTINGS, 0, out)
-    return out / "report.html"
+def report(evaluated):
+    return evaluated("plain").out / "report.html"
 
 
 @pytest.fixture(scope="module")

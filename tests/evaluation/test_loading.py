@@ -7,15 +7,20 @@ import pyarrow as pa
 import pytest
 import torch
 
-from speech2face.corpus.manifest import COLUMNS, write_manifest
-from speech2face.evaluation.inputs import align
-from speech2face.evaluation.loading import load_inputs
+from speech2face.audio.table import spectrograms_schema
+from speech2face.corpus.manifest import COLUMNS, attribute_roles, write_manifest
+from speech2face.corpus.splits import write_splits
+from speech2face.evaluation.loading import attribute_table, file_digests, load_inputs, picture_reader, read_faces
 from speech2face.face_networks.table import features_schema
+from speech2face.faces.pictures import encode_jpeg
+from speech2face.faces.table import FACES
+from speech2face.measures.aligned import align
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.models.weight_files import save_network
 from speech2face.pipeline.params import load_params
-from speech2face.pipeline.shards import SPECTROGRAMS, write_shard
+from speech2face.pipeline.rejects import REJECTS
+from speech2face.pipeline.shards import write_shard, write_table
 
 CPU = torch.device("cpu")
 PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
@@ -27,24 +32,27 @@ def run(tmp_path_factory):
     """Folders `data` and `models`: two clips of every speaker, and two photographs of all but one in a video of their own."""
     root, rng = tmp_path_factory.mktemp("run"), np.random.default_rng(0)
     clips, sounds, faces = [], [], []
-    for speaker, split in SPEAKERS.items():
+    for speaker in SPEAKERS:
         for video in ("a", "b"):
-            common = {"clip_id": f"{speaker}/{video}/1", "speaker_id": speaker, "split": split}
+            common = {"clip_id": f"{speaker}/{video}/1", "speaker_id": speaker}
             clips.append(common)
             spectrogram = rng.normal(size=(2, 257, 601)).astype(np.float16)
             sounds.append(
                 common | {"segment": 0, "start_s": 0.0, "duration_s": 6.0, "spectrogram": spectrogram},
             )
         if speaker != "id2":
-            common = {"clip_id": f"{speaker}/hq/faces", "speaker_id": speaker, "split": split}
+            common = {"clip_id": f"{speaker}/hq/faces", "speaker_id": speaker}
             clips.append(common)
             features = rng.normal(size=(2, 128)).astype(np.float32)
             faces += [common | {"face_id": f"{speaker}/hq/{n}", "feature": f} for n, f in enumerate(features)]
     empty = {"source": "test", "image_paths": [], "image_sha256": [], "image_bytes": []}
     rows = [{name: (empty | clip).get(name) for name in COLUMNS.names} for clip in clips]
     write_manifest(root / "data/corpus/manifest.parquet", pa.Table.from_pylist(rows, COLUMNS))
-    write_shard(root / "data/spectrograms/shard-a.parquet", sounds, SPECTROGRAMS, "f")
-    write_shard(root / "data/features/shard-a.parquet", faces, features_schema(128), "f")
+    write_shard(root / "data/spectrograms/shard-a.parquet", sounds, spectrograms_schema(601), {})
+    write_shard(root / "data/features/shard-a.parquet", faces, features_schema(128), {})
+    write_splits(root / "data/speakers.parquet", SPEAKERS)
+    reject = {"item": "id0/a/2", "stage": "crop_faces", "reason": "no_face", "message": "none"}
+    write_table(root / "data/rejects/crop_faces.parquet", pa.Table.from_pylist([reject], REJECTS))
     for name in ("encoder", "decoder"):
         (root / "models" / name).mkdir(parents=True)
     sizes = {"base_channels": 2, "feature_dim": 128, "hidden_dim": 16}
@@ -71,9 +79,73 @@ def test_faces_of_speakers_are_the_targets_that_the_parameters_ask_for(run):
     aligned = align(inputs)
     means = [np.mean([face["feature"] for face in faces if face["speaker_id"] == s], axis=0) for s in ("id0", "id1")]
     assert np.allclose(aligned.true, np.repeat(means, 2, axis=0))
+    assert inputs.rejects["item"].tolist() == ["id0/a/2"]
 
 
 def test_without_the_parameter_no_clip_has_a_face_of_its_own(run):
     root, _ = run
     with pytest.raises(ValueError, match="no clip of the test split has a face of its video"):
         load_inputs(root / "data", root / "models", with_target("video"), CPU)
+
+
+def manifest_of(**columns):
+    table = pa.table({"clip_id": ["id1/v/1", "id2/v/1"], **columns})
+    return table.replace_schema_metadata({"attribute_roles": '{"sex": "linked"}'})
+
+
+def test_attributes_of_a_manifest():
+    kind = pa.struct([("age_years", pa.float64()), ("sex", pa.string())])
+    values = [{"age_years": 30.5, "sex": "f"}, {"age_years": 20.0, "sex": None}]
+    manifest = manifest_of(attributes=pa.array(values, kind))
+    table = attribute_table(manifest)
+    assert table.loc["id1/v/1"].to_dict() == {"age_years": 30.5, "sex": "f"}
+    assert table["sex"].isna().tolist() == [False, True]
+    assert attribute_roles(manifest) == {"sex": "linked"}
+
+
+def test_a_manifest_without_attributes_has_an_empty_table():
+    assert attribute_table(manifest_of()).shape == (2, 0)
+
+
+def test_digests_are_those_of_all_files():
+    images = pa.array([["c", "d"], []], pa.list_(pa.string()))
+    manifest = manifest_of(audio_sha256=["a", None], video_sha256=[None, "b"], image_sha256=images)
+    assert file_digests(manifest) == {"id1/v/1": ["a", "c", "d"], "id2/v/1": ["b"]}
+
+
+def feature_rows(names):
+    rng = np.random.default_rng(0)
+    common = {"clip_id": "id1/v/1", "speaker_id": "id1"}
+    return [{"face_id": name, **common, "feature": rng.normal(size=4).astype(np.float32)} for name in names]
+
+
+def test_faces_are_in_the_order_of_their_ids_whatever_the_names_of_shards(tmp_path):
+    names = [f"id1/v/{i:02d}" for i in range(40)]  # several row groups
+    rows = feature_rows(names)
+    for folder, first, second in (("a", "shard-a", "shard-b"), ("b", "shard-b", "shard-a")):
+        write_shard(tmp_path / folder / f"{first}.parquet", rows[:25], features_schema(4), {})
+        write_shard(tmp_path / folder / f"{second}.parquet", rows[25:], features_schema(4), {})
+        faces = read_faces(tmp_path / folder, {"id1": "val"})
+        assert faces.face_ids == names
+        assert faces.splits == ["val"] * 40
+        assert np.array_equal(faces.features, np.stack([row["feature"] for row in rows]))
+
+
+def test_a_face_whose_speaker_has_no_split_is_refused(tmp_path):
+    write_shard(tmp_path / "shard-a.parquet", feature_rows(["id1/v/1"]), features_schema(4), {})
+    with pytest.raises(ValueError, match=r"speaker id1 is not in data/speakers\.parquet"):
+        read_faces(tmp_path, {"id2": "train"})
+
+
+def test_pictures_are_found_by_id(tmp_path):
+    names = [f"id1/v/{i}" for i in range(40)]
+    crops = [np.full((224, 224, 3), 6 * i, np.uint8) for i in range(40)]
+    rest = {"frame": 0, "box": [0, 0, 1, 1], "confidence": 1.0, "landmarks": np.zeros((68, 2), np.float32)}
+    rest |= {"clip_id": "id1/v/1", "speaker_id": "id1", "yaw_deg": 0.0, "sharpness": 0.0}
+    rows = [{"face_id": name, **rest, "image": encode_jpeg(crop, 95)} for name, crop in zip(names, crops, strict=True)]
+    write_shard(tmp_path / "shard-a.parquet", rows, FACES, {})
+    read = picture_reader(tmp_path)
+    found = read([names[30], names[2]])
+    assert [int(picture.mean().round()) for picture in found] == [180, 12]
+    with pytest.raises(ValueError, match="no picture of face id9/v/1"):
+        read(["id9/v/1"])

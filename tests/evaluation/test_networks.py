@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from speech2face.audio.table import spectrograms_schema
 from speech2face.evaluation.networks import decode_with, embed_with, predict_test_clips
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.voice_encoder import VoiceEncoder
-from speech2face.pipeline.shards import SPECTROGRAMS, write_shard
+from speech2face.pipeline.shards import write_shard
 from speech2face.training.pairs import Pairs, Targets
 
 CPU = torch.device("cpu")
@@ -19,11 +20,10 @@ def clips(tmp_path):
     rng = np.random.default_rng(0)
     rows = []
     for index in range(12):
-        split = "train" if index < 2 else "test"
-        row = {"clip_id": f"id{index:02d}/v/1", "speaker_id": f"id{index:02d}", "split": split, "segment": 0}
+        row = {"clip_id": f"id{index:02d}/v/1", "speaker_id": f"id{index:02d}", "segment": 0}
         spectrogram = rng.normal(size=(2, 257, 601)).astype(np.float16)
         rows.append(row | {"start_s": 0.0, "duration_s": 6.0, "spectrogram": spectrogram})
-    write_shard(tmp_path / "shard-a.parquet", rows, SPECTROGRAMS, "fingerprint")
+    write_shard(tmp_path / "shard-a.parquet", rows, spectrograms_schema(601), {})
     targets = Targets(
         np.zeros((12, 5), np.float32),
         {f"id{i:02d}/v": i for i in range(12)},

@@ -3,19 +3,13 @@
 import json
 import shutil
 from contextlib import chdir
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
 from dvc.render.convert import to_json
 from dvc.render.match import match_defs_renderers
 from dvc.repo import Repo
 from ruamel.yaml import YAML
-
-from speech2face.evaluation.run import evaluate
-from tests.evaluation.simulated import SETTINGS, simulate, with_pictures
 
 ROOT = Path(__file__).parents[2]
 PLOTS = [
@@ -23,36 +17,18 @@ PLOTS = [
     for plot in YAML(typ="safe").load(ROOT / "dvc.yaml")["plots"]
     if "results/evaluation/" in json.dumps(plot)  # the others are of training
 ]
-QUICK = SETTINGS | {"resamples": 100}
 
 
-def with_roles():
-    return simulate(60)
-
-
-def with_labels():
-    """Sex and nationality and no roles, as VoxCeleb has them."""
-    inputs = simulate(60)
-    number = inputs.attributes.index.str.split("/").str[0].str[-3:].astype(int)
-    table = inputs.attributes[["sex"]].assign(nationality=np.array(["UK", "USA", "India"])[number % 3])
-    return replace(inputs, attributes=table, roles={})
-
-
-def with_nothing():
-    inputs = simulate(60)
-    return replace(inputs, attributes=pd.DataFrame(index=inputs.attributes.index), roles={})
-
-
-@pytest.fixture(scope="module", params=[with_roles, with_labels, with_nothing])
+@pytest.fixture(scope="module", params=["plain", "labelled", "bare"])
 def corpus(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
-def rendered(corpus, tmp_path_factory):
+def rendered(corpus, evaluated, tmp_path_factory):
     """Each plot by its name: DVC's renderer, and its errors, for the workspace of a fresh repository."""
-    root = tmp_path_factory.mktemp(corpus.__name__)
-    evaluate(with_pictures(corpus()), QUICK, 0, root / "results/evaluation")
+    root = tmp_path_factory.mktemp("repository")
+    shutil.copytree(evaluated(corpus).out, root / "results/evaluation")
     YAML().dump({"plots": PLOTS}, root / "dvc.yaml")
     with chdir(root), Repo.init(no_scm=True) as repo:
         shutil.copytree(ROOT / ".dvc/plots", root / ".dvc/plots", dirs_exist_ok=True)
@@ -82,18 +58,18 @@ def test_every_definition_renders(corpus, rendered):
             assert "<DVC_METRIC" not in json.dumps(content), name
             computed = {"xy_count", "percent_of_max"}  # by DVC's own templates
             assert fields(content) - computed <= set(content["data"]["values"][0]), name
-    assert empty == ({"Confusions"} if corpus is with_nothing else set())
+    assert empty == ({"Confusions"} if corpus == "bare" else set())
 
 
-def test_curves_measures_and_points_are_told_apart(corpus, rendered):
+def test_curves_measures_and_points_are_distinguished(corpus, rendered):
     def column(plot, name):
         return {row[name] for row in rendered[plot].renderer.datapoints}
 
-    with_oracle = {"oracle"} if corpus is with_roles else set()
-    assert column("Recall by rank", "system") == {"voice", "mean_feature", "chance"} | with_oracle
+    others = {"oracle", "ridge_mean_spectrogram", "ridge_f0"} if corpus == "plain" else set()
+    assert column("Recall by rank", "system") == {"voice", "mean_feature", "chance"} | others
     assert {"color", "strokeDash"} < set(to_json(rendered["Recall by rank"].renderer)[0]["content"]["encoding"])
     assert column("Map of embeddings", "source") == {"face", "voice"}
-    sections = {with_roles: {"attributes", "controls"}, with_labels: {"attributes"}, with_nothing: set()}[corpus]
+    sections = {"plain": {"attributes", "controls"}, "labelled": {"attributes"}, "bare": set()}[corpus]
     assert column("Measures", "section") == {"similarity", "craniofacial"} | sections
-    if corpus is with_labels:
+    if corpus == "labelled":
         assert column("Confusions", "attribute") == {"sex", "nationality"}

@@ -1,19 +1,12 @@
-"""Reading and aligning what is evaluated."""
+"""Which row belongs to whom, means over videos and speakers, and inputs that do not fit."""
 
 from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
 import pytest
-from speech2face.evaluation.inputs import align, attribute_table, file_digests, picture_reader, read_faces, read_rejects
 
-from speech2face.corpus.manifest import attribute_roles
-from speech2face.face_networks.table import features_schema
-from speech2face.faces.pictures import encode_jpeg
-from speech2face.faces.table import FACES
-from speech2face.pipeline.rejects import REJECTS
-from speech2face.pipeline.shards import write_shard, write_table
-from tests.evaluation.simulated import simulate
+from speech2face.measures.aligned import align
+from tests.simulated import simulate
 
 
 def test_means_are_over_videos_then_over_speakers():
@@ -68,57 +61,3 @@ def test_a_clip_whose_video_has_no_face_is_set_beside_its_speakers_mean():
 def test_inputs_that_do_not_fit_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         align(change(simulate(20)))
-
-
-def manifest_of(**columns):
-    table = pa.table({"clip_id": ["id1/v/1", "id2/v/1"], **columns})
-    return table.replace_schema_metadata({"attribute_roles": '{"sex": "linked"}'})
-
-
-def test_attributes_of_a_manifest():
-    kind = pa.struct([("age_years", pa.float64()), ("sex", pa.string())])
-    values = [{"age_years": 30.5, "sex": "f"}, {"age_years": 20.0, "sex": None}]
-    manifest = manifest_of(attributes=pa.array(values, kind))
-    table = attribute_table(manifest)
-    assert table.loc["id1/v/1"].to_dict() == {"age_years": 30.5, "sex": "f"}
-    assert table["sex"].isna().tolist() == [False, True]
-    assert attribute_roles(manifest) == {"sex": "linked"}
-
-
-def test_a_manifest_without_attributes_has_an_empty_table():
-    assert attribute_table(manifest_of()).shape == (2, 0)
-
-
-def test_digests_are_those_of_all_files():
-    images = pa.array([["c", "d"], []], pa.list_(pa.string()))
-    manifest = manifest_of(audio_sha256=["a", None], video_sha256=[None, "b"], image_sha256=images)
-    assert file_digests(manifest) == {"id1/v/1": ["a", "c", "d"], "id2/v/1": ["b"]}
-
-
-def test_faces_pictures_and_rejects_from_shards(tmp_path):
-    rng = np.random.default_rng(0)
-    names = [f"id1/v/{i}" for i in range(40)]  # several row groups
-    common = {"clip_id": "id1/v/1", "speaker_id": "id1", "split": "test"}
-    features = [{"face_id": name, **common, "feature": rng.normal(size=4).astype(np.float32)} for name in names]
-    write_shard(tmp_path / "features" / "shard-a.parquet", features, features_schema(4), "f")
-    faces = read_faces(tmp_path / "features")
-    assert faces.face_ids == names
-    assert np.array_equal(faces.features, np.stack([row["feature"] for row in features]))
-
-    crops = [np.full((224, 224, 3), 6 * i, np.uint8) for i in range(40)]
-    rest = {"frame": 0, "box": [0, 0, 1, 1], "confidence": 1.0, "landmarks": np.zeros((68, 2), np.float32)}
-    rows = [
-        {"face_id": name, **common, **rest, "image": encode_jpeg(crop, 95), "yaw_deg": 0.0, "sharpness": 0.0}
-        for name, crop in zip(names, crops, strict=True)
-    ]
-    write_shard(tmp_path / "faces" / "shard-a.parquet", rows, FACES, "f")
-    read = picture_reader(tmp_path / "faces")
-    found = read([names[30], names[2]])
-    assert [int(picture.mean().round()) for picture in found] == [180, 12]
-    with pytest.raises(ValueError, match="no picture of face id9/v/1"):
-        read(["id9/v/1"])
-
-    reject = {"item": "id1/v/9", "stage": "crop_faces", "reason": "no_face", "message": "none"}
-    write_table(tmp_path / "faces" / "rejects.parquet", pa.Table.from_pylist([reject], REJECTS))
-    assert read_rejects([tmp_path / "features", tmp_path / "faces"]).to_dict("records") == [reject]
-    assert read_rejects([tmp_path / "features"]).empty

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix
 
-from speech2face.evaluation.inputs import align
+from speech2face.measures.aligned import align
 from speech2face.measures.attributes import confusion, evaluated_attributes, fit_attributes, fit_probe, read_attribute
 from speech2face.measures.statistics import Bootstrap
-from tests.evaluation.simulated import ROLES, fitted, simulate, with_photographs
+from tests.simulated import ROLES, fitted, simulate, with_photographs
 
 
 class TestProbes:

@@ -6,7 +6,8 @@ import pytest
 from scipy import stats
 
 from speech2face.measures.craniofacial import PUBLISHED, correlate, measures
-from tests.evaluation.simulated import face
+from speech2face.pipeline.params import Evaluation
+from tests.simulated import SETTINGS, face
 
 
 def test_each_by_hand():
@@ -54,7 +55,7 @@ def test_a_moved_point_changes_its_measures_only(moved, changed):
 
 
 SPEAKERS = [f"id{i // 2}" for i in range(160)]
-SETTINGS = {"resamples": 400, "confidence": 0.95}
+OFTEN = SETTINGS.model_copy(update={"resamples": 400})
 
 
 class TestCorrelations:
@@ -64,20 +65,20 @@ class TestCorrelations:
 
     def test_the_same_faces_correlate_fully_and_beyond_permutations(self):
         faces = self.faces(0)
-        for name, result in correlate(faces, faces, SPEAKERS, SETTINGS, 0).items():
+        for name, result in correlate(faces, faces, SPEAKERS, OFTEN, 0).items():
             assert result["value"] == pytest.approx(1), name
             assert result["corrected_p_value"] == pytest.approx(12 / 401), name
             assert result["chance_high"] < 0.5, name
 
     def test_unrelated_faces_do_not(self):
-        found = correlate(self.faces(1), self.faces(2), SPEAKERS, SETTINGS, 0)
+        found = correlate(self.faces(1), self.faces(2), SPEAKERS, OFTEN, 0)
         assert min(result["corrected_p_value"] for result in found.values()) > 0.05
         covered = [result["low"] <= 0 <= result["high"] for result in found.values()]
         assert sum(covered) >= 9  # of 12 at 95 %; fewer would happen once in 500 seeds
 
     def test_it_is_the_correlation_of_speakers_means_whatever_their_clips(self):
         speakers, true, voices = uneven(0)
-        found = correlate(true, voices, speakers, SETTINGS, 0)
+        found = correlate(true, voices, speakers, OFTEN, 0)
         tables = [pd.DataFrame(measures(faces)).groupby(speakers).mean() for faces in (true, voices)]
         for name, result in found.items():
             assert result["value"] == pytest.approx(stats.pearsonr(tables[0][name], tables[1][name]).statistic), name
@@ -88,10 +89,10 @@ class TestCorrelations:
         speakers, faces, _ = uneven(0)
         same = (face() * 1.1)[None] + 1e-9 * np.random.default_rng(0).normal(size=faces.shape)
         pair = (same, faces) if varied == "voice" else (faces, same)
-        assert correlate(*pair, speakers, SETTINGS | {"resamples": 100}, 0) == {}
+        assert correlate(*pair, speakers, SETTINGS, 0) == {}
 
     def test_one_speaker_has_no_correlation(self):
-        assert correlate(self.faces(0)[:1], self.faces(1)[:1], SPEAKERS[:1], SETTINGS, 0) == {}
+        assert correlate(self.faces(0)[:1], self.faces(1)[:1], SPEAKERS[:1], OFTEN, 0) == {}
 
 
 def uneven(seed, num_speakers=25):
@@ -108,7 +109,7 @@ def uneven(seed, num_speakers=25):
 
 @pytest.mark.parametrize(("confidence", "resamples"), [(0.95, 199), (0.9, 100), (0.8, 250)])
 def test_threshold_and_p_value_agree_and_noise_passes_at_the_nominal_rate(confidence, resamples):
-    settings = {"resamples": resamples, "confidence": confidence}
+    settings = SETTINGS.model_copy(update={"resamples": resamples, "confidence": confidence})
     passed, simulations = [], 100
     for seed in range(simulations):
         speakers, true, voices = uneven(seed)
@@ -124,6 +125,7 @@ def test_threshold_and_p_value_agree_and_noise_passes_at_the_nominal_rate(confid
 
 def test_too_few_permutations_pass_nothing():
     speakers, true, _ = uneven(0)
-    for result in correlate(true, true, speakers, {"resamples": 10, "confidence": 0.95}, 0).values():
+    seldom = Evaluation.model_construct(confidence=0.95, resamples=10)  # fewer than params.yaml may ask for
+    for result in correlate(true, true, speakers, seldom, 0).values():
         assert result["p_value"] == pytest.approx(1 / 11)
         assert result["value"] <= result["chance_high"] == 1

@@ -23,7 +23,7 @@ def clips_of(videos: Sequence[int], clips: int = 1, rows: int = 1) -> pd.DataFra
     return pd.DataFrame(found, columns=["speaker_id", "video", "clip_id"])
 
 
-class Told:
+class Copy:
     """A probe whose features are what it reads."""
 
     def predict(self, features):
@@ -33,7 +33,7 @@ class Told:
 def p_of(clips: pd.DataFrame, truth: np.ndarray, read: np.ndarray, seed: int) -> float:
     is_number = truth.dtype.kind == "f"
     classes = [] if is_number else sorted({*truth, *read})
-    attribute = Attribute("a", is_number, Told(), np.ones(len(truth), bool), truth, clips, classes)
+    attribute = Attribute("a", is_number, Copy(), np.ones(len(truth), bool), truth, clips, classes)
     return significance(attribute, read[:, None], 199, seed)
 
 
@@ -43,8 +43,8 @@ class TestWhatStaysTogether:
         given = exchanges(clips, 200, np.random.default_rng(0))
         assert (np.sort(given, axis=1) == np.arange(24)).all()
         for column, size in (("speaker_id", 6), ("video", 2)):
-            givers = clips[column].to_numpy()[given].reshape(200, -1, size)
-            assert (givers == givers[:, :, :1]).all(), column
+            sources = clips[column].to_numpy()[given].reshape(200, -1, size)
+            assert (sources == sources[:, :, :1]).all(), column
 
     def test_every_exchange_is_as_likely(self):
         clips = clips_of([2, 2, 2])

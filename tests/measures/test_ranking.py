@@ -7,26 +7,26 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from speech2face.evaluation.inputs import align
+from speech2face.measures.aligned import align
 from speech2face.measures.ranking import (
     chance_median_rank,
     drawn_recall_table,
     matched,
+    rank_among_speakers,
+    rank_among_videos,
+    rank_within_groups,
     recall_curve,
-    stand_among_alike,
-    stand_among_speakers,
-    stand_among_videos,
     summarise_matching,
     summarise_ranks,
     summarise_small_galleries,
 )
-from speech2face.measures.retrieval import Standing, distances
+from speech2face.measures.retrieval import Ranks, distances
 from speech2face.measures.statistics import Bootstrap
-from tests.evaluation.simulated import simulate
+from tests.simulated import simulate
 
 
-def standing_of(nearer, size):
-    return Standing(np.array(nearer), np.zeros(len(nearer), int), np.full(len(nearer), size))
+def ranks_of(nearer, size):
+    return Ranks(np.array(nearer), np.zeros(len(nearer), int), np.full(len(nearer), size))
 
 
 @pytest.mark.parametrize(("drawn", "k"), [(2, 1), (4, 1), (4, 2), (8, 3), (1, 1)])
@@ -45,16 +45,16 @@ def test_one_of_two_is_the_part_of_others_that_are_farther():
     matrix = distances(predicted, aligned.gallery)
     own = aligned.clips["speaker"].to_numpy()
     by_hand = [(np.delete(row, s) > row[s]).mean() for row, s in zip(matrix, own, strict=True)]
-    assert np.allclose(matched(stand_among_speakers(aligned, predicted), 2), by_hand)
+    assert np.allclose(matched(rank_among_speakers(aligned, predicted), 2), by_hand)
 
 
 def test_ties_count_half_in_one_of_two():
-    found = Standing(np.array([1]), np.array([4]), np.array([9]))  # 1 nearer, 4 as near, 3 farther
+    found = Ranks(np.array([1]), np.array([4]), np.array([9]))  # 1 nearer, 4 as near, 3 farther
     assert matched(found, 2)[0] == pytest.approx((3 + 4 / 2) / 8)
 
 
 def test_galleries_that_are_too_small_are_left_out():
-    found = standing_of([0, 1, 2], 4)
+    found = ranks_of([0, 1, 2], 4)
     bootstrap = Bootstrap(["a", "b", "c"], 100, 0.95, 0)
     assert list(summarise_matching(found, bootstrap)) == ["gallery_size", "clips", "one_of_2"]
     assert summarise_small_galleries(found, bootstrap) == {}
@@ -62,7 +62,7 @@ def test_galleries_that_are_too_small_are_left_out():
 
 def test_galleries_of_100_have_chance_one_tenth_at_ten():
     size = 400
-    found = standing_of(range(size), size)  # every rank once: a random order
+    found = ranks_of(range(size), size)  # every rank once: a random order
     summary = summarise_small_galleries(found, Bootstrap([str(i) for i in range(size)], 200, 0.95, 0))
     for k in (1, 2, 5, 10):
         assert summary[f"recall_at_{k}"]["value"] == pytest.approx(k / 100)
@@ -70,7 +70,7 @@ def test_galleries_of_100_have_chance_one_tenth_at_ten():
 
 
 def test_summary_of_known_ranks():
-    summary = summarise_ranks(standing_of([0, 1, 4, 30], 48), Bootstrap(list("abcd"), 200, 0.95, 0))
+    summary = summarise_ranks(ranks_of([0, 1, 4, 30], 48), Bootstrap(list("abcd"), 200, 0.95, 0))
     assert summary["gallery_size"] == 48
     assert summary["recall_at_1"]["value"] == 0.25
     assert summary["recall_at_5"]["value"] == 0.75
@@ -84,14 +84,12 @@ def test_summary_of_known_ranks():
     assert summary["median_rank"]["chance"] == 24.5
     assert summary["mean_reciprocal_rank"]["value"] == pytest.approx((1 + 1 / 2 + 1 / 5 + 1 / 31) / 4)
     assert summary["mean_reciprocal_rank"]["chance"] == pytest.approx(np.mean([1 / r for r in range(1, 49)]))
-    assert np.allclose(recall_curve(standing_of([0, 1, 1], 3)), [1 / 3, 1, 1])
+    assert np.allclose(recall_curve(ranks_of([0, 1, 1], 3)), [1 / 3, 1, 1])
 
 
 def test_a_random_order_has_the_stated_chance():
     for size in (7, 48):
-        summary = summarise_ranks(
-            standing_of(range(size), size), Bootstrap([str(i) for i in range(size)], 100, 0.95, 0)
-        )
+        summary = summarise_ranks(ranks_of(range(size), size), Bootstrap([str(i) for i in range(size)], 100, 0.95, 0))
         for name, entry in summary.items():
             if isinstance(entry, dict):
                 assert entry["value"] == pytest.approx(entry["chance"]), name
@@ -112,11 +110,11 @@ def test_same_video_and_other_video_galleries_hold_each_speaker_once():
     inputs = simulate(60, videos=3, noise=4.0)
     aligned = align(inputs)
     predicted = inputs.predicted["6 s"]
-    exact, usable = stand_among_videos(aligned, aligned.true, 0)
+    exact, usable = rank_among_videos(aligned, aligned.true, 0)
     assert usable.all()
     assert (exact.nearer == 0).all()
     assert (exact.gallery_size == len(aligned.speakers)).all()
-    other, _ = stand_among_videos(aligned, predicted, 1)
+    other, _ = rank_among_videos(aligned, predicted, 1)
     # by hand: each speaker is represented by the video after the query's own
     videos = {
         s: [v for v in range(len(aligned.videos)) if aligned.videos[v].startswith(f"{s}/")] for s in aligned.speakers
@@ -136,8 +134,8 @@ def test_clips_whose_video_has_no_face_are_in_no_gallery_of_videos(shift):
     lost = np.zeros(len(aligned.clips), bool)
     lost[[0, 5, 6, 7, 8]] = True  # of one speaker all three
     clips = aligned.clips.assign(video_row=aligned.clips["video_row"].mask(lost, -1))
-    whole, _ = stand_among_videos(aligned, predicted, shift)
-    found, usable = stand_among_videos(replace(aligned, clips=clips), predicted, shift)
+    whole, _ = rank_among_videos(aligned, predicted, shift)
+    found, usable = rank_among_videos(replace(aligned, clips=clips), predicted, shift)
     assert np.array_equal(usable, ~lost)
     for column, reference in zip(found, whole, strict=True):
         assert np.array_equal(column, reference[~lost])
@@ -145,7 +143,7 @@ def test_clips_whose_video_has_no_face_are_in_no_gallery_of_videos(shift):
 
 def test_speakers_with_one_video_have_no_other_video():
     aligned = align(simulate(40, videos=1))
-    _, usable = stand_among_videos(aligned, aligned.true, 1)
+    _, usable = rank_among_videos(aligned, aligned.true, 1)
     assert not usable.any()
 
 
@@ -155,7 +153,7 @@ def test_among_alike_only_the_own_group_counts():
     sexes = inputs.attributes["sex"].groupby(inputs.attributes.index.str.split("/").str[0]).first()
     sexes[aligned.speakers[0]] = None
     predicted = inputs.predicted["6 s"]
-    found, usable = stand_among_alike(aligned, predicted, sexes)
+    found, usable = rank_within_groups(aligned, predicted, sexes)
     assert not usable[(aligned.clips["speaker"] == 0).to_numpy()].any()
     matrix = distances(predicted, aligned.gallery)
     of_gallery = sexes.reindex(aligned.speakers).to_numpy()

@@ -12,15 +12,15 @@ from sklearn.neighbors import NearestNeighbors
 from speech2face.measures import retrieval
 from speech2face.measures.retrieval import (
     METRICS,
-    Standing,
+    Ranks,
     distances,
     expected,
     middle_rank,
     percent_to_k,
+    rank_matches,
     ranks,
     recall_at,
     recall_at_percent,
-    standing,
 )
 
 SKLEARN = {"cosine": "cosine", "l1": "manhattan", "l2": "euclidean"}
@@ -68,7 +68,7 @@ class TestAgainstOthers:
     def test_recall_is_scikit_learns_top_k_accuracy(self, random_features, metric):
         query, gallery, target = random_features
         closeness = -pairwise_distances(query, gallery, metric=SKLEARN[metric])
-        found = standing(query, gallery, target, metric)
+        found = rank_matches(query, gallery, target, metric)
         for k in (1, 2, 5, 10):
             assert recall_at(found, k) == top_k_accuracy_score(target, closeness, k=k, labels=np.arange(len(gallery)))
 
@@ -77,7 +77,7 @@ class TestAgainstOthers:
         gallery = rng.integers(1, 4, size=(60, 3)).astype(float)  # 27 possible entries: many are equal, many as near
         query = rng.integers(1, 4, size=(80, 3)).astype(float)
         target = rng.integers(60, size=80)
-        found = standing(query, gallery, target, metric)
+        found = rank_matches(query, gallery, target, metric)
         nearer, tied = brute_force(query, gallery, target, metric)
         assert np.array_equal(found.nearer, nearer)
         assert np.array_equal(found.tied, tied)
@@ -91,10 +91,10 @@ class TestAgainstOthers:
     def test_blocks_change_nothing(self, random_features, metric, monkeypatch):
         query, gallery, target = random_features
         gallery = np.concatenate([gallery, gallery[:30]])  # duplicates in another block
-        whole = standing(query, gallery, target, metric)
+        whole = rank_matches(query, gallery, target, metric)
         monkeypatch.setattr(retrieval, "QUERIES_PER_BLOCK", 7)
         monkeypatch.setattr(retrieval, "ENTRIES_PER_BLOCK", 11)
-        for values, blocked in zip(whole, standing(query, gallery, target, metric), strict=True):
+        for values, blocked in zip(whole, rank_matches(query, gallery, target, metric), strict=True):
             assert np.array_equal(values, blocked)
         assert (whole.tied[target < 30] == 1).all()
         assert (whole.tied[target >= 30] == 0).all()
@@ -105,7 +105,7 @@ class TestAgainstOthers:
         query = rng.normal(size=(31, 513))
         monkeypatch.setattr(retrieval, "QUERIES_PER_BLOCK", 5)
         monkeypatch.setattr(retrieval, "ENTRIES_PER_BLOCK", 17)
-        assert (standing(query, gallery, rng.integers(120, size=31), metric).tied == 2).all()
+        assert (rank_matches(query, gallery, rng.integers(120, size=31), metric).tied == 2).all()
 
     def test_scale_of_the_features_does_not_matter(self, random_features, metric):
         query, gallery, target = random_features
@@ -113,7 +113,7 @@ class TestAgainstOthers:
         for scale in (1e-30, 1e-9, 1e60):
             assert np.array_equal(ranks(query * scale, gallery * scale, target, metric), expected_ranks)
 
-    def test_nearly_equal_distances_are_told_apart(self, metric):
+    def test_nearly_equal_distances_are_distinguished(self, metric):
         # Distances that differ by parts in 10^10, far below single precision, in a random order.
         rng = np.random.default_rng(5)
         steps = rng.permutation(50)
@@ -121,7 +121,7 @@ class TestAgainstOthers:
         query = rng.normal(size=(1, 40)) + 3
         start = query[0] + direction
         gallery = np.stack([start + step * 1e-10 * direction for step in steps])
-        found = [standing(query, gallery, [own], metric) for own in range(50)]
+        found = [rank_matches(query, gallery, [own], metric) for own in range(50)]
         assert {int(f.tied[0]) for f in found} == {0}
         order = [int(f.nearer[0]) for f in found]
         assert order == [
@@ -132,10 +132,10 @@ class TestAgainstOthers:
     def test_groups_are_galleries_of_their_own(self, random_features, metric):
         query, gallery, target = random_features
         groups = np.arange(90) % 3
-        found = standing(query, gallery, target, metric, groups[target], groups)
+        found = rank_matches(query, gallery, target, metric, groups[target], groups)
         for group in range(3):
             rows = groups[target] == group
-            alone = standing(query[rows], gallery[groups == group], target[rows] // 3, metric)
+            alone = rank_matches(query[rows], gallery[groups == group], target[rows] // 3, metric)
             for values, expected_values in zip(found, alone, strict=True):
                 assert np.array_equal(values[rows], expected_values)
 
@@ -143,12 +143,12 @@ class TestAgainstOthers:
 def test_the_match_itself_is_never_nearer_or_tied():
     gallery = np.random.default_rng(3).normal(size=(1, 5))
     for metric in METRICS:
-        found = standing(gallery + 1, gallery, [0], metric)
+        found = rank_matches(gallery + 1, gallery, [0], metric)
         assert (found.nearer, found.tied, found.gallery_size) == ([0], [0], [1])
 
 
 def test_a_prediction_that_is_the_same_for_all_entries_ranks_first_but_counts_as_chance():
-    found = standing(np.zeros((4, 3)), np.random.default_rng(0).normal(size=(20, 3)), [0, 5, 7, 19], "cosine")
+    found = rank_matches(np.zeros((4, 3)), np.random.default_rng(0).normal(size=(20, 3)), [0, 5, 7, 19], "cosine")
     assert (found.nearer == 0).all()
     assert (found.tied == 19).all()
     first = (np.arange(1, 21) <= 2).astype(float)
@@ -160,7 +160,7 @@ def test_expected_is_the_mean_over_orders_of_the_tied():
     table = np.random.default_rng(0).uniform(size=9)
     nearer, tied = np.array([0, 2, 5, 8]), np.array([0, 3, 3, 0])
     by_hand = [table[n : n + t + 1].mean() for n, t in zip(nearer, tied, strict=True)]
-    assert np.allclose(expected(table, Standing(nearer, tied, np.full(4, 9))), by_hand)
+    assert np.allclose(expected(table, Ranks(nearer, tied, np.full(4, 9))), by_hand)
 
 
 @pytest.mark.parametrize("size", [1, 7, 48, 50, 100, 5000])
@@ -170,12 +170,12 @@ def test_percent_is_rounded_up_to_whole_faces(size, percent):
 
 
 def test_recall_at_percent_is_recall_at_that_rank():
-    found = Standing(np.array([0, 4, 5, 47]), np.zeros(4, int), np.full(4, 48))
+    found = Ranks(np.array([0, 4, 5, 47]), np.zeros(4, int), np.full(4, 48))
     assert recall_at_percent(found, 10) == recall_at(found, 5) == 0.5
 
 
 def test_recall_counts_ties_as_their_mean_over_every_order():
-    found = Standing(np.array([0, 3, 4, 7]), np.array([9, 2, 3, 0]), np.array([10, 10, 48, 8]))
+    found = Ranks(np.array([0, 3, 4, 7]), np.array([9, 2, 3, 0]), np.array([10, 10, 48, 8]))
     for k in range(1, 11):
         expected_value = np.mean([np.mean(np.arange(n + 1, n + t + 2) <= k) for n, t, _ in zip(*found, strict=True)])
         assert recall_at(found, k) == pytest.approx(expected_value)

@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import pairwise_distances, top_k_accuracy_score
 
-from speech2face.evaluation.inputs import align
-from speech2face.measures.attributes import fit_attributes
+from speech2face.measures.aligned import align
 from speech2face.measures.scores import (
     chance_scores,
     fraction_of_knowable,
@@ -17,7 +16,7 @@ from speech2face.measures.scores import (
     score_groups,
     score_systems,
 )
-from tests.evaluation.simulated import SETTINGS, simulate
+from tests.simulated import SETTINGS, fitted, simulate
 
 LINKED = ["sex", "age_years"]
 
@@ -25,8 +24,7 @@ LINKED = ["sex", "age_years"]
 @pytest.fixture(scope="module")
 def case():
     inputs = simulate(noise=2.0)
-    aligned = align(inputs)
-    attributes, _ = fit_attributes(aligned, inputs.attributes, LINKED)
+    aligned, attributes = fitted(inputs, LINKED)
     return inputs, aligned, attributes, inputs.predicted["6 s"]
 
 
@@ -73,8 +71,10 @@ def test_differences_between_systems_are_paired(case):
 def test_fraction_is_one_for_the_oracle_and_nought_for_chance(case):
     _, aligned, attributes, voice = case
     same = np.tile(aligned.means.mean(0), (len(voice), 1))
-    whole = fraction_of_knowable(aligned, voice, voice, same, attributes, SETTINGS, 0)
-    none = fraction_of_knowable(aligned, same, voice, same, attributes, SETTINGS, 0)
+    whole, none = (
+        fraction_of_knowable(aligned, {"voice": heard, "oracle": voice, "mean_feature": same}, attributes, SETTINGS, 0)
+        for heard in (voice, same)
+    )
     for name, estimate in whole.items():
         assert estimate == pytest.approx({"value": 1, "low": 1, "high": 1}), name
     for name, estimate in none.items():
@@ -86,7 +86,8 @@ def test_fraction_is_one_for_the_oracle_and_nought_for_chance(case):
 def test_an_oracle_no_better_than_chance_leaves_the_fraction_out(case):
     _, aligned, attributes, voice = case
     same = np.tile(aligned.means.mean(0), (len(voice), 1))
-    assert "recall_at_1" not in fraction_of_knowable(aligned, voice, same, same, attributes, SETTINGS, 0)
+    systems = {"voice": voice, "oracle": same, "mean_feature": same}
+    assert "recall_at_1" not in fraction_of_knowable(aligned, systems, attributes, SETTINGS, 0)
 
 
 def test_groups_are_bands_and_classes_in_order():

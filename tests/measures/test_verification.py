@@ -1,19 +1,16 @@
 """Area under the curve and equal error rate against scikit-learn."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from scipy.interpolate import interp1d
 from scipy.optimize import brentq
 from sklearn import metrics
 
-from speech2face.evaluation.inputs import align
-from speech2face.evaluation.measure import measure
+from speech2face.measures.aligned import align
 from speech2face.measures.retrieval import distances
 from speech2face.measures.statistics import Bootstrap
 from speech2face.measures.verification import area_under_curve, equal_error_rate, roc_curve, trials
-from tests.evaluation.simulated import SETTINGS, simulate
+from tests.simulated import simulate
 
 
 def pooled(aligned, predicted, repeat=None):
@@ -96,22 +93,3 @@ def test_impostors_of_the_own_group_only():
     kept = groups[own][:, None] == groups
     ours = area_under_curve(pairs, bootstrap)(np.ones((1, len(own))))[0]
     assert ours == pytest.approx(metrics.roc_auc_score(labels[kept], scores[kept]), abs=1e-12)
-
-
-def test_speakers_of_unknown_sex_and_those_who_are_alone_take_no_part():
-    inputs = simulate(60, noise=4.0)
-    speakers = inputs.attributes.index.str.split("/").str[0]
-    unknown = speakers.isin(sorted(set(speakers))[:10])
-    sex = inputs.attributes["sex"].mask(unknown, None).mask(speakers == "id00011", "x")
-    inputs = replace(inputs, attributes=inputs.attributes.assign(sex=sex))
-    aligned = align(inputs)
-    found = measure(inputs, aligned, SETTINGS, 0).metrics["verification"]["same_sex"]["area_under_curve"]
-    of_speaker = sex.groupby(speakers).first().reindex(aligned.speakers).to_numpy()
-    own = aligned.clips["speaker"].to_numpy()
-    known = np.array([value in ("f", "m") for value in of_speaker])
-    rows = known[own]
-    scores = 1 - distances(inputs.predicted["6 s"], aligned.gallery)
-    labels = own[:, None] == np.arange(len(of_speaker))
-    kept = rows[:, None] & (of_speaker[own][:, None] == of_speaker)
-    assert 0 < rows.sum() < len(rows) - 20
-    assert found["value"] == pytest.approx(metrics.roc_auc_score(labels[kept], scores[kept]), abs=1e-5)

@@ -1,0 +1,56 @@
+"""Descriptions of voices: of sounds whose pitch is known, and from a table."""
+
+import numpy as np
+import pytest
+import torch
+
+from speech2face.audio.spectrogram import compress, stft
+from speech2face.audio.table import spectrograms_schema
+from speech2face.evaluation.voices import describe_voice, describe_voices, restore
+from speech2face.pipeline.shards import write_shard
+from speech2face.training.pairs import Targets
+
+
+def harmonics(f0_hz):
+    time = torch.arange(96_000) / 16_000
+    return 0.1 * sum(torch.sin(2 * np.pi * f0_hz * k * time) / k for k in range(1, 12))
+
+
+def row(speaker, f0_hz, segment=0):
+    spectrogram = compress(stft(harmonics(f0_hz))).numpy().astype(np.float16)
+    common = {"clip_id": f"{speaker}/v/1", "speaker_id": speaker, "segment": segment}
+    return common | {"start_s": 0.0, "duration_s": 6.0, "spectrogram": spectrogram}
+
+
+def test_the_waveform_comes_back_from_its_spectrogram():
+    waveform = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, 96_000))
+    assert torch.allclose(restore(compress(stft(waveform)).float()), waveform.float(), atol=1e-4)
+
+
+@pytest.mark.parametrize("f0_hz", [95.0, 140.0, 230.0])
+def test_f0_of_a_harmonic_sound(f0_hz):
+    spectrum, f0 = describe_voice(compress(stft(harmonics(f0_hz))))
+    assert np.exp(f0[2]) == pytest.approx(f0_hz, rel=0.03)
+    peaks = np.flatnonzero((spectrum[1:-1] > spectrum[:-2]) & (spectrum[1:-1] > spectrum[2:])) + 1
+    assert round(5 * f0_hz / 31.25) in {peak + step for peak in peaks for step in (-1, 0, 1)}  # the 5th harmonic's bin
+
+
+def test_voices_of_training_and_test_clips_with_faces(tmp_path):
+    splits = {"id0": "train", "id1": "test", "id2": "val", "id3": "train"}
+    rows = [row(f"id{index}", 100.0 + 40 * index + segment, segment) for index in range(4) for segment in range(2)]
+    # The names of the shards say nothing about the order of the clips.
+    write_shard(tmp_path / "shard-b.parquet", rows[:2], spectrograms_schema(601), {})
+    write_shard(tmp_path / "shard-a.parquet", rows[2:], spectrograms_schema(601), {})
+    videos = {f"id{i}/v": i for i in range(3)}  # the last speaker has no face
+    found = describe_voices(tmp_path, Targets(np.zeros((3, 4), np.float32), videos, splits))
+    assert list(found["f0"].index) == list(found["mean_spectrogram"].index) == ["id0/v/1", "id1/v/1"]
+    assert np.exp(found["f0"][2]).tolist() == pytest.approx([100, 140], rel=0.03)
+    assert found["mean_spectrogram"].shape == (2, 257)
+
+
+def test_voices_of_clips_whose_faces_belong_to_the_speaker(tmp_path):
+    rows = [row(f"id{i}", 100.0) for i in range(3)]
+    write_shard(tmp_path / "shard-a.parquet", rows, spectrograms_schema(601), {})
+    splits = {f"id{i}": "train" for i in range(3)}
+    targets = Targets(np.zeros((2, 4), np.float32), {"id0": 0, "id2": 1}, splits, "speaker")
+    assert list(describe_voices(tmp_path, targets)["f0"].index) == ["id0/v/1", "id2/v/1"]
