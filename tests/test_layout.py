@@ -28,15 +28,33 @@ DOORS = {"cli", "doctor", "predict", "prune", "why"}
 """Modules outside the rooms: they import from any room, and no room imports from them."""
 MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_LINES_OF_A_STAGE = 300, 60, 40
 WITHOUT_TEST = {
+    "audio.speech": "test_extraction hears silence and speech by it",
     "audio.table": "a schema; test_extraction and pipeline.test_other_tools read and write it",
     "corpus.containers": "constants",
     "corpus.voxceleb_layout": "constants",
+    "dlib_nets.building": "test_detector and test_embedder build networks by it",
+    "dlib_nets.layers": "test_network_file reads every kind",
+    "face_networks.converted": "test_store writes and opens converted files",
+    "face_networks.extraction": "pipeline.test_change and pipeline.test_repro run it for each network",
+    "face_networks.files.insightface_pack": "test_arcface reads packs",
+    "face_networks.files.keras_h5": "files.test_vgg_face and files.test_other_networks read every format",
+    "face_networks.files.matlab": "files.test_vgg_face and files.test_other_networks read every format",
+    "face_networks.files.onnx_graph": "test_onnx_network and test_arcface read graphs",
+    "face_networks.files.pytorch": "files.test_vgg_face and files.test_other_networks read every format",
+    "face_networks.files.torch7": "files.test_vgg_face and files.test_other_networks read every format",
     "face_networks.table": "a schema; test_extraction and pipeline.test_other_tools read and write it",
+    "face_networks.vgg_face_file": "files.test_vgg_face loads and describes files by it",
+    "face_networks.vgg_face_layout": "files.test_other_networks tells networks from each other by it",
     "faces.table": "a schema; test_crops and pipeline.test_other_tools read and write it",
     "measures.inputs": "data classes; test_aligned checks what they hold",
+    "pipeline.dvc_cache": "test_runs and test_change take what it finds; it needs a DVC repository",
+    "pipeline.syntax": "test_code: what it strips, and the same text in every version of Python",
     "pipeline.work": "one path; test_engine and test_session look into it",
+    "prune": "pipeline.test_change runs it; it needs a DVC repository",
     "report.template": "the page's HTML; test_pages takes it apart",
+    "synthetic.espeak": "test_voices speaks by it",
     "synthetic.texts": "sentences to be said",
+    "why": "pipeline.test_change runs it; it needs a DVC repository",
 }
 """Modules without a test of their own name, and why."""
 
@@ -113,8 +131,12 @@ def test_modules_and_functions_are_short():
     long = []
     sources = dict(modules()) | {f"stages.{path.stem}": path for path in sorted((ROOT / "stages").glob("*.py"))}
     for name, path in sources.items():
-        most = MOST_LINES_OF_A_STAGE if name.startswith("stages.") else MOST_LINES
-        if (lines := len(path.read_text("utf-8").splitlines())) > most:
+        written = path.read_text("utf-8").splitlines()
+        most = MOST_LINES
+        if name.startswith("stages."):
+            most = MOST_LINES_OF_A_STAGE
+            written = [line for line in written if line.strip() and not line.strip().startswith("#")]
+        if (lines := len(written)) > most:
             long.append(f"{name} has {lines} lines, at most {most}")
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

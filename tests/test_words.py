@@ -32,7 +32,7 @@ def texts(*suffixes: str) -> Iterator[tuple[str, str]]:
     files = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*")] + [ROOT / name for name in FILES]
     for path in sorted(files):
         name = path.relative_to(ROOT).as_posix()
-        if path.is_file() and path.suffix in suffixes and name not in ALLOWED:
+        if path.is_file() and path.suffix in suffixes and name not in ALLOWED and ".egg-info" not in name:
             yield name, path.read_text("utf-8")
 
 

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from speech2face import __version__
 
@@ -22,50 +23,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    predict = commands.add_parser("predict", help="draw the face that a recording's voice typically has")
-    predict.add_argument(
-        "voice", type=Path, help="a recording of someone speaking: wav, flac, m4a, mp4, webm, ...; at least 1 s"
-    )
-    predict.add_argument(
-        "-o", "--out", type=Path, default=Path("face.png"), help="picture to write (default: %(default)s)"
-    )
-    predict.add_argument(
-        "--models", type=Path, default=Path("models"), help="folder of trained models (default: %(default)s)"
-    )
-    predict.set_defaults(run=_predict)
-
-    weights = commands.add_parser("weights", help="look at weight files of face networks").add_subparsers(
-        required=True, metavar="ACTION"
-    )
-    check = weights.add_parser(
-        "check", help="say what a VGG-Face weight file is and what input it expects; refuse any other file"
-    )
-    check.add_argument(
-        "file",
-        type=Path,
-        help="vgg_face_dag.pth, a Keras .h5, VGG_FACE.t7, a MatConvNet .mat; its name does not matter",
-    )
-    check.set_defaults(run=_check_weights)
-
-    rejects = commands.add_parser("rejects", help="count and list what the stages left out, with the reasons")
-    rejects.add_argument("--stage", help="only this stage's")
-    rejects.add_argument("--reason", help="only those with this reason")
-    rejects.add_argument("--all", action="store_true", help="list all of them, not the first 20 only")
-    rejects.add_argument("--root", type=Path, default=Path(), help="the repository (default: the current folder)")
-    rejects.set_defaults(run=_rejects)
-
-    compare = commands.add_parser(
-        "compare", help="compare two experiments on the same test clips, with intervals and p-values"
-    )
-    compare.add_argument("first", type=Path, help="results/evaluation/tables/clips.csv of one run")
-    compare.add_argument(
-        "second", type=Path, help="the same file of another run; `dvc get . PATH --rev EXPERIMENT -o FILE` fetches it"
-    )
-    compare.add_argument(
-        "--params", type=Path, default=Path("params.yaml"), help="parameter file (default: %(default)s)"
-    )
-    compare.set_defaults(run=_compare)
-
+    _add_predict(commands)
+    _add_weights(commands)
+    _add_rejects(commands)
+    _add_compare(commands)
     why = commands.add_parser("why", help="say what differs between a stage's last run and now")
     why.add_argument("stage", help="make_corpus, segment_audio, crop_faces, extract_features, ...")
     why.set_defaults(run=_why)
@@ -80,6 +41,58 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--root", type=Path, default=Path(), help="the repository (default: the current folder)")
     doctor.set_defaults(run=_doctor)
     return parser
+
+
+def _add_predict(commands: Any) -> None:
+    predict = commands.add_parser("predict", help="draw the face that a recording's voice typically has")
+    predict.add_argument(
+        "voice", type=Path, help="a recording of someone speaking: wav, flac, m4a, mp4, webm, ...; at least 1 s"
+    )
+    predict.add_argument(
+        "-o", "--out", type=Path, default=Path("face.png"), help="picture to write (default: %(default)s)"
+    )
+    predict.add_argument(
+        "--models", type=Path, default=Path("models"), help="folder of trained models (default: %(default)s)"
+    )
+    predict.set_defaults(run=_predict)
+
+
+def _add_weights(commands: Any) -> None:
+    weights = commands.add_parser("weights", help="look at weight files of face networks").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    check = weights.add_parser(
+        "check", help="say what a VGG-Face weight file is and what input it expects; refuse any other file"
+    )
+    check.add_argument(
+        "file",
+        type=Path,
+        help="vgg_face_dag.pth, a Keras .h5, VGG_FACE.t7, a MatConvNet .mat; its name does not matter",
+    )
+    check.set_defaults(run=_check_weights)
+
+
+def _add_rejects(commands: Any) -> None:
+    rejects = commands.add_parser("rejects", help="count and list what the stages left out, with the reasons")
+    rejects.add_argument("--stage", help="only this stage's")
+    rejects.add_argument("--reason", help="only those with this reason")
+    rejects.add_argument("--all", action="store_true", help="list all of them, not the first 20 only")
+    rejects.add_argument("--root", type=Path, default=Path(), help="the repository (default: the current folder)")
+    rejects.set_defaults(run=_rejects)
+
+
+def _add_compare(commands: Any) -> None:
+    compare = commands.add_parser(
+        "compare", help="compare two experiments on the same test clips, with intervals and p-values"
+    )
+    compare.add_argument("first", type=Path, help="results/evaluation/tables/clips.csv of one run")
+    compare.add_argument(
+        "second", type=Path, help="the same file of another run; `dvc get . PATH --rev EXPERIMENT -o FILE` fetches it"
+    )
+    compare.add_argument(
+        "--params", type=Path, default=Path("params.yaml"), help="parameter file (default: %(default)s)"
+    )
+    compare.set_defaults(run=_compare)
 
 
 # Commands import what they need when they run, so that --help answers at once.

@@ -176,7 +176,7 @@ class TestTime:
 
 
 class TestAxes:
-    def test_real_and_imaginary_frequency_and_time_are_told_apart(self, narrow: VoiceEncoder) -> None:
+    def test_real_and_imaginary_frequency_and_time_are_distinguished(self, narrow: VoiceEncoder) -> None:
         x = spectrogram(300)
         feature = narrow(x)
         for scrambled in (x.flip(1), x.flip(2), x.flip(3), x.reshape(1, 2, 300, 257).transpose(2, 3)):
