@@ -8,7 +8,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 # The files of tests beside each other, on up to four processors.
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadgroup
 
-.PHONY: help setup repro test test-quick test-report lint bench doctor clean-work
+.PHONY: help setup repro test test-quick test-report lint bench experiments doctor clean-work
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
@@ -40,6 +40,9 @@ lint: $(VENV)/.installed-dev  ## check style and types
 
 bench: $(VENV)/.installed-dev  ## time the parts against other libraries
 	@for script in $(filter-out benchmarks/make_%,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(RUN) PYTHONPATH=src python $$script || exit 1; done
+
+experiments: setup  ## compare experiments: what differs between them
+	$(RUN) dvc exp show --no-pager --only-changed --drop '^(src|stages|data|models|results)(/|$$)' --sort-by recall_at_10_percent --sort-order desc
 
 doctor: setup  ## say what is installed and what is missing
 	$(RUN) speech2face doctor
