@@ -1,3 +1,5 @@
+"""What the doctor finds, and what it says is missing."""
+
 from pathlib import Path
 
 import pytest
@@ -35,10 +37,52 @@ def test_missing_things_are_named_with_the_remedy(monkeypatch: pytest.MonkeyPatc
     assert "S2F_WORKERS" in lines["workers"]
 
 
-def test_weights_are_found_once_trained(tmp_path: Path):
+def found(root: Path) -> dict[str, doctor.Finding]:
+    return {finding.subject: finding for finding in doctor.findings(root)}
+
+
+def test_networks_are_found_once_trained(tmp_path: Path):
     path = tmp_path / "models" / "encoder" / "encoder.safetensors"
     path.parent.mkdir(parents=True)
     path.touch()
-    texts = {f.subject: f.text for f in doctor.findings(tmp_path)}
-    assert "found" in texts["encoder weights"]
-    assert "dvc repro" in texts["decoder weights"]
+    findings = found(tmp_path)
+    assert findings["encoder weights"].text == f"found ({path})"
+    assert findings["decoder weights"].text == "not trained yet; run: dvc repro, or dvc pull"
+    # Neither is missing: training makes them.
+    assert findings["encoder weights"].ok is findings["decoder weights"].ok is None
+
+
+def test_outside_a_repository_the_report_goes_on(tmp_path: Path):
+    findings = found(tmp_path)
+    assert "not in" in findings["requirements.txt"].text and "--root" in findings["requirements.txt"].text
+    assert findings["params.yaml"].text.endswith("params.yaml does not exist; run from the repository's root")
+    assert [findings[name].ok for name in ("requirements.txt", "params.yaml", "python")] == [False, False, True]
+    assert "features" not in findings
+
+
+def test_the_face_network_that_the_parameters_ask_for_is_looked_for(tmp_path: Path):
+    params = (ROOT / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(params)
+    assert found(tmp_path)["features"].text == "found: dlib_resnet"
+    missing = tmp_path / "vgg_face_dag.pth"
+    asked = params.replace("backend: dlib_resnet", "backend: vgg_face").replace(
+        "  weights: null", f"  weights: {missing}"
+    )
+    (tmp_path / "params.yaml").write_text(asked)
+    finding = found(tmp_path)["features"]
+    assert finding.ok is False
+    assert f"{missing} is not a file; set it to a VGG-Face weight file" in finding.text
+
+
+def test_settings_of_the_environment_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("S2F_WORKERS", raising=False)
+    monkeypatch.setenv("S2F_DEVICE", "gpu")
+    findings = found(tmp_path)
+    assert findings["S2F_DEVICE"].text == "gpu" and findings["S2F_WORKERS"].text == "not set; the default is used"
+    assert findings["device"].ok is False and "S2F_DEVICE must name a device" in findings["device"].text
+
+
+def test_another_python_is_named_with_the_one_that_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(doctor.sys, "version_info", (3, 10, 1))
+    finding = found(tmp_path)["python"]
+    assert finding.ok is False and finding.text.endswith("; needs 3.11")

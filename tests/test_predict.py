@@ -1,9 +1,11 @@
 """Prediction with small random networks: reading a recording, writing a picture, and what can go wrong."""
 
 import os
+import shutil
 import subprocess
 import sys
 import wave
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,22 +19,30 @@ from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.models.weight_files import save_network
 from speech2face.predict import Speech2Face, to_picture
 
+ENCODER = {"base_channels": 2, "feature_dim": 16, "hidden_dim": 8}
+DECODER = {"feature_dim": 16, "first_dim": 16, "landmark_hidden_dim": 8, "texture_channels": 8}
+SEGMENT_S = 6.0
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks this small wait longer for a second thread than they compute."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("models")
     torch.manual_seed(0)
-    encoder, decoder = VoiceEncoder(2, 16, 8), FaceDecoder(16, texture_channels=8)
+    encoder, decoder = VoiceEncoder(**ENCODER), FaceDecoder(**DECODER)
     y, x = torch.meshgrid(torch.linspace(40, 180, 9)[:8], torch.linspace(40, 180, 9), indexing="ij")
     points = torch.stack([x.flatten(), y.flatten()], 1)[:68]
     decoder.set_means(points, torch.linspace(0, 1, 224).expand(3, 224, 224))
-    for name, network, dimensions in (
-        ("encoder", encoder, {"base_channels": 2, "feature_dim": 16, "hidden_dim": 8}),
-        ("decoder", decoder, {"feature_dim": 16, "texture_channels": 8}),
-    ):
-        (root / name).mkdir()
-        save_network(network, root / name / name, **dimensions)
-    (root / "encoder" / "input.json").write_text('{"segment_s": 6.0}')
+    save_network(encoder, root / "encoder" / "encoder", {"segment_s": SEGMENT_S}, **ENCODER)
+    save_network(decoder, root / "decoder" / "decoder", **DECODER)
     return root
 
 
@@ -87,10 +97,11 @@ def test_a_file_that_is_not_audio_is_one_clear_line(models, tmp_path, capsys, na
     if content is not None:
         (tmp_path / name).write_bytes(content)
     out = tmp_path / "face.png"
-    assert run("predict", tmp_path / name, "-o", out, "--models", models) != 0
+    out.write_bytes(b"of before")
+    assert run("predict", tmp_path / name, "-o", out, "--models", models) == 1
     errors = capsys.readouterr().err
     assert errors.count("\n") == 1 and errors.startswith("speech2face: error: ") and words in errors
-    assert not out.exists()
+    assert out.read_bytes() == b"of before"
 
 
 @pytest.mark.parametrize(("samples", "word"), [(np.zeros(32000), "silent"), (np.full(3200, 0.3), "needed")])
@@ -109,19 +120,38 @@ def test_an_output_that_cannot_be_written_is_reported_before_anything_is_done(mo
 
 
 def test_networks_that_do_not_belong_together_are_refused(models, voice, tmp_path, capsys):
-    other = FaceDecoder(8, texture_channels=8)
-    for name in ("encoder", "decoder"):
-        (tmp_path / "m" / name).mkdir(parents=True)
-        for path in (models / name).iterdir():
-            (tmp_path / "m" / name / path.name).write_bytes(path.read_bytes())
-    save_network(other, tmp_path / "m" / "decoder" / "decoder", feature_dim=8, texture_channels=8)
+    shutil.copytree(models, tmp_path / "m")
+    other = DECODER | {"feature_dim": 8}
+    save_network(FaceDecoder(**other), tmp_path / "m" / "decoder" / "decoder", **other)
     assert run("predict", voice, "-o", tmp_path / "face.png", "--models", tmp_path / "m") == 1
-    assert "different features" in capsys.readouterr().err
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1 and "an encoder and a decoder of different features; run: dvc repro" in errors
+
+
+@pytest.mark.parametrize("about", [None, {"segment_s": None}, {"segment_s": "six"}])
+def test_an_encoder_that_does_not_say_how_long_it_hears_is_one_clear_line(models, voice, tmp_path, capsys, about):
+    """As those of earlier versions do not."""
+    shutil.copytree(models, tmp_path / "m")
+    save_network(VoiceEncoder(**ENCODER), tmp_path / "m" / "encoder" / "encoder", about, **ENCODER)
+    assert run("predict", voice, "-o", tmp_path / "face.png", "--models", tmp_path / "m") == 1
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1 and "does not say how many seconds it hears" in errors and "dvc repro" in errors
+
+
+def test_the_encoder_hears_as_much_as_its_weight_file_says(models, tmp_path):
+    shutil.copytree(models, tmp_path / "m")
+    save_network(VoiceEncoder(**ENCODER), tmp_path / "m" / "encoder" / "encoder", {"segment_s": 3.0}, **ENCODER)
+    sound = np.random.default_rng(1).normal(size=4 * 16000).astype(np.float32) * 0.1
+    short = Speech2Face.load(tmp_path / "m", torch.device("cpu"))
+    assert torch.equal(short.features(sound), short.features(sound[: 3 * 16000]))
+    whole = Speech2Face.load(models, torch.device("cpu"))
+    assert not torch.equal(whole.features(sound), whole.features(sound[: 3 * 16000]))
 
 
 def test_missing_models_say_how_to_get_them(voice, tmp_path, capsys):
-    assert run("predict", voice, "-o", tmp_path / "face.png", "--models", tmp_path / "none") != 0
-    assert "train" in capsys.readouterr().err
+    assert run("predict", voice, "-o", tmp_path / "face.png", "--models", tmp_path / "none") == 1
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1 and "encoder.safetensors is missing: train the network" in errors
 
 
 def test_the_command_itself_exits_non_zero_without_a_traceback(tmp_path: Path):

@@ -1,30 +1,31 @@
 """The list of what was left out."""
 
+import pickle
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from speech2face.pipeline.rejects import REJECTS, read_rejects, rejects_report
+from speech2face.pipeline.rejects import REASONS, REJECTS, Reject, UnusableError, read_rejects, rejects_report
 from speech2face.pipeline.shards import write_table
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    def write(folder: str, stage: str, reasons: list[str]) -> None:
+    def write(stage: str, reasons: list[str]) -> None:
         rows = [
             {"item": f"{stage}-{i}", "stage": stage, "reason": r, "message": f"m{i}"} for i, r in enumerate(reasons)
         ]
-        write_table(tmp_path / "data" / folder / "rejects.parquet", pa.Table.from_pylist(rows, REJECTS))
+        write_table(tmp_path / "data" / "rejects" / f"{stage}.parquet", pa.Table.from_pylist(rows, REJECTS))
 
-    write("spectrograms", "segment_audio", ["silent"] * 30 + ["too_short"])
-    write("faces", "crop_faces", ["no_face"])
-    write("features", "extract_features", [])
+    write("segment_audio", ["silent"] * 30 + ["too_short"])
+    write("crop_faces", ["no_face"])
+    write("extract_features", [])
     return tmp_path
 
 
 def test_counts_and_lists(root: Path):
-    assert read_rejects(root).num_rows == 32
+    assert read_rejects(root / "data" / "rejects").num_rows == 32
     lines = [line.split() for line in rejects_report(root, limit=2).splitlines()]
     assert lines[:4] == [
         ["32", "rejects"],
@@ -42,10 +43,34 @@ def test_counts_and_lists(root: Path):
 def test_a_stage_or_a_reason_alone(root: Path):
     assert rejects_report(root, stage="crop_faces").splitlines()[-1] == "crop_faces  no_face  crop_faces-0: m0"
     assert len(rejects_report(root, reason="silent", limit=None).splitlines()) == 2 + 1 + 30
-    with pytest.raises(ValueError, match="there are no_face, silent, too_short"):
+    both = rejects_report(root, stage="segment_audio", reason="too_short").splitlines()
+    assert both[0] == "1 rejects" and both[-1] == "segment_audio  too_short  segment_audio-30: m30"
+    with pytest.raises(ValueError, match="no reject has the reason 'shy'; there are no_face, silent, too_short"):
         rejects_report(root, reason="shy")
+    with pytest.raises(ValueError, match="no reject has the stage 'evaluate'; there are crop_faces, segment_audio"):
+        rejects_report(root, stage="evaluate")
 
 
 def test_before_any_stage(tmp_path: Path):
-    with pytest.raises(ValueError, match="no stage has run"):
+    with pytest.raises(ValueError, match="holds no rejects; no stage has run yet: dvc repro"):
         rejects_report(tmp_path)
+
+
+def test_nothing_was_left_out(tmp_path: Path):
+    write_table(tmp_path / "data" / "rejects" / "crop_faces.parquet", REJECTS.empty_table())
+    assert rejects_report(tmp_path) == "0 rejects"
+    with pytest.raises(ValueError, match="no reject has the reason 'silent'; there are no rejects"):
+        rejects_report(tmp_path, reason="silent")
+
+
+def test_reasons_are_a_fixed_list():
+    for reason in REASONS:
+        assert Reject("x", reason, "").reason == reason
+    with pytest.raises(ValueError, match=r"must be one of missing_file, .*vanished .got 'odd'."):
+        Reject("x", "odd", "")
+
+
+def test_an_error_keeps_its_reason_on_the_way_between_processes():
+    error = pickle.loads(pickle.dumps(UnusableError("silent", "a.wav: silent")))
+    assert (type(error), error.reason, str(error)) == (UnusableError, "silent", "a.wav: silent")
+    assert isinstance(error, ValueError)

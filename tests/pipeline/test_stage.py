@@ -1,7 +1,9 @@
-import json
+"""What every stage script shares."""
+
+import ast
 import os
+import runpy
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,9 +18,10 @@ ROOT = Path(__file__).parents[2]
 def in_root(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", ["toy.py"])
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_the_closing_line_is_printed(capsys: pytest.CaptureFixture[str]):
@@ -29,7 +32,7 @@ def test_the_closing_line_is_printed(capsys: pytest.CaptureFixture[str]):
 @pytest.mark.parametrize(
     "error", [ValueError("what, value, bound"), FileNotFoundError("x is missing"), RuntimeError("a worker died")]
 )
-def test_what_a_user_can_mend_is_one_message(error: Exception):
+def test_what_a_user_can_fix_is_one_message(error: Exception):
     def main(params: object) -> str:
         raise error
 
@@ -43,24 +46,52 @@ def test_a_bug_keeps_its_traceback():
         stage.run_stage(lambda params: str(1 / 0), None)
 
 
-def test_json_is_written_whole_or_not_at_all(tmp_path: Path):
-    path = tmp_path / "deep" / "metrics.json"
-    stage.write_json(path, {"b": 1, "a": [0.5]})
-    assert json.loads(path.read_text()) == {"b": 1, "a": [0.5]}
-    with pytest.raises(ValueError):
-        stage.write_json(path, {"a": float("nan")})
-    assert json.loads(path.read_text())["b"] == 1
-    assert list(path.parent.iterdir()) == [path]
+def test_a_user_who_asks_gets_the_traceback(monkeypatch: pytest.MonkeyPatch):
+    def main(params: object) -> str:
+        raise ValueError("what, value, bound")
+
+    monkeypatch.setenv("S2F_DEBUG", "1")
+    with pytest.raises(ValueError, match="what, value, bound"):
+        stage.run_stage(main, None)
+
+
+def test_other_parameters_are_read_where_the_command_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    text = (ROOT / "params.yaml").read_text()
+    (tmp_path / "p.yaml").write_text(text.replace("lr: 0.0002", "lr: 3e-05"))
+    monkeypatch.setattr(sys, "argv", ["toy.py", "--params", str(tmp_path / "p.yaml")])
+    stage.run_stage(lambda params: str(params.lr), None)
+    assert capsys.readouterr().out == "3e-05\n"
+    (tmp_path / "p.yaml").write_text(text.replace("lr: 0.0002", "lr: fast"))
+    with pytest.raises(SystemExit) as done:
+        stage.run_stage(lambda params: "never", None)
+    assert str(done.value.code).startswith("toy.py: error: ") and "lr must be" in str(done.value.code)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_stage_with_its_number_and_lets_it_clean_up(number: signal.Signals):
+    cleaned = []
+
+    def main(params: object) -> str:
+        try:
+            os.kill(os.getpid(), number)
+            return "never"
+        finally:
+            cleaned.append(True)
+
+    with pytest.raises(SystemExit) as done:
+        stage.run_stage(main, None)
+    assert (done.value.code, cleaned) == (128 + number, [True])
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "stages").glob("*.py")), ids=lambda path: path.stem)
-def test_every_stage_explains_itself_and_is_short(script: Path):
-    lines = [line for line in script.read_text().splitlines() if line.strip() and not line.strip().startswith("#")]
-    assert len(lines) <= 45
-    done = subprocess.run(
-        [sys.executable, str(script), "--help"],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
-    )
-    assert done.returncode == 0 and "--params" in done.stdout
+def test_every_stage_explains_itself(script: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(sys, "argv", [script.name, "--help"])
+    with pytest.raises(SystemExit) as done:
+        runpy.run_path(str(script), run_name="__main__")
+    text = capsys.readouterr().out
+    assert done.value.code == 0
+    description = ast.get_docstring(ast.parse(script.read_text()))
+    assert description is not None and description in text
+    assert "--params" in text

@@ -46,7 +46,7 @@ class Tensor(pa.ExtensionType):
         return pa.ExtensionArray.from_storage(self, storage)
 
     def to_numpy(self, array: pa.ExtensionArray) -> np.ndarray:
-        """A column as [rows, *shape]; read-only."""
+        """A column as [rows, *shape], in the column's own memory: not to be written to."""
         start = array.offset * self.storage_type.byte_width
         content = array.storage.buffers()[1]
         flat = np.frombuffer(content, self.dtype, len(array) * math.prod(self.shape), start)
