@@ -17,14 +17,14 @@ DATA, OUT, RESULTS = Path("data"), Path("models/decoder/decoder"), Path("results
 
 
 def plan(params: Params) -> TrainingPlan:
-    splits = read_splits()
+    splits, weights = read_splits(), converted_weights(params.features)
     tables = {name: json_digest(shard_names(DATA / name)) for name in ("faces", "features")}
     return TrainingPlan(
         "train_decoder",
         lambda device: decoder_task(
             params.decoder,
             params.seed,
-            read_decoder_inputs(DATA, splits, params.decoder, params.features, converted_weights(params.features)),
+            read_decoder_inputs(DATA, splits, params.decoder, params.features, weights),
             device,
         ),
         (read_decoder_inputs, decoder_task),

@@ -153,7 +153,7 @@ def test_a_machine_that_has_only_pulled_trains_and_computes_nothing_again(pulled
 
 def test_why_says_what_differs(clone: Clone):
     def why(stage: str) -> str:
-        return clone("python", "-m", "speech2face.cli", "why", stage).stdout
+        return clone("env", "PYTHONPATH=src", "python", "-m", "speech2face.cli", "why", stage).stdout
 
     assert why("segment_audio") == "segment_audio: nothing differs from its last run\n"
     clone.edit("params.yaml", "  segment_s: 6.0", "  segment_s: 3.0")
@@ -181,7 +181,7 @@ def test_prune_keeps_what_dvc_lock_experiments_and_the_next_run_need(clone: Clon
         return {p.name for kind in ("shards", "trained") for p in (work / kind).rglob("*") if p.is_file()}
 
     def prune() -> str:
-        return clone("python", "-m", "speech2face.cli", "prune").stdout
+        return clone("env", "PYTHONPATH=src", "python", "-m", "speech2face.cli", "prune").stdout
 
     assert prune().startswith("removed 0 of")
     needed = stored()

@@ -59,7 +59,9 @@ def test_a_learning_rate_reruns_the_last_two_stages_and_the_metrics_differ(clone
     assert all(isinstance(value, int | float) for value in numbers.values())
     # `make experiments`, without setting up an environment first
     command = next(line for line in (clone.path / "Makefile").read_text().splitlines() if "dvc exp show" in line)
-    rows = clone("env", "COLUMNS=160", *shlex.split(command.replace("$(RUN)", "").replace("$$", "$"))).stdout.splitlines()
+    rows = clone(
+        "env", "COLUMNS=160", *shlex.split(command.replace("$(RUN)", "").replace("$$", "$"))
+    ).stdout.splitlines()
     assert max(map(len, rows)) <= 160 and "…" not in "".join(rows)
     assert any(" lr " in line for line in rows) and any("slower" in line for line in rows)
     clone.reset()
@@ -93,13 +95,7 @@ def test_a_misspelt_parameter_stops_before_anything_runs(clone: Clone):
     clone.edit("params.yaml", "  margin:", "  margn:")
     try:
         done = subprocess.run(["dvc", "repro"], cwd=clone.path, env=environment(), capture_output=True, text=True)
-        assert done.returncode != 0 and "Running stage" not in done.stdout.replace("Running stage 'code'", "")
-        # DVC itself notices that a key which a stage tracks is gone.
-        assert "faces.margin" in done.stderr and "Traceback" not in done.stderr
-        script = [sys.executable, "stages/crop_faces.py"]
-        done = subprocess.run(
-            script, cwd=clone.path, env=environment() | {"PYTHONPATH": "src"}, capture_output=True, text=True
-        )
+        assert done.returncode != 0 and "shards computed" not in done.stdout
         assert "faces.margn is not a parameter (did you mean margin?)" in done.stderr
         assert "Traceback" not in done.stderr
     finally:

@@ -95,7 +95,7 @@ def test_a_finished_run_is_not_trained_again(forget: Callable[[], None], capsys:
     first = run_stage(toy_plan())
     before = contents()
     assert first.steps == ALL
-    assert {"models/toy/toy.safetensors", "models/toy/toy.json", "results/toy/metrics.json"} < before.keys()
+    assert {"models/toy/toy.safetensors", "models/toy/toy.json", "results/toy/training.json"} < before.keys()
     assert any(name.endswith("plots/metrics/val/total.tsv") for name in before)
     forget()
     capsys.readouterr()
