@@ -18,7 +18,7 @@ from speech2face.pipeline.plan import Plan, fingerprint
 from speech2face.pipeline.shards import footer_text
 from speech2face.pipeline.work import work_directory
 from speech2face.training.runs import TrainingPlan
-from speech2face.why import STAGES, stage_script
+from speech2face.why import STAGES, check_source, stage_script
 
 KEEP_CHECKPOINTS_S = 7 * 24 * 3600
 REFS = ("HEAD", "refs/heads", "refs/tags", "refs/exps")
@@ -111,6 +111,7 @@ def _made(out: dict[str, Any]) -> Iterator[str]:
 def _next_run() -> Iterator[str]:
     """Names of what the stages would use with the parameters and the code as they are now."""
     params = load_params()
+    check_source()
     for script in sorted(STAGES.glob("*.py")):
         stage = stage_script(script.stem)
         try:

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from speech2face.models.weight_files import SUFFIX, read_about
-from speech2face.pipeline.code import reached_by_stages
+from speech2face.pipeline.code import PACKAGE, reached_by_stages
 from speech2face.pipeline.dvc_cache import LOCK, last_output, read_lock
 from speech2face.pipeline.engine import shard_store
 from speech2face.pipeline.params import load_params
@@ -30,6 +30,7 @@ def why(stage: str) -> str:
     known = [script.stem for script in sorted(STAGES.glob("*.py"))]
     if stage not in known:
         raise ValueError(f"there is no stage {stage!r} in {STAGES.resolve()}; the stages are {', '.join(known)}")
+    check_source()
     lock = read_lock(LOCK.read_text("utf-8")) if LOCK.is_file() else {}
     if stage not in lock:
         return f"{stage} has not run yet: dvc repro"
@@ -38,6 +39,15 @@ def why(stage: str) -> str:
     if not found and not shards:
         return f"{stage}: nothing differs from its last run"
     return "\n".join([f"{stage}: what differs from its last run", *(f"  {line}" for line in [*found, *shards])])
+
+
+def check_source() -> None:
+    """Raise ValueError where the package that runs is not the source of the repository in the current folder."""
+    if PACKAGE.parent.resolve() != Path("src").resolve():
+        raise ValueError(
+            f"this speech2face is that of {PACKAGE.parent}, whose code this folder's results were not made by; "
+            "run here: PYTHONPATH=src python -m speech2face.cli"
+        )
 
 
 def _of_parameters(locked: dict[str, Any]) -> Iterator[str]:
