@@ -78,14 +78,14 @@ def spectrogram_shard(
 ) -> Iterator[dict[str, Any] | Reject]:
     """Rows of the spectrogram table, one a segment; a recording or a segment that cannot be used becomes a reject.
 
-    `rows` are clips, their columns `ROW_KEYS`; `context["root"]` is the folder that their paths are relative to.
+    `rows` are clips, their columns `ROW_KEYS`; `context` is of `corpus.paths.places`.
     """
     num_samples = segment_samples(settings.segment_s)
     root = Path(context["root"])
     if settings.min_speech_fraction:
         load_detector()  # here, because that it cannot be loaded is no recording's fault
     for row in rows:
-        path = inside(root, row["audio_path"])
+        path = inside(root, row["audio_path"], context.get("caches", ()))
         try:
             with errors_of(path):
                 if changed := why_changed(path, row["audio_bytes"]):

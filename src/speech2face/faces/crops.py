@@ -1,6 +1,7 @@
 """From pictures and videos to rows of the face table: detect, find landmarks, crop, scale, and keep the best of each video."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -28,6 +29,8 @@ HALF_PROFILE_DEG = 45.0
 
 Box = tuple[int, int, int, int]
 FaceRow = dict[str, Any]
+Find = Callable[[str], Path]
+"""The file at a path of the manifest."""
 
 
 def face_rows(manifest: Iterable[dict[str, Any]]) -> dict[str, FaceRow]:
@@ -102,16 +105,17 @@ def best_faces(faces: Sequence[dict[str, Any]], count: int) -> list[dict[str, An
 def face_shard(rows: Sequence[FaceRow], settings: Faces, context: dict[str, Any]) -> Iterator[dict[str, Any] | Reject]:
     """Rows of the face table: the best `settings.keep` faces of each video.
 
-    `rows` are of `face_rows`; `context` has the `root` that their paths are relative to, and the `device` that the detector runs on.
+    `rows` are of `face_rows`; `context` is of `corpus.paths.places`, with the `device` that the detector runs on.
     A picture that cannot be read or shows no face becomes a reject, and so does a video none of whose frames shows one.
     """
-    root, device = Path(context["root"]), context["device"]
+    find = partial(inside, Path(context["root"]), caches=context.get("caches", ()))
+    device = context["device"]
     load_detector(device)  # here, because that they cannot be loaded is no picture's fault
     load_predictor()
     for row in rows:
         found: list[dict[str, Any]] = []
         look = _pictures if "pictures" in row else _frames
-        for item in look(root, row, settings, device):
+        for item in look(find, row, settings, device):
             if isinstance(item, Reject):
                 yield item
             else:
@@ -119,14 +123,14 @@ def face_shard(rows: Sequence[FaceRow], settings: Faces, context: dict[str, Any]
         yield from best_faces(found, settings.keep)
 
 
-def _pictures(root: Path, row: FaceRow, settings: Faces, device: torch.device) -> Iterator[dict[str, Any] | Reject]:
+def _pictures(find: Find, row: FaceRow, settings: Faces, device: torch.device) -> Iterator[dict[str, Any] | Reject]:
     names: set[str] = set()
     for number, (path, _, size_bytes) in enumerate(row["pictures"]):
         stem = PurePosixPath(path).stem
         name = stem if stem not in names else f"{stem}-{number}"
         names.add(name)
         face_id = f"{video_of(row['clip_id'])}/{name}"
-        file = inside(root, path)
+        file = find(path)
         try:
             with errors_of(file):
                 if changed := why_changed(file, size_bytes):
@@ -141,8 +145,8 @@ def _pictures(root: Path, row: FaceRow, settings: Faces, device: torch.device) -
         yield {"face_id": face_id, **{name: row[name] for name in CLIP_COLUMNS}, "frame": number, **face}
 
 
-def _frames(root: Path, row: FaceRow, settings: Faces, device: torch.device) -> Iterator[dict[str, Any] | Reject]:
-    clip_id, file = row["clip_id"], inside(root, row["video_path"])
+def _frames(find: Find, row: FaceRow, settings: Faces, device: torch.device) -> Iterator[dict[str, Any] | Reject]:
+    clip_id, file = row["clip_id"], find(row["video_path"])
     place = (row["face_x"], row["face_y"]) if row["face_x"] is not None else None
     num_frames = num_faces = 0
     try:
