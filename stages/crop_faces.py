@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from speech2face.corpus.manifest import iterate_clips
-from speech2face.corpus.paths import corpus_root
+from speech2face.corpus.paths import places
 from speech2face.dlib_nets.weights import DETECTOR, LANDMARKS, SHA256
 from speech2face.faces.crops import FACE_COLUMNS, count_items, face_rows, face_shard
 from speech2face.faces.table import FACES
@@ -25,7 +25,7 @@ def plan(params: Params) -> Plan:
         [[rows[name] for name in run] for run in chunk(rows, params.corpus.clips_per_shard)],
         FACES,
         params.faces,
-        {"root": str(corpus_root(params.corpus.root))},
+        places(params.corpus.root),
         weights={name: SHA256[name] for name in (DETECTOR, LANDMARKS)},
         rows_in=count_items(rows.values()),
         on_device=True,

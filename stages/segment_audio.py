@@ -5,7 +5,7 @@ from pathlib import Path
 from speech2face.audio.extraction import ROW_KEYS, segment_frames, spectrogram_shard
 from speech2face.audio.table import spectrograms_schema
 from speech2face.corpus.manifest import iterate_clips
-from speech2face.corpus.paths import corpus_root
+from speech2face.corpus.paths import places
 from speech2face.pipeline.atomic import write_json
 from speech2face.pipeline.engine import map_shards
 from speech2face.pipeline.params import Params
@@ -24,7 +24,7 @@ def plan(params: Params) -> Plan:
         [[rows[clip_id] for clip_id in run] for run in chunk(rows, params.corpus.clips_per_shard)],
         spectrograms_schema(segment_frames(params.audio.segment_s)),
         params.audio,
-        {"root": str(corpus_root(params.corpus.root))},
+        places(params.corpus.root),
     )
 
 

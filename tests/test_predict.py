@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from speech2face import cli
+from speech2face import cli, predict
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.models.weight_files import save_network
@@ -168,3 +168,15 @@ def environment() -> dict[str, str]:
 def test_pictures_are_clipped_and_rounded():
     image = torch.tensor([[[-0.2, 0.0]], [[0.5, 1.0]], [[1.7, 127.5 / 255]]])
     assert to_picture(image).tolist() == [[[0, 128, 255], [0, 255, 128]]]
+
+
+def test_what_nobody_foresaw_is_one_line(
+    voice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def fails(*arguments: object, **options: object) -> None:
+        raise AttributeError("no decoder")
+
+    monkeypatch.setattr(predict, "read_audio", fails)
+    monkeypatch.setattr(Speech2Face, "load", lambda *_: Speech2Face(None, None, torch.device("cpu"), 6.0))
+    assert run("predict", voice, "-o", tmp_path / "face.png") == 1
+    assert capsys.readouterr().err == f"speech2face: error: {voice}: AttributeError: no decoder\n"

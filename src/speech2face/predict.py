@@ -15,6 +15,7 @@ from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.models.weight_files import load_network, read_about
 from speech2face.pipeline.atomic import replacing
+from speech2face.pipeline.rejects import errors_of
 
 MIN_CLIP_S = 1.0
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -75,7 +76,8 @@ def predict(voice: Path, out: Path, models: Path, device: torch.device) -> str:
             f"{out} cannot be written: {out.parent} must be a folder that exists and that you may write to"
         )
     model = Speech2Face.load(models, device)
-    waveform = read_audio(voice, SAMPLE_RATE_HZ, min_duration_s=MIN_CLIP_S, max_duration_s=model.segment_s)
+    with errors_of(voice):
+        waveform = read_audio(voice, SAMPLE_RATE_HZ, min_duration_s=MIN_CLIP_S, max_duration_s=model.segment_s)
     picture = Image.fromarray(model.face(model.features(waveform)))
     with replacing(out) as partial:
         picture.save(partial, Image.registered_extensions()[out.suffix.lower()])

@@ -237,3 +237,20 @@ def test_a_three_hour_recording_takes_no_more_memory_than_a_short_one(tmp_path: 
         return float(done.stdout)
 
     assert peak_mb(None) < peak_mb(60.0) + 20
+
+
+def test_what_nobody_foresaw_is_the_reject_of_one_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    odd, good = (write_wav(tmp_path / f"{name}.wav", pcm16(noise(3))) for name in ("odd", "good"))
+    read_segments = extraction.read_segments
+
+    def fails(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.stem == "odd":
+            raise UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "invalid start byte")
+        return read_segments(path, *arguments, **options)
+
+    monkeypatch.setattr(extraction, "read_segments", fails)
+    rows = [row(odd), row(good) | {"clip_id": "s/v/2"}]
+    first, second = spectrogram_shard(rows, SETTINGS, {"root": str(tmp_path)})
+    assert isinstance(first, Reject) and (first.item, first.reason) == ("s/v/1", "failed")
+    assert first.message.startswith(f"{odd}: UnicodeDecodeError: 'utf-8' codec can't decode")
+    assert isinstance(second, dict) and second["clip_id"] == "s/v/2"

@@ -201,6 +201,21 @@ def test_without_a_pack_one_message_and_no_download(tmp_path: Path, monkeypatch:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_pack_that_lies_one_folder_deeper_is_found(pack: Path):
+    write_recognition(pack / "w600k_r50.onnx")
+    crops, points = to_crops(pictures()), landmarks(FIVE_POINTS).expand(2, 68, 2)
+    expected = arcface.load_arcface(pack).embed(crops, points)
+    inner = pack / "buffalo_l"
+    inner.mkdir()
+    for path in pack.glob("*.onnx"):
+        path.rename(inner / path.name)
+    assert torch.equal(arcface.load_arcface(pack).embed(crops, points), expected)
+    (pack / "antelopev2").mkdir()
+    write_recognition(pack / "antelopev2" / "glintr100.onnx")
+    with pytest.raises(FileNotFoundError, match="no recognition model"):
+        arcface.load_arcface(pack)  # which of the two is meant?
+
+
 def test_a_pack_with_other_operators_is_refused_by_its_folder(pack: Path):
     nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("Tan", ["f"], ["y"])]
     save(pack / "recognition.onnx", nodes, {}, ["None", 3, 112, 112])

@@ -148,9 +148,10 @@ def test_the_detector_runs_on_the_device_of_the_context(tmp_path: Path, monkeypa
     monkeypatch.setattr(
         crops, "detect", lambda images, upsample, device: devices.append(device) or [[] for _ in images]
     )
+    monkeypatch.setattr(crops, "load_detector", devices.append)
     rows = list(face_rows([row]).values())
     list(face_shard(rows, SETTINGS, {"root": str(tmp_path), "device": torch.device("cuda:2")}))
-    assert devices == [torch.device("cuda:2")]
+    assert devices == [torch.device("cuda:2")] * 2
 
 
 def video_of(root: Path, *scenes: np.ndarray) -> dict[str, Any]:
@@ -183,3 +184,39 @@ def test_videos_that_cannot_be_used(tmp_path: Path):
     for name, reason in (("sound.m4a", "no_image"), ("text.mp4", "unreadable"), ("gone.mp4", "vanished")):
         assert [r.reason for r in faces_of(tmp_path, clip(video_path=name))[1]] == [reason]
     assert [r.reason for r in faces_of(tmp_path, nobody | {"video_bytes": 1})[1]] == ["vanished"]
+
+
+def test_what_nobody_foresaw_is_the_reject_of_one_picture_or_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    good, odd = scene((200, 30, 280)), scene((20, 20, 250))
+    row, video = with_pictures(tmp_path, good=good, odd=odd), video_of(tmp_path, good) | {"clip_id": "s/w/1"}
+    find_landmarks = crops.find_landmarks
+    broken = {odd.shape}
+
+    def landmarks(image: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+        if image.shape in broken and (image == odd).mean() > 0.9:
+            raise KeyError("left eye")
+        return find_landmarks(image, box)
+
+    monkeypatch.setattr(crops, "find_landmarks", landmarks)
+    faces, rejects = faces_of(tmp_path, row, video)
+    assert {face["face_id"].rpartition("-")[0] or face["face_id"] for face in faces} == {"s/v/good", "s/w/1"}
+    assert [(r.item, r.reason) for r in rejects] == [("s/v/odd", "failed")]
+    assert rejects[0].message == f"{tmp_path}/odd.png: KeyError: 'left eye'"
+
+    def fails_on_frames(*arguments: object, **options: object) -> None:
+        raise RuntimeError("first line\nsecond line")
+
+    monkeypatch.setattr(crops, "read_frames", fails_on_frames)
+    faces, rejects = faces_of(tmp_path, row, video)
+    assert [(r.item, r.reason) for r in rejects] == [("s/v/odd", "failed"), ("s/w/1", "failed")]
+    assert rejects[1].message.endswith("v.mp4: RuntimeError: first line") and len(faces) == 1
+
+
+def test_missing_weights_are_nobodys_reject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def missing(device: torch.device) -> None:
+        raise ValueError("no dlib model file")
+
+    row = with_pictures(tmp_path, one=scene())
+    monkeypatch.setattr(crops, "load_detector", missing)
+    with pytest.raises(ValueError, match="no dlib model file"):
+        faces_of(tmp_path, row)

@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from speech2face.faces import frames
 from speech2face.faces.frames import read_frames
@@ -80,18 +81,102 @@ def marked(number: int) -> np.ndarray:
     return image
 
 
-@pytest.mark.parametrize(("turn_deg", "matrix"), [(90, (0, 1, -1, 0)), (180, (-1, 0, 0, -1)), (270, (0, -1, 1, 0))])
-def test_a_video_of_a_turned_camera_is_turned_upright(tmp_path: Path, turn_deg: int, matrix: tuple[int, ...]):
-    path = write_video(tmp_path / "a.mp4", 5, picture=marked)
-    upright = next(read_frames(path, [0.0], **LIMITS)).image.astype(int)
-    # The track header's matrix (ISO 14496-12, 8.3.2): (x, y) is shown at (a x + c y, b x + d y).
+def shown(image: np.ndarray, a: int, b: int, c: int, d: int) -> np.ndarray:
+    """Where the track header's matrix (ISO 14496-12, 8.3.2) shows each pixel: (x, y) at (a x + c y, b x + d y), moved into view."""
+    y, x = np.indices(image.shape[:2])
+    new_x, new_y = a * x + c * y, b * x + d * y
+    new_x, new_y = new_x - new_x.min(), new_y - new_y.min()
+    moved = np.zeros((new_y.max() + 1, new_x.max() + 1, 3), image.dtype)
+    moved[new_y, new_x] = image
+    return moved
+
+
+def with_matrix(path: Path, *values: float) -> Path:
+    """Write a matrix a, b, c, d into the header of an mp4's track."""
     content = bytearray(path.read_bytes())
     place = content.index(b"tkhd") + 4 + 40
-    a, b, c, d = (value << 16 for value in matrix)
+    a, b, c, d = (round(value * 65536) for value in values)
     content[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
     path.write_bytes(content)
-    turned = next(read_frames(path, [0.0], **LIMITS)).image.astype(int)
-    np.testing.assert_array_equal(turned, np.rot90(upright, -turn_deg // 90))  # clockwise
+    return path
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        (1, 0, 0, 1),
+        (0, 1, -1, 0),
+        (-1, 0, 0, -1),
+        (0, -1, 1, 0),
+        (-1, 0, 0, 1),
+        (1, 0, 0, -1),
+        (0, 1, 1, 0),
+        (0, -1, -1, 0),
+    ],
+)
+def test_a_video_is_turned_and_mirrored_as_its_matrix_says(tmp_path: Path, matrix: tuple[int, ...]):
+    path = write_video(tmp_path / "a.mp4", 5, picture=marked)
+    stored = next(read_frames(path, [0.0], **LIMITS)).image
+    upright = next(read_frames(with_matrix(path, *matrix), [0.0], **LIMITS)).image
+    np.testing.assert_array_equal(upright, shown(stored, *matrix))
+
+
+@pytest.mark.parametrize("matrix", [(0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 1), (1, 1, 1, 1)])
+def test_a_matrix_that_shows_nothing_is_ignored(tmp_path: Path, matrix: tuple[int, ...]):
+    path = write_video(tmp_path / "a.mp4", 5, picture=marked)
+    stored = next(read_frames(path, [0.0], **LIMITS)).image
+    found = next(read_frames(with_matrix(path, *matrix), [0.0], **LIMITS)).image
+    shown_again = np.asarray(Image.fromarray(found).resize(stored.shape[1::-1]))  # its pixels may have another shape
+    assert np.abs(shown_again[4:12, 4:12].astype(int) - stored[4:12, 4:12]).max() < 8  # the white corner
+    assert shown_again[40, 50].argmax() == 2  # blue below
+
+
+def test_a_matrix_a_little_off_the_right_angle_is_the_nearest_one(tmp_path: Path):
+    path = write_video(tmp_path / "a.mp4", 5, picture=marked)
+    stored = next(read_frames(path, [0.0], **LIMITS)).image
+    turned = next(read_frames(with_matrix(path, 0.02, 1, -1, 0.02), [0.0], **LIMITS)).image
+    np.testing.assert_array_equal(turned, np.rot90(stored, -1))
+
+
+def test_tags_in_another_encoding_are_ignored(tmp_path: Path):
+    for suffix, codec in (("mp4", "libx264"), ("mkv", "libx264"), ("avi", "mpeg4"), ("webm", "libvpx")):
+        path = write_video(tmp_path / f"a.{suffix}", 100, codec=codec, tags={"title": "Cafe creme"})
+        content = path.read_bytes()
+        assert content.count(b"Cafe creme") == 1
+        path.write_bytes(content.replace(b"Cafe creme", "Caf\xe9 cr\xe8me".encode("latin-1")))
+        numbers = [number_of(frame.image) for frame in read_frames(path, [0.25, 0.5], **LIMITS)]
+        assert numbers == pytest.approx([25, 50], abs=1.2)
+
+
+def test_pictures_that_nothing_decodes(tmp_path: Path):
+    path = write_video(tmp_path / "a.mkv", 5)
+    assert path.read_bytes().count(b"V_MPEG4/ISO/AVC") == 1
+    path.write_bytes(path.read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_MPEG9/ISO/XYZ"))
+    why, message = reason(path)
+    assert why == "unreadable" and "no decoder knows its pictures; re-encode it" in message
+
+
+def test_the_stream_that_can_be_decoded_is_taken(tmp_path: Path):
+    path = tmp_path / "two.mkv"
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream(codec, rate=RATE_HZ) for codec in ("libx264", "mpeg4")]
+        for stream, size in zip(
+            streams, ((640, 480), (64, 48)), strict=True
+        ):  # ffmpeg takes the larger one for the best
+            stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for number in range(50):
+            for stream in streams:
+                frame = av.VideoFrame.from_ndarray(numbered(number), format="rgb24").reformat(
+                    stream.width, stream.height
+                )
+                frame.pts, frame.time_base = number, Fraction(1, RATE_HZ)
+                container.mux(stream.encode(frame))
+        for stream in streams:
+            container.mux(stream.encode(None))
+    assert next(read_frames(path, [0.5], **LIMITS)).image.shape == (480, 640, 3)
+    path.write_bytes(path.read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_MPEG9/ISO/XYZ"))
+    found = next(read_frames(path, [0.5], **LIMITS))
+    assert found.image.shape == (48, 64, 3) and abs(number_of(found.image) - 25) <= 1.2
 
 
 def test_large_pictures_are_scaled_down(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -65,13 +66,29 @@ def test_palette_and_transparency(tmp_path: Path):
     assert (read[:, :32] == 255).all() and (read[:, 32:] == quarters()[:, 32:]).all()
 
 
-@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 1), (8, 3)])
-def test_pictures_are_turned_as_exif_says(tmp_path: Path, orientation: int, turns: int):
-    # A camera held so that the stored picture must be turned clockwise by `turns` quarters (EXIF 2.32, table 6).
+@pytest.mark.parametrize(
+    ("orientation", "stored"),
+    [
+        # EXIF 2.32, 4.6.4: where the stored picture's first row and first column are in the picture as it is seen.
+        (1, lambda seen: seen),
+        (2, lambda seen: seen[:, ::-1]),  # row 0 is the top, column 0 the right
+        (3, lambda seen: seen[::-1, ::-1]),  # bottom, right
+        (4, lambda seen: seen[::-1]),  # bottom, left
+        (5, lambda seen: seen.transpose(1, 0, 2)),  # left, top
+        (6, lambda seen: seen[:, ::-1].transpose(1, 0, 2)),  # right, top
+        (7, lambda seen: seen[::-1, ::-1].transpose(1, 0, 2)),  # right, bottom
+        (8, lambda seen: seen[::-1].transpose(1, 0, 2)),  # left, bottom
+    ],
+)
+@pytest.mark.parametrize("suffix", ["png", "webp", "tiff"])
+def test_pictures_are_turned_and_mirrored_as_exif_says(
+    tmp_path: Path, suffix: str, orientation: int, stored: Callable[[np.ndarray], np.ndarray]
+):
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
-    Image.fromarray(np.rot90(quarters(), turns)).save(tmp_path / "a.png", exif=exif)
-    np.testing.assert_array_equal(read_picture(tmp_path / "a.png", 1000), quarters())
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(np.ascontiguousarray(stored(quarters()))).save(path, exif=exif, lossless=True)
+    np.testing.assert_array_equal(read_picture(path, 1000), quarters())
 
 
 def test_wide_pictures_are_scaled_down(tmp_path: Path):

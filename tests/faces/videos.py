@@ -29,11 +29,13 @@ def write_video(
     options: dict[str, str] | None = None,
     picture: Callable[[int], np.ndarray] = numbered,
     rate_hz: int = RATE_HZ,
+    tags: dict[str, str] | None = None,
 ) -> Path:
     """A video without sound, a key frame every `gop` frames."""
     path.parent.mkdir(parents=True, exist_ok=True)
     images = map(picture, range(frames)) if isinstance(frames, int) else frames
     with av.open(str(path), "w", options=options or {}) as container:
+        container.metadata.update(tags or {})
         stream = None
         for number, image in enumerate(images):
             if stream is None:

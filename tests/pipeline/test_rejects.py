@@ -1,12 +1,24 @@
 """The list of what was left out."""
 
+import errno
+import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import torch
 
-from speech2face.pipeline.rejects import REASONS, REJECTS, Reject, UnusableError, read_rejects, rejects_report
+from speech2face.pipeline.rejects import (
+    REASONS,
+    REJECTS,
+    Reject,
+    UnusableError,
+    errors_of,
+    read_rejects,
+    rejects_report,
+)
 from speech2face.pipeline.shards import write_table
 
 
@@ -74,3 +86,58 @@ def test_an_error_keeps_its_reason_on_the_way_between_processes():
     error = pickle.loads(pickle.dumps(UnusableError("silent", "a.wav: silent")))
     assert (type(error), error.reason, str(error)) == (UnusableError, "silent", "a.wav: silent")
     assert isinstance(error, ValueError)
+
+
+def caught(error: BaseException) -> UnusableError:
+    with pytest.raises(UnusableError) as found, errors_of(Path("a/b.mp3")):
+        raise error
+    return found.value
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (RuntimeError(), "a/b.mp3: RuntimeError: no message"),
+        (AttributeError("no width\nof it"), "a/b.mp3: AttributeError: no width"),
+        (ValueError("tag \udcff"), "a/b.mp3: ValueError: tag \\udcff"),
+        (StopIteration(3), "a/b.mp3: StopIteration: 3"),
+        (OSError(errno.EACCES, "Permission denied"), "a/b.mp3: PermissionError: [Errno 13] Permission denied"),
+    ],
+)
+def test_the_net_says_which_file_and_what(error: Exception, message: str):
+    found = caught(error)
+    assert (found.reason, str(found)) == ("failed", message)
+    assert pa.array([str(found)]).to_pylist() == [message]  # a table can hold it
+
+
+def test_the_net_lets_foreseen_errors_through_as_they_are():
+    silent = UnusableError("silent", "b.mp3: silent")
+    assert caught(silent) is silent
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        MemoryError,
+        KeyboardInterrupt,
+        lambda: SystemExit(143),
+        lambda: ModuleNotFoundError("no silero"),
+        lambda: OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        lambda: OSError(errno.EMFILE, os.strerror(errno.EMFILE)),
+        lambda: torch.OutOfMemoryError("CUDA out of memory"),
+    ],
+)
+def test_the_net_lets_through_what_no_file_is_to_blame_for(make: Callable[[], BaseException]):
+    error = make()
+    with pytest.raises(type(error)) as found, errors_of(Path("a.mp3")):
+        raise error
+    assert found.value is error
+
+
+def test_the_traceback_is_shown_on_demand(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.delenv("S2F_DEBUG", raising=False)
+    caught(ValueError("odd"))
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("S2F_DEBUG", "1")
+    caught(ValueError("odd"))
+    assert "Traceback" in (shown := capsys.readouterr().err) and "raise error" in shown

@@ -12,10 +12,10 @@ import torch
 from speech2face.audio.reading import checked, stream_audio
 from speech2face.audio.segments import fit_length
 from speech2face.audio.spectrogram import HOP_LENGTH, SAMPLE_RATE_HZ, compress, num_frames, stft
-from speech2face.audio.speech import speech_fraction
+from speech2face.audio.speech import load_detector, speech_fraction
 from speech2face.corpus.paths import inside, why_changed
 from speech2face.pipeline.params import Audio
-from speech2face.pipeline.rejects import Reject, UnusableError
+from speech2face.pipeline.rejects import Reject, UnusableError, errors_of
 
 ROW_KEYS = ("clip_id", "speaker_id", "audio_path", "audio_sha256", "audio_bytes", "start_s", "end_s")
 
@@ -78,19 +78,21 @@ def spectrogram_shard(
 ) -> Iterator[dict[str, Any] | Reject]:
     """Rows of the spectrogram table, one a segment; a recording or a segment that cannot be used becomes a reject.
 
-    `rows` are clips, their columns `ROW_KEYS`; `context["root"]` is the folder that their paths are relative to.
+    `rows` are clips, their columns `ROW_KEYS`; `context` is of `corpus.paths.places`.
     """
     num_samples = segment_samples(settings.segment_s)
     root = Path(context["root"])
+    if settings.min_speech_fraction:
+        load_detector()  # here, because that it cannot be loaded is no recording's fault
     for row in rows:
-        path = inside(root, row["audio_path"])
-        if changed := why_changed(path, row["audio_bytes"]):
-            yield Reject(row["clip_id"], "vanished", changed)
-            continue
+        path = inside(root, row["audio_path"], context.get("caches", ()))
         try:
-            for number, first, waveform in _segments(path, row, settings):
-                item = row["clip_id"] if settings.segments == "first" else f"{row['clip_id']}#{number}"
-                yield _segment_row(item, path, row, (number, first, waveform), num_samples, settings)
+            with errors_of(path):
+                if changed := why_changed(path, row["audio_bytes"]):
+                    raise UnusableError("vanished", changed)
+                for number, first, waveform in _segments(path, row, settings):
+                    item = row["clip_id"] if settings.segments == "first" else f"{row['clip_id']}#{number}"
+                    yield _segment_row(item, path, row, (number, first, waveform), num_samples, settings)
         except UnusableError as error:
             yield Reject(row["clip_id"], error.reason, str(error))
 

@@ -13,14 +13,15 @@ SPEECH_PROBABILITY = 0.5  # the detector's own threshold
 
 def speech_fraction(waveform: np.ndarray) -> float:
     """Part (0..1) of the 32 ms windows of float32 [T], 16 kHz, that are more likely speech than not."""
-    detector = _detector()
+    detector = load_detector()
     with torch.inference_mode():
         probabilities = detector.audio_forward(torch.from_numpy(waveform)[None], SAMPLE_RATE_HZ)
     return float((probabilities >= SPEECH_PROBABILITY).float().mean())
 
 
 @functools.lru_cache(maxsize=1)
-def _detector() -> Any:
+def load_detector() -> Any:
+    """The detector, loaded once a process. Raises ImportError where its package is missing."""
     threads = torch.get_num_threads()  # the package sets it to 1 for the whole process
     import onnxruntime  # noqa: F401 - the detector runs on it, so its version counts
     from silero_vad import load_silero_vad  # type: ignore[import-untyped]

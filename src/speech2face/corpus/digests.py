@@ -33,8 +33,10 @@ class FileDigest:
     message: str = ""
 
 
-def digest_files(root: Path, relatives: Sequence[str], memory: Path) -> dict[str, FileDigest]:
-    """Digests of files below `root` by relative path; `memory` is a file that remembers them.
+def digest_files(
+    root: Path, relatives: Sequence[str], memory: Path, caches: Sequence[str] = ()
+) -> dict[str, FileDigest]:
+    """Digests of files below `root` by relative path; `memory` is a file that remembers them, `caches` are of `paths.inside`.
 
     A remembered digest is used where size, times and inode are what they were. Raises ValueError for a path that leaves the root.
     """
@@ -44,7 +46,7 @@ def digest_files(root: Path, relatives: Sequence[str], memory: Path) -> dict[str
     with _Memory(memory, root.resolve()) as remembered, ThreadPoolExecutor(num_workers()) as pool:
         for batch in progress(batches, len(batches), "make_corpus: reading files", f"x {BATCH} files"):
             known = remembered.recall(batch)
-            results = list(pool.map(lambda name: _digest(inside(root, name), known.get(name)), batch))  # noqa: B023
+            results = list(pool.map(lambda name: _digest(inside(root, name, caches), known.get(name)), batch))  # noqa: B023
             found |= {name: digest for name, (digest, _) in zip(batch, results, strict=True)}
             fresh = [(n, s, d.sha256) for n, (d, s) in zip(batch, results, strict=True) if s is not None]
             remembered.keep(fresh)

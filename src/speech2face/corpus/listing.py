@@ -66,9 +66,18 @@ def _names(directory: Path, of_folders: bool) -> list[str]:
     try:
         with os.scandir(directory) as entries:
             # Hidden files are the systems' own (.DS_Store, ._0001.jpg), never a dataset's.
-            return sorted(e.name for e in entries if e.is_dir() == of_folders and not e.name.startswith("."))
+            return sorted(e.name for e in entries if _is_folder(e) == of_folders and not e.name.startswith("."))
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except (
+        OSError
+    ):  # a link that leads to itself, or to where nobody may look: listed as a file, which then cannot be read
+        return False
 
 
 def joined(*parts: str) -> str:

@@ -10,8 +10,8 @@ import pyarrow as pa
 from speech2face.corpus.digests import digest_files
 from speech2face.corpus.listing import Listing, without_unwritable
 from speech2face.corpus.manifest import CORPUS, MANIFEST_NAME, build_manifest, usable, write_manifest
-from speech2face.corpus.paths import corpus_root
-from speech2face.corpus.readers import avspeech, hq_voxceleb, videos, voxceleb
+from speech2face.corpus.paths import corpus_root, dvc_caches
+from speech2face.corpus.readers import avspeech, hq_voxceleb, own_list, videos, voxceleb
 from speech2face.corpus.splits import SPEAKERS_PATH, assign_splits, speaker_counts, write_splits
 from speech2face.pipeline.params import Corpus
 from speech2face.pipeline.rejects import Reject
@@ -29,7 +29,7 @@ def list_corpus(corpus: Corpus, memory: Path, roles: Mapping[str, str]) -> tuple
         raise ValueError(f"corpus.root {corpus.root} does not exist; it must name the folder of the recordings")
     listing = without_unwritable(_read(corpus, root))
     paths = [p for c in listing.clips for p in (c.audio_path, c.video_path, *c.image_paths) if p is not None]
-    digests = digest_files(root, paths, memory)
+    digests = digest_files(root, paths, memory, dvc_caches(root))
     listing.clips, rejects = usable(listing.clips, digests)
     listing.rejects += rejects
     if not listing.clips:
@@ -58,8 +58,6 @@ def _read(corpus: Corpus, root: Path) -> Listing:
         case "videos":
             return videos.list_videos(root)
         case "manifest":
-            from speech2face.corpus.readers import own_list  # with pandas, which the others do without
-
             return own_list.list_own(str(corpus.root), corpus.splits.column, corpus.splits.by == "column")
 
 

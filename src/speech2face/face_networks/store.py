@@ -39,7 +39,7 @@ def converted(network: str, source: Path) -> Path:
         ValueError, FileNotFoundError: what the reader refuses.
         RuntimeError: too little memory, no process can be started, or the file cannot be written.
     """
-    reader = READERS[network]
+    reader, source = READERS[network], _innermost(source)
     weights = work_directory() / "weights"
     key = {"network": network, "source": _source_digest(source), "reader": _reader_code(*reader)}
     index = work_directory() / "weight_sources" / f"{json_digest(key)}.json"
@@ -50,6 +50,15 @@ def converted(network: str, source: Path) -> Path:
     digest = run_isolated(":".join(reader), source, str(weights))
     write_json(index, key | {"digest": digest})
     return weights / f"{digest}{SUFFIX}"
+
+
+def _innermost(source: Path) -> Path:
+    """Where a pack's models are: `buffalo_l.zip`, unzipped in a folder `buffalo_l`, may lie one folder deeper."""
+    if source.is_dir() and not any(source.glob("*.onnx")):
+        inner = {path.parent for path in source.glob("*/*.onnx")}
+        if len(inner) == 1:
+            return inner.pop()
+    return source
 
 
 def _source_digest(source: Path) -> str:

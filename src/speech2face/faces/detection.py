@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from speech2face.dlib_nets.detector import Detector, check_size, is_too_small, load_detector
+from speech2face.dlib_nets.detector import Detector, check_size, is_too_small
+from speech2face.dlib_nets.detector import load_detector as load_network
 from speech2face.dlib_nets.weights import DETECTOR, model_path
 from speech2face.pipeline import machine
 
@@ -68,6 +69,14 @@ def detect(
     return _detect_torch(images, upsample, device or machine.device())
 
 
+def load_detector(device: torch.device) -> None:
+    """Load the detector, which otherwise is loaded for the first picture. Raises ValueError for a bad `S2F_FACE_ENGINE` or weights."""
+    if engine() == "dlib":
+        _dlib_detector()
+    else:
+        _torch_detector(device)
+
+
 def _detect_torch(images: Sequence[np.ndarray], upsample: int, device: torch.device) -> list[list[Detection]]:
     detector = _torch_detector(device)
     batch_size = 1 if device.type == "cpu" else GPU_BATCH_SIZE
@@ -106,7 +115,7 @@ def _detections(boxes: Iterable[Iterable[int]], confidences: Iterable[float]) ->
 
 @functools.lru_cache(maxsize=2)
 def _torch_detector(device: torch.device) -> Detector:
-    return load_detector(device=device)
+    return load_network(device=device)
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,5 +1,7 @@
 """Frames of a video at chosen times, by seeking, so that a long video costs what its frames cost."""
 
+import math
+import struct
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from speech2face.pipeline.rejects import UnusableError
 
 SEEK_BEYOND_S = 2.0
 """Over a shorter way, decoding on is cheaper than going back to the key frame before the goal."""
+MAX_NUMBER = 2**31 - 1  # as the face table has it; only a damaged time stamp gives more
 
 
 @dataclass(frozen=True)
@@ -41,22 +44,18 @@ def read_frames(
 ) -> Iterator[Frame]:
     """The frames of a video at the times `at`, parts (0..1) of the stretch from `start_s` to `end_s`, or of all of it.
 
-    Pictures are turned as the file says and scaled down to a longer side of `max_px`. Each time the decoder starts at the key frame
-    before it; places that are damaged are passed over, and no frame is given twice.
+    Pictures are turned and mirrored as the file says and scaled down to a longer side of `max_px`. Each time the decoder starts at
+    the key frame before it; packets that are damaged are passed over, and no frame is given twice.
     Raises UnusableError with reason `missing_file`, `unreadable`, `no_image` (no pictures in the file), `too_large` or `timeout`
-    (decoding took longer than `time_limit_s`; looked at between frames).
+    (decoding took longer than `time_limit_s`; looked at between packets).
     """
     if not path.is_file():
         raise UnusableError("missing_file", f"{path}: no such file")
     damage = "holds no frame that can be decoded"
     count, number = 0, -1
     try:
-        with av.open(f"file:{path}", options=OPEN_OPTIONS, timeout=time_limit_s) as container:
-            stream = container.streams.best("video")
-            if not isinstance(stream, av.VideoStream):
-                raise UnusableError(
-                    "no_image", f"{path}: has no pictures; leave it out or use a file with a video stream"
-                )
+        with av.open(f"file:{path}", timeout=time_limit_s, **OPEN_OPTIONS) as container:
+            stream = _video_stream(container, path)
             if stream.width * stream.height > MAX_PIXELS:
                 size = f"{stream.width} x {stream.height}"
                 raise UnusableError("too_large", f"{path}: {size} pixels, at most {MAX_PIXELS:,}; scale it down")
@@ -70,6 +69,9 @@ def read_frames(
                 if frame is not None:
                     time_s = reader.time_s(frame)
                     number = max(number + 1, round(time_s * float(stream.average_rate or 25)))
+                    if number > MAX_NUMBER:
+                        damage = f"a time stamp of {time_s:g} s, which no video has"
+                        break
                     found = Frame(number, time_s, _picture(frame, stream.sample_aspect_ratio, max_px))
                     count += 1
                     clock.pause()
@@ -80,6 +82,18 @@ def read_frames(
             raise UnusableError("unreadable", f"{path}: {_first_line(error)}") from None
     if not count:
         raise UnusableError("unreadable", f"{path}: {damage}")
+
+
+def _video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
+    """The stream of pictures: ffmpeg's choice, or the first one that can be decoded where that cannot."""
+    best = container.streams.best("video")
+    if best is None:
+        raise UnusableError("no_image", f"{path}: has no pictures; leave it out or use a file with a video stream")
+    for stream in (best, *container.streams.video):
+        if isinstance(stream, av.VideoStream) and stream.codec_context is not None:  # None: ffmpeg has no decoder
+            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}  # a later header may say another size
+            return stream
+    raise UnusableError("unreadable", f"{path}: no decoder knows its pictures; re-encode it, for example as H.264")
 
 
 class _Clock:
@@ -124,7 +138,6 @@ class _Reader:
         try:
             assert self.frames is not None
             for frame in self.frames:
-                self.clock.check()
                 self.last = frame
                 if self.time_s(frame) >= goal_s - 1e-3:
                     break
@@ -141,9 +154,21 @@ class _Reader:
         if self.can_seek and goal_s > SEEK_BEYOND_S:
             try:
                 self.container.seek(int((goal_s + self.origin_s) * av.time_base))
-            except (av.FFmpegError, OSError):
-                self.can_seek = False  # a file without an index: decode from where it is
-        self.frames = iter(self.container.decode(self.stream))
+            except (av.FFmpegError, OSError, OverflowError):
+                self.can_seek = (
+                    False  # a file without an index, or with a length that cannot be: decode from where it is
+                )
+        self.frames = self._decode()
+
+    def _decode(self) -> Iterator[av.VideoFrame]:
+        for packet in self.container.demux(self.stream):
+            self.clock.check()
+            try:
+                frames = packet.decode()
+            except av.FFmpegError as error:
+                self.damage = _first_line(error)
+                continue
+            yield from (frame for frame in frames if isinstance(frame, av.VideoFrame))
 
 
 def _duration_s(container: av.container.InputContainer, stream: av.VideoStream, clock: _Clock) -> float:
@@ -166,7 +191,23 @@ def _picture(frame: av.VideoFrame, pixel_aspect: Fraction | None, max_px: int) -
     scale = min(1.0, max_px / max(width, height))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     image = frame.reformat(*size, format="rgb24").to_ndarray()
-    return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    return image if matrix is None else np.ascontiguousarray(_upright(image, bytes(matrix)))
+
+
+def _upright(image: np.ndarray, matrix: bytes) -> np.ndarray:
+    """A picture as its display matrix shows it: mirrored, and turned by the nearest quarter. A singular matrix shows nothing and is
+    ignored.
+
+    ISO 14496-12, 8.3.2: (x, y) is shown at (a x + c y, b x + d y), y downwards; what it scales by, ffmpeg has put into the pixels' shape.
+    """
+    a, b, _, c, d, *_ = struct.unpack("=9i", matrix)
+    determinant = a * d - b * c
+    if determinant == 0:
+        return image
+    if determinant < 0:
+        image, a, b = image[:, ::-1], -a, -b
+    return np.rot90(image, -round(math.degrees(math.atan2(b, a)) / 90))  # which turns counter-clockwise
 
 
 def _first_line(error: Exception) -> str:

@@ -49,6 +49,26 @@ def files_of(digest: str) -> list[tuple[str, Path]]:
 
 
 @functools.cache
+def cache_folder(directory: Path) -> Path | None:
+    """The cache of the DVC repository around `directory`; None if it is in none.
+
+    Reads DVC's configuration and nothing else, which takes a third of a second: opening the repository of somebody else, with git's
+    settings in it, could run programs.
+    """
+    folders = (parent / ".dvc" for parent in (directory, *directory.parents))
+    repository = next((folder for folder in folders if folder.is_dir()), None)
+    if repository is None:
+        return None
+    from dvc.config import Config, ConfigError
+
+    try:
+        configured = Config(str(repository))["cache"].get("dir")
+    except ConfigError:  # dvc itself says what is wrong with it
+        return None
+    return Path(configured) if configured else repository / "cache"
+
+
+@functools.cache
 def _cache(directory: Path) -> Any:
     """The local cache of the DVC repository around `directory`; None if there is none."""
     # A second to import, so only where there is something to look for.

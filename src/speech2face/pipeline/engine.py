@@ -32,7 +32,8 @@ from speech2face.pipeline.shards import footer, footer_text, write_shard
 from speech2face.pipeline.summary import Summary, check_rejects, write_rejects
 from speech2face.pipeline.work import work_directory
 
-PASSING_REASONS = ("vanished", "missing_file", "timeout")
+PASSING_REASONS = ("vanished", "missing_file", "timeout", "failed")
+"""Reasons that may be gone next time. Of `failed` nobody knows, and computing it again is how its traceback is had."""
 LEFTOVER_AFTER_S = 24 * 3600
 
 

@@ -1,6 +1,11 @@
 """What a stage left out, and why: the rows of `data/rejects`, listed and counted by `speech2face rejects`."""
 
+import errno
+import os
+import traceback
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +28,14 @@ REASONS = (
     "no_face",
     "no_image",
     "vanished",
+    "failed",
 )
 """The fixed list of reasons for which an item is left out."""
+
+MACHINE_ERRORS = (MemoryError, ImportError)
+MACHINE_ERROR_NAMES = ("OutOfMemoryError", "AcceleratorError")  # of torch, by name: importing it costs seconds
+MACHINE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+LONGEST_MESSAGE = 500
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,35 @@ class UnusableError(ValueError):
 
     def __str__(self) -> str:
         return str(self.args[1])
+
+
+@contextmanager
+def errors_of(path: Path) -> Iterator[None]:
+    """The net under what is done with one file: an exception that nobody foresaw becomes UnusableError with reason `failed`.
+
+    The message names the file, the exception's type and its first line; with S2F_DEBUG the traceback is shown as well. What no file
+    is to blame for goes through: want of memory, space or file handles, a library that is missing, a fault of the accelerator.
+    Weights are to be loaded before, so that missing ones are an error and not everyone's reject.
+    """
+    try:
+        yield
+    except UnusableError:
+        raise
+    except Exception as error:
+        if _is_of_the_machine(error):
+            raise
+        if os.environ.get("S2F_DEBUG"):
+            traceback.print_exception(error)
+        lines = str(error).splitlines() or ["no message"]
+        text = f"{path}: {type(error).__name__}: {lines[0][:LONGEST_MESSAGE]}"
+        # A table holds no lone surrogates, which file names and tags that are not UTF-8 turn into.
+        raise UnusableError("failed", text.encode("utf-8", "backslashreplace").decode()) from error
+
+
+def _is_of_the_machine(error: Exception) -> bool:
+    if isinstance(error, MACHINE_ERRORS) or type(error).__name__ in MACHINE_ERROR_NAMES:
+        return True
+    return isinstance(error, OSError) and error.errno in MACHINE_ERRNOS
 
 
 def read_rejects(directory: Path) -> pa.Table:

@@ -128,3 +128,72 @@ def test_a_column_of_splits_that_is_asked_for_must_be_there(tmp_path: Path):
         list_own(str(path), "fold", True)
     with pytest.raises(ValueError, match=r"folder with manifest\.parquet or manifest\.csv"):
         list_own(str(tmp_path), "split", True)
+
+
+NAMES_LIKE_NOTHING = "clip_id,speaker_id,audio_path,country,nickname,height\n" + "".join(
+    f"{speaker}/v/1,{speaker},{speaker}.wav,{country},{nickname},{height}\n"
+    for speaker, country, nickname, height in [
+        ("NA", "NA", "None", "1.5"),
+        ("nan", "DE", "nan", "NA"),
+        ("None", "", "null", ""),
+    ]
+)
+
+
+def test_words_that_look_like_nothing_stay_words(tmp_path: Path):
+    listing = list_own(str(touch(tmp_path / "l.csv", NAMES_LIKE_NOTHING.encode())), "split", False)
+    assert [(clip.speaker_id, clip.clip_id, clip.audio_path) for clip in listing.clips] == [
+        (name, f"{name}/v/1", f"{name}.wav") for name in ("NA", "nan", "None")
+    ]
+    assert [clip.attributes for clip in listing.clips] == [
+        {"country": "NA", "nickname": "None", "height": 1.5},
+        {"country": "DE", "nickname": "nan", "height": None},
+        {"country": None, "nickname": "null", "height": None},
+    ]
+
+
+@pytest.mark.parametrize("name", ["l.csv", "l.parquet"])
+def test_infinite_attributes_are_refused_when_the_list_is_read(tmp_path: Path, name: str):
+    rows = [ROWS[0] | {"age": 3.0}, ROWS[1] | {"age": float("inf")}]
+    with pytest.raises(ValueError, match=rf"{name} row 2, column age: must be a finite number \(got inf\)"):
+        list_own(str(write(tmp_path / name, rows)), "split", False)
+
+
+def test_types_of_a_parquet_list(tmp_path: Path):
+    frame = pd.DataFrame(ROWS).drop(columns=["image_paths", "age"])
+    frame["speaker_id"], frame["clip_id"] = [7, 7, 8], ["7/v/1", "7/v/2", "8/w/1"]
+    frame["code"], frame["smokes"] = ["1", "2", "NA"], [True, False, None]
+    frame["sex"] = pd.Categorical(["f", "f", None])
+    frame["age"], frame["height"] = [31, 32, None], [1.5, float("nan"), 2.0]
+    frame.to_parquet(tmp_path / "l.parquet")
+    listing = list_own(str(tmp_path / "l.parquet"), "split", True)
+    assert [clip.speaker_id for clip in listing.clips] == ["7", "7", "8"]
+    assert [clip.attributes for clip in listing.clips] == [
+        {"code": "1", "smokes": "True", "sex": "f", "age": 31.0, "height": 1.5},
+        {"code": "2", "smokes": "False", "sex": "f", "age": 32.0, "height": None},
+        {"code": "NA", "smokes": None, "sex": None, "age": None, "height": 2.0},
+    ]
+
+
+@pytest.mark.parametrize("index", [["clip_id"], ["speaker_id", "clip_id"]])
+def test_a_parquet_list_whose_ids_are_the_index(tmp_path: Path, index: list[str]):
+    pd.DataFrame(ROWS).drop(columns=["image_paths"]).set_index(index).to_parquet(tmp_path / "l.parquet")
+    clips = list_own(str(tmp_path / "l.parquet"), "split", True).clips
+    assert [clip.clip_id for clip in clips] == [row["clip_id"] for row in ROWS]
+    assert [clip.attributes for clip in clips] == [{"age": 31.0}, {"age": None}, {"age": 20.0}]
+
+
+def test_an_index_without_a_name_is_no_attribute(tmp_path: Path):
+    frame = pd.DataFrame(ROWS, index=[5, 3, 9]).drop(columns=["image_paths"])
+    frame.to_parquet(tmp_path / "l.parquet")
+    frame.to_csv(tmp_path / "l.csv")
+    for name in ("l.parquet", "l.csv"):
+        assert set(list_own(str(tmp_path / name), "split", True).clips[0].attributes) == {"age"}
+
+
+@pytest.mark.parametrize(
+    "header", ["clip_id,speaker_id,age,age", "clip_id,speaker_id,age, age ", "clip_id,speaker_id,a,clip_id"]
+)
+def test_a_repeated_header_is_refused(tmp_path: Path, header: str):
+    with pytest.raises(ValueError, match=r"columns \d and 4 are both called (age|clip_id)"):
+        list_own(str(touch(tmp_path / "l.csv", f"{header}\na/v/1,a,1,2\n".encode())), "split", False)

@@ -198,3 +198,29 @@ def test_a_speaker_of_both_datasets_is_one_speaker_in_one_split(tmp_path: Path, 
     assert harry[1].audio_path == "vox2/test/aac/id03347/v1/00001.m4a"
     assert assign_splits(listing.identities, "official", 0.0, 0.0)["id10362"] == "test"
     assert len({c.clip_id for c in listing.clips}) == len(listing.clips)
+
+
+def test_attributes_of_clips(tmp_path: Path):
+    voxceleb1(tmp_path, 1, 1, 2)
+    lines = "clip_id,country,pitch_hz,\nid10001/video0/00001,NA,110.5,x\nid10001/video0/00002,DE,NA,y\n"
+    touch(tmp_path / "attributes.csv", lines.encode())
+    first, second = (clip.attributes for clip in list_voxceleb1(tmp_path).clips)
+    assert first == {"sex": "m", "nationality": "Norway", "country": "NA", "pitch_hz": 110.5}
+    assert second == {"sex": "m", "nationality": "Norway", "country": "DE", "pitch_hz": None}
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (b"clip,a\nx,1\n", "attributes.csv lacks the column clip_id; it has clip, a"),
+        (b"clip_id,a,a\nx,1,2\n", "attributes.csv row 0 .* columns 2 and 3 are both called a"),
+        (b"clip_id,a\nx,1\ny,inf\n", "attributes.csv row 2, column a: must be a finite number"),
+        (b"clip_id,a\nx,\xe9\n", "attributes.csv is not a table in csv"),
+        (b'clip_id,a\nx,"1\n', "attributes.csv is not a table in csv"),
+    ],
+)
+def test_attributes_that_cannot_be(tmp_path: Path, lines: bytes, message: str):
+    voxceleb1(tmp_path, 1, 1, 1)
+    touch(tmp_path / "attributes.csv", lines)
+    with pytest.raises(ValueError, match=message):
+        list_voxceleb1(tmp_path)

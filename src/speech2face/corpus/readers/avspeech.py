@@ -8,7 +8,6 @@ Nobody says who speaks. A YouTube video counts as one speaker, so that at least 
 segments as a video of that speaker.
 """
 
-import csv
 import math
 import os
 import re
@@ -16,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from speech2face.corpus.listing import VIDEO_SUFFIXES, Clip, Identity, Listing
+from speech2face.corpus.readers.text_tables import read_rows
 from speech2face.pipeline.rejects import Reject
 
 LISTS = {"avspeech_train.csv": "dev", "avspeech_test.csv": "test"}
@@ -68,20 +68,17 @@ def list_avspeech(root: Path) -> Listing:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, float, float, float, float]]:
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        for number, row in enumerate(csv.reader(lines), start=1):
-            if not row:
-                continue
-            try:
-                start, end, x, y = map(float, row[1:])
-                valid = 0 <= start < end and math.isfinite(end) and 0 <= x <= 1 and 0 <= y <= 1
-            except ValueError:
-                valid = False
-            if not valid:
-                raise ValueError(
-                    f"{path} line {number} must be id,start,end,x,y with start < end and x, y in 0..1 (got {row})"
-                )
-            yield row[0].strip(), start, end, x, y
+    for number, row in enumerate(read_rows(path, ","), start=1):
+        try:
+            start, end, x, y = map(float, row[1:])
+            valid = 0 <= start < end and math.isfinite(end) and 0 <= x <= 1 and 0 <= y <= 1
+        except ValueError:
+            valid = False
+        if not valid:
+            raise ValueError(
+                f"{path} line {number} must be id,start,end,x,y with start < end and x, y in 0..1 (got {row})"
+            )
+        yield row[0], start, end, x, y
 
 
 def _find_files(root: Path) -> dict[str, list[tuple[str, float | None]]]:

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from speech2face.corpus.listing import Clip, Identity, Listing
+from speech2face.corpus.readers import text_tables
 from speech2face.corpus.splits import check_disjoint
 from speech2face.pipeline.params import resolve_path
 
@@ -18,6 +18,9 @@ NUMBERS = ("start_s", "end_s", "face_x", "face_y")
 RANGES = {"start_s": (0, 1e6), "end_s": (0, 1e6), "face_x": (0, 1), "face_y": (0, 1)}
 PICTURES = "image_paths"
 """Paths of pictures: a list in Parquet, in a csv separated by semicolons."""
+KNOWN = frozenset({*TEXTS, *NUMBERS, PICTURES})
+Columns = dict[str, list[Any]]
+"""Columns by name, their values as text, lists of pictures as lists."""
 
 
 def list_own(root: str, split_column: str, needs_splits: bool) -> Listing:
@@ -27,20 +30,21 @@ def list_own(root: str, split_column: str, needs_splits: bool) -> Listing:
     ValueError for a list that cannot be read, lacks columns or holds values that cannot be, naming the first.
     """
     path = _find(resolve_path(root))
-    table = _read(path)
+    columns, texts = _read(path)
     needed = [*REQUIRED, *([split_column] if needs_splits else [])]
-    if missing := [name for name in needed if name not in table.columns]:
-        raise ValueError(f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
-    if table.empty:
+    if missing := [name for name in needed if name not in columns]:
+        raise ValueError(f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(columns)}")
+    if not columns["clip_id"]:
         raise ValueError(f"{path} has no rows")
-    audio, video = _texts(table, "audio_path"), _texts(table, "video_path")
-    ids, speakers = _ids(table, path)
-    start, end, x, y = (_numbers(table, name, ids, path) for name in NUMBERS)
-    own = _texts(table, split_column)
-    if split_column in table:
+    ids, speakers = _ids(columns, path)
+    audio, video = (_texts(columns, name, len(ids)) for name in ("audio_path", "video_path"))
+    start, end, x, y = (_numbers(columns, name, ids, path) for name in NUMBERS)
+    own = _texts(columns, split_column, len(ids))
+    if split_column in columns:
         check_disjoint(dict.fromkeys(zip(speakers, map(str, own), strict=True)))
-    images = table[PICTURES] if PICTURES in table else [None] * len(table)
-    attributes = _attributes(table[[n for n in table.columns if n not in (*TEXTS, *NUMBERS, PICTURES, split_column)]])
+    images = columns.get(PICTURES, [""] * len(ids))
+    own_attributes = {name: values for name, values in columns.items() if name != split_column}
+    attributes = _attributes(own_attributes, texts, path, len(ids))
     listing = Listing()
     for i, (clip_id, speaker, pictures) in enumerate(zip(ids, speakers, images, strict=True)):
         first, last, left, top = start[i], end[i], x[i], y[i]
@@ -63,44 +67,59 @@ def _find(root: Path) -> Path:
     raise ValueError(f"corpus.root {root} must be a csv or Parquet file, or a folder with {' or '.join(NAMES)}")
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read(path: Path) -> tuple[Columns, set[str]]:
+    """The columns of a list by name, as text, and the names of those that are text by their type."""
+    if path.suffix.lower() != ".parquet":
+        return dict(text_tables.read_columns(path)), set()
     try:
-        if path.suffix.lower() == ".parquet":
-            return pq.read_table(path).to_pandas()
-        with path.open(encoding="utf-8-sig") as file:
-            delimiter = "\t" if "\t" in file.readline() else ","
-        as_text: Any = dict.fromkeys((*TEXTS, PICTURES), str)
-        table = pd.read_csv(path, sep=delimiter, dtype=as_text, encoding="utf-8-sig", skipinitialspace=True)
-        return table.rename(columns=lambda name: str(name).strip())
-    except (pa.ArrowInvalid, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        table = pq.read_table(path)
+        names = [name.strip() for name in table.column_names]
+        text_tables.check_header(path, names)
+        named = [(i, name) for i, name in enumerate(names) if not text_tables.UNNAMED.fullmatch(name)]
+        columns = {name: [_as_text(value) for value in table.column(i).to_pylist()] for i, name in named}
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         first = str(error).splitlines()[0] if str(error) else "empty"
-        raise ValueError(f"{path} is not a table in csv or Parquet: {first}") from None
+        raise ValueError(f"{path} is not a table in Parquet: {first}") from None
+    return columns, {name for i, name in named if not _is_numeric(table.schema.types[i])}
 
 
-def _texts(table: pd.DataFrame, name: str) -> list[str | None]:
-    """A column as strings without blanks around them; None where there is nothing."""
-    if name not in table:
-        return [None] * len(table)
-    return [None if pd.isna(value) else str(value).strip() or None for value in table[name]]
+def _as_text(value: Any) -> Any:
+    """A value of a Parquet table as a csv would have it; lists, of pictures, stay lists."""
+    if value is None or value != value:  # a float that is not a number
+        return ""
+    return value if isinstance(value, list) else str(value).strip()
 
 
-def _numbers(table: pd.DataFrame, name: str, ids: list[str], path: Path) -> list[float | None]:
-    if name not in table:
-        return [None] * len(table)
-    values = pd.to_numeric(table[name], errors="coerce")
-    for clip_id, given, value in zip(ids, table[name], values, strict=True):
-        low, high = RANGES[name]
-        if not pd.isna(given) and not low <= value <= high:
-            raise ValueError(f"{path}: {name} of {clip_id} must be a number in {low}..{high} (got {given})")
-    return [None if pd.isna(value) else float(value) for value in values]
+def _is_numeric(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
 
 
-def _ids(table: pd.DataFrame, path: Path) -> tuple[list[str], list[str]]:
+def _texts(columns: Columns, name: str, num_rows: int) -> list[str | None]:
+    """A column as strings; None where there is nothing."""
+    return [str(value) or None for value in columns[name]] if name in columns else [None] * num_rows
+
+
+def _numbers(columns: Columns, name: str, ids: list[str], path: Path) -> list[float | None]:
+    if name not in columns:
+        return [None] * len(ids)
+    values: list[float | None] = []
+    low, high = RANGES[name]
+    for row, (clip_id, text) in enumerate(zip(ids, map(str, columns[name]), strict=True), start=1):
+        value = text_tables.number(text)
+        if not text_tables.is_unknown(text) and (value is None or not low <= value <= high):
+            raise ValueError(f"{path} row {row}: {name} of {clip_id} must be a number in {low}..{high} (got {text})")
+        values.append(value)
+    return values
+
+
+def _ids(columns: Columns, path: Path) -> tuple[list[str], list[str]]:
     """Ids of the clips and of their speakers, checked."""
     pairs: dict[str, str] = {}
-    for number, (clip_id, speaker) in enumerate(zip(*(_texts(table, n) for n in REQUIRED), strict=True), start=1):
-        if clip_id is None or speaker is None:
-            raise ValueError(f"{path} row {number} has no {'clip_id' if clip_id is None else 'speaker_id'}")
+    for number, (clip_id, speaker) in enumerate(zip(*(columns[name] for name in REQUIRED), strict=True), start=1):
+        if not clip_id or not speaker:
+            raise ValueError(f"{path} row {number} has no {'speaker_id' if clip_id else 'clip_id'}")
         if clip_id in pairs:
             raise ValueError(f"{path}: clip_id {clip_id} occurs twice; ids are unique")
         parts = clip_id.split("/")
@@ -113,18 +132,16 @@ def _ids(table: pd.DataFrame, path: Path) -> tuple[list[str], list[str]]:
 
 
 def _pictures(value: Any) -> tuple[str, ...]:
-    if value is None or isinstance(value, float):
-        return ()
     paths = value.split(";") if isinstance(value, str) else value
-    return tuple(str(path).strip() for path in paths if str(path).strip())
+    return tuple(str(path).strip() for path in paths if path is not None and str(path).strip())
 
 
-def _attributes(table: pd.DataFrame) -> list[dict[str, str | float | None]]:
-    columns: dict[str, list[Any]] = {}
-    for name in table.columns:
-        values = table[name]
-        numeric = pd.api.types.is_numeric_dtype(values)
-        columns[str(name)] = [None if pd.isna(v) else float(v) if numeric else str(v) for v in values]
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)] or [
-        {} for _ in range(len(table))
-    ]
+def _attributes(columns: Columns, texts: set[str], path: Path, num_rows: int) -> list[dict[str, str | float | None]]:
+    values = {
+        name: [str(value) or None for value in column]
+        if name in texts
+        else text_tables.values_of(path, name, [str(value) for value in column])
+        for name, column in columns.items()
+        if name not in KNOWN
+    }
+    return [{name: column[i] for name, column in values.items()} for i in range(num_rows)]

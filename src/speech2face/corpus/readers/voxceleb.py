@@ -6,8 +6,6 @@ Both also below `dev/` and `test/`, and one beside the other in folders `vox1` a
 An optional `attributes.csv` (columns `clip_id` and one for each attribute) adds what is known of single clips of VoxCeleb1.
 """
 
-import csv
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +23,7 @@ from speech2face.corpus.listing import (
     joined,
     name_key,
 )
+from speech2face.corpus.readers.text_tables import read_columns, values_of
 from speech2face.corpus.voxceleb_layout import ATTRIBUTES_NAME, FACE_FOLDER, META_NAME
 from speech2face.pipeline.rejects import Reject
 
@@ -44,21 +43,13 @@ def read_meta(
     Tab-separated (as vox1_meta.csv is published, in spite of its name) or comma-separated (copies of it, and vox2_meta.csv): the
     header decides. Raises ValueError if it is missing, is not text or lacks the columns.
     """
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except FileNotFoundError:
-        raise ValueError(f"{path} is missing; it comes with the dataset and says who the ids are") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not text in UTF-8; download it again") from None
-    delimiter = "\t" if lines and "\t" in lines[0] else ","
-    rows = [
-        {k.strip(): (v or "").strip() for k, v in row.items() if k}
-        for row in csv.DictReader(lines, delimiter=delimiter)
-    ]
-    columns = (id_column, *needed)
-    if not rows or any(name not in rows[0] for name in columns):
-        got = lines[0][:80] if lines else "an empty file"
-        raise ValueError(f"{path} must have the columns {' and '.join(columns)} (got {got!r})")
+    if not path.exists():
+        raise ValueError(f"{path} is missing; it comes with the dataset and says who the ids are")
+    columns = read_columns(path)
+    if any(not columns.get(name) for name in (id_column, *needed)):
+        got = ", ".join(columns)[:80]
+        raise ValueError(f"{path} must have the columns {' and '.join((id_column, *needed))} (got {got!r})")
+    rows = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
     return {row[id_column]: row for row in rows}
 
 
@@ -223,17 +214,9 @@ def known_attributes(row: dict[str, str]) -> dict[str, str | float | None]:
 def _read_attributes(path: Path) -> dict[str, dict[str, str | float | None]]:
     if not path.exists():
         return {}
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    names = [name for name in rows[0] if name != "clip_id"] if rows else []
-    numeric = {name for name in names if all(_is_number(row[name]) for row in rows)}
-    return {
-        row["clip_id"]: {name: float(row[name]) if name in numeric else row[name] for name in names} for row in rows
-    }
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
+    columns = read_columns(path)
+    if "clip_id" not in columns:
+        raise ValueError(f"{path} lacks the column clip_id; it has {', '.join(columns)}")
+    ids = columns.pop("clip_id")
+    values = {name: values_of(path, name, texts) for name, texts in columns.items()}
+    return {clip_id: {name: values[name][row] for name in values} for row, clip_id in enumerate(ids)}

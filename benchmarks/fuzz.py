@@ -1,0 +1,151 @@
+"""Mutated recordings of ten formats, wav headers, pictures of ten formats, videos of five, and lists, through the stages' own functions.
+
+    python benchmarks/fuzz.py [--count 25000] [--seed 0] [--kind videos]
+
+Every input must become rows or rejects with a reason, or, for lists, be refused in a line. A worker process does it, so that a library
+that crashes or hangs takes no more with it than its own input. Prints a table by kind, and each fault with the seed that makes it
+again: an exception, a crash, a hang, nothing at all, or a reject with the reason `failed`, which nobody has foreseen. Exit status 1 if
+there is one of these, or if memory grows.
+"""
+
+import argparse
+import multiprocessing
+import resource
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.fuzzing import items
+
+PATIENCE_S = 60.0  # for loading networks and making the originals, and beyond the decode limit
+MAX_GROWTH_MIB = 150.0
+PAGE_BYTES = resource.getpagesize()
+
+
+@dataclass
+class Tally:
+    """What became of the inputs of one kind. Memory is that of the worker: after a tenth of them, at the end, and at its peak."""
+
+    inputs: int = 0
+    rows: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+    slowest_s: float = 0.0
+    slowest_seed: int = 0
+    early_mib: float = 0.0
+    late_mib: float = 0.0
+    peak_mib: float = 0.0
+    took_s: float = 0.0
+
+    def growth_mib(self) -> float:
+        return self.late_mib - self.early_mib
+
+
+class Worker:
+    """A process that examines inputs one after the other, started anew when it has died."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.process = folder, None
+
+    def examine(self, kind: str, seed: int) -> tuple[items.Outcome, float, float, float] | str:
+        """Outcome, time and memory of an input; or what happened to the process."""
+        if self.process is None or not self.process.is_alive():
+            context = multiprocessing.get_context("spawn")
+            self.connection, theirs = context.Pipe()
+            self.process = context.Process(target=serve, args=(theirs, self.folder), daemon=True)
+            self.process.start()
+            theirs.close()
+        try:
+            self.connection.send((kind, seed))
+            if self.connection.poll(2 * items.LIMIT_S + PATIENCE_S):
+                return self.connection.recv()
+            self.process.kill()
+            fate = "hangs"
+        except (EOFError, ConnectionError):
+            fate = "crashes the process"
+        self.process.join()
+        return f"{fate} (exit status {self.process.exitcode})"
+
+
+def serve(connection: Connection, folder: Path) -> None:
+    """Examine inputs until nobody sends any."""
+    while True:
+        try:
+            kind, seed = connection.recv()
+        except EOFError:
+            return
+        path = items.write_input(kind, seed, folder)
+        started = time.perf_counter()
+        outcome = items.examine(kind, path)
+        took_s = time.perf_counter() - started
+        path.unlink()
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        connection.send((outcome, took_s, pages * PAGE_BYTES / 2**20, peak_mib))
+
+
+def fuzz(kind: str, seeds: Sequence[int]) -> Tally:
+    """Examine the inputs of one kind that the seeds stand for."""
+    tally, started = Tally(), time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        worker = Worker(Path(folder))
+        for number, seed in enumerate(seeds):
+            found = worker.examine(kind, seed)
+            tally.inputs += 1
+            if isinstance(found, str):
+                tally.faults.append(f"{kind} {seed}: {found}")
+                continue
+            outcome, took_s, now_mib, peak_mib = found
+            tally.rows += outcome.rows
+            tally.reasons.update(outcome.reasons)
+            tally.faults += [f"{kind} {seed}: {fault}" for fault in outcome.faults]
+            # The first inputs load libraries and networks.
+            if number > len(seeds) // 10 and took_s > tally.slowest_s:
+                tally.slowest_s, tally.slowest_seed = took_s, seed
+            if number <= len(seeds) // 10:
+                tally.early_mib = now_mib
+            tally.late_mib, tally.peak_mib = now_mib, max(tally.peak_mib, peak_mib)
+        if worker.process is not None:
+            worker.connection.close()
+            worker.process.join()
+    tally.took_s = time.perf_counter() - started
+    return tally
+
+
+def main(count: int, seed: int, kinds: Sequence[str]) -> int:
+    tallies = {}
+    print("| kind | inputs | rows | rejects by reason | faults | slowest (seed) | growth, peak MiB | inputs a second |")
+    print("|---|---|---|---|---|---|---|---|")
+    for kind in kinds:
+        share = range(seed, seed + count // len(kinds))
+        tallies[kind] = t = fuzz(kind, share)
+        reasons = ", ".join(f"{reason} {n}" for reason, n in t.reasons.most_common())
+        memory = f"{t.growth_mib():+.0f}, {t.peak_mib:.0f}"
+        slowest = f"{t.slowest_s:.2f} s ({t.slowest_seed})"
+        rate = t.inputs / t.took_s
+        print(
+            f"| {kind} | {t.inputs} | {t.rows} | {reasons} | {len(t.faults)} | {slowest} | {memory} | {rate:.0f} |",
+            flush=True,
+        )
+    faults = [fault for t in tallies.values() for fault in t.faults]
+    print("\n".join(faults))
+    return int(bool(faults) or any(t.growth_mib() > MAX_GROWTH_MIB for t in tallies.values()))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=25_000, help="inputs of all kinds together (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the first input of each kind; the next has the next one"
+    )
+    parser.add_argument("--kind", choices=tuple(items.KINDS), help="only this kind")
+    arguments = parser.parse_args()
+    sys.exit(main(arguments.count, arguments.seed, [arguments.kind] if arguments.kind else list(items.KINDS)))
