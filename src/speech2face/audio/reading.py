@@ -165,7 +165,7 @@ def _open_plain_wav(path: Path) -> wave.Wave_read | None:
 def _decode_any(path: Path, start_s: float, time_limit_s: float) -> Generator[tuple[int, Samples], None, None]:
     started = False
     try:
-        with av.open(f"file:{path}", options=OPEN_OPTIONS, timeout=time_limit_s) as container:
+        with av.open(f"file:{path}", timeout=time_limit_s, **OPEN_OPTIONS) as container:
             stream = container.streams.best("audio")
             if stream is None:
                 raise UnusableError(
