@@ -51,7 +51,7 @@ def read_frames(
     damage = "holds no frame that can be decoded"
     count, number = 0, -1
     try:
-        with av.open(f"file:{path}", timeout=time_limit_s, **OPEN_OPTIONS) as container:
+        with av.open(f"file:{path}", options=OPEN_OPTIONS, timeout=time_limit_s) as container:
             stream = container.streams.best("video")
             if not isinstance(stream, av.VideoStream):
                 raise UnusableError(
