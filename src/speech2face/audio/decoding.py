@@ -168,7 +168,8 @@ class _Decoder:
                     continue
                 for frame in frames:
                     assert isinstance(frame, av.AudioFrame)
-                    yield from self._frame(frame, packet)
+                    if self._timeline.may_begin(frame):
+                        yield from self._frame(frame, packet)
         except (TimeoutError, UnusableError, TimeStampError):
             raise
         except DAMAGE as error:  # the container breaks off: what came before counts

@@ -50,6 +50,14 @@ class Timeline:
         """Whether all frames are of one length."""
         return self._equal
 
+    def may_begin(self, frame: av.AudioFrame) -> bool:
+        """Whether a pass may begin with this frame: in the middle of a recording, ffmpeg cuts some frames after a search short."""
+        in_the_middle = self.position is None and self._frame_samples > 0
+        return not (in_the_middle and self._equal and frame.samples != self._frame_samples) or self._is_first(frame)
+
+    def _is_first(self, frame: av.AudioFrame) -> bool:
+        return self._first is not None and time_of(frame) == self._first[0]
+
     def gap_before(self, frame: av.AudioFrame, damaged: bool) -> int:
         """Samples that are missing before a frame; `damaged`: something was lost before it, so that no gap is too short.
 
@@ -62,7 +70,7 @@ class Timeline:
             return 0
         there = self._place(time, frame)
         if self.position is None:
-            self.position = 0 if self._first is not None and time == self._first[0] else there
+            self.position = 0 if self._is_first(frame) else there
         gap = there - self.position
         if gap < -RESTART_S * frame.sample_rate:
             assert self.origin is not None
