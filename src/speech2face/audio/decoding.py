@@ -1,7 +1,7 @@
 """Decoding with PyAV: every format but plain wav. Damaged packets are passed over, and what is missing is silence of its length."""
 
 from collections.abc import Generator, Iterator
-from fractions import Fraction
+from itertools import count
 from pathlib import Path
 
 import av
@@ -9,7 +9,7 @@ import numpy as np
 from av.audio.frame import format_dtypes
 
 from speech2face.audio.blocks import Block, Deadline, mixed
-from speech2face.audio.timeline import Timeline, TimeStampError, time_of
+from speech2face.audio.timeline import Timeline, TimeStampError
 from speech2face.corpus.containers import OPEN_ARGUMENTS
 from speech2face.pipeline.rejects import UnusableError
 
@@ -36,14 +36,18 @@ def decode_any(path: Path, start_s: float, deadline: Deadline) -> Generator[Bloc
 
     Raises UnusableError with reason `unreadable`, `no_audio_stream` or `timeout`.
     """
+    failure = "no decoder for its sound"
     try:
-        failure = "no decoder for its sound"
-        for index in _tracks(path, deadline):
-            try:
-                yield from _decode_track(path, index, start_s, deadline)
-                return
-            except _UndecodableError as error:
-                failure = str(error)
+        for choice in count():
+            with _open(path, deadline) as container:
+                tracks = _tracks(path, container)
+                if choice >= len(tracks):
+                    break
+                try:
+                    yield from _decode_track(path, container, tracks[choice], start_s, deadline)
+                    return
+                except _UndecodableError as error:
+                    failure = str(error)
     except UnusableError:
         raise
     except TimeoutError as error:
@@ -67,31 +71,26 @@ def _open(path: Path, deadline: Deadline) -> av.container.InputContainer:
     return av.open(f"file:{path}", timeout=deadline.limit_s, **OPEN_ARGUMENTS)
 
 
-def _tracks(path: Path, deadline: Deadline) -> list[int]:
-    """Indices of the audio tracks that there is a decoder for, the best first."""
-    with _open(path, deadline) as container:
-        tracks = list(container.streams.audio)
-        if not tracks:
-            raise UnusableError(
-                "no_audio_stream", f"{path}: has no sound; leave it out or use a file with an audio stream"
-            )
-        best = container.streams.best("audio")
-        tracks.sort(key=lambda track: best is None or track.index != best.index)
-        return [track.index for track in tracks if track.codec_context is not None]
+def _tracks(path: Path, container: av.container.InputContainer) -> list[av.AudioStream]:
+    """The audio tracks that there is a decoder for, the best first."""
+    tracks = list(container.streams.audio)
+    if not tracks:
+        raise UnusableError("no_audio_stream", f"{path}: has no sound; leave it out or use a file with an audio stream")
+    best = container.streams.best("audio")
+    tracks.sort(key=lambda track: best is None or track.index != best.index)
+    return [track for track in tracks if track.codec_context is not None]
 
 
-def _decode_track(path: Path, index: int, start_s: float, deadline: Deadline) -> Iterator[Block]:
-    with _open(path, deadline) as container:
-        track = container.streams[index]
-        assert isinstance(track, av.AudioStream)
-        start = container.start_time
-        origin = None if start is None else Fraction(start, av.time_base)
-        timeline = Timeline(origin, track.codec_context.name)
-        packets: Iterator[av.Packet] = container.demux(track)
-        if start_s > PREROLL_S and _learn(path, index, timeline, deadline):
-            assert timeline.origin is not None
-            packets = _packets_from(container, track, timeline.origin + Fraction(start_s) - PREROLL_S, deadline)
-        yield from _Decoder(path, track, timeline, deadline).blocks(packets)
+def _decode_track(
+    path: Path, container: av.container.InputContainer, track: av.AudioStream, start_s: float, deadline: Deadline
+) -> Iterator[Block]:
+    start = container.start_time
+    timeline = Timeline(None if start is None else start / av.time_base, track.codec_context.name)
+    packets: Iterator[av.Packet] = container.demux(track)
+    if start_s > PREROLL_S and _learn(path, track.index, timeline, deadline):
+        assert timeline.origin is not None
+        packets = _packets_from(container, track, timeline.origin + start_s - PREROLL_S, deadline)
+    yield from _Decoder(path, track, timeline, deadline).blocks(packets)
 
 
 def _learn(path: Path, index: int, timeline: Timeline, deadline: Deadline) -> bool:
@@ -114,29 +113,33 @@ def _learn(path: Path, index: int, timeline: Timeline, deadline: Deadline) -> bo
 
 
 def _packets_from(
-    container: av.container.InputContainer, track: av.AudioStream, wanted: Fraction, deadline: Deadline
+    container: av.container.InputContainer, track: av.AudioStream, wanted: float, deadline: Deadline
 ) -> Iterator[av.Packet]:
     """The packets of a track from the time stamp `wanted` (s) on."""
     assert track.time_base is not None
     if sought := container.format.name.startswith(SEEKABLE):
         try:
-            container.seek(int(wanted / track.time_base), stream=track)
+            container.seek(int(wanted / float(track.time_base)), stream=track)
         except (av.FFmpegError, OSError):  # no index
             sought = False
     packets = container.demux(track)
     if sought:
         found = next(packets, None)
-        time = None if found is None else time_of(found)
-        if time is None or time > wanted + Fraction(PREROLL_S, 2):  # an index with holes
+        time = None if found is None else _time(found)
+        if time is None or time > wanted + PREROLL_S / 2:  # an index with holes
             container.seek(container.start_time or 0)
             packets = container.demux(track)
     for packet in packets:
         deadline.check()
-        time = time_of(packet)
+        time = _time(packet)
         if packet.size == 0 or (time is not None and time >= wanted):
             yield packet
             break
     yield from packets
+
+
+def _time(packet: av.Packet) -> float | None:
+    return None if packet.pts is None or packet.time_base is None else float(packet.pts * packet.time_base)
 
 
 class _Decoder:
@@ -149,9 +152,9 @@ class _Decoder:
         self._is_pcm = track.codec_context.name.startswith("pcm_")
         self._rate_hz = 0
         self._begin: int | None = None
-        self._pending_s = Fraction(0)  # lost since the last frame
+        self._pending_s = 0.0  # lost since the last frame
         self._lost = 0  # samples
-        self._last_packet_s = Fraction(0)
+        self._last_packet_s = 0.0
         self._failure: Exception | None = None
 
     def blocks(self, packets: Iterator[av.Packet]) -> Iterator[Block]:
@@ -181,7 +184,7 @@ class _Decoder:
             return
         self._failure = error
         duration, unit = packet.duration, packet.time_base
-        self._pending_s += duration * unit if duration and unit else self._last_packet_s
+        self._pending_s += float(duration * unit) if duration and unit else self._last_packet_s
 
     def _frame(self, frame: av.AudioFrame, packet: av.Packet) -> Iterator[Block]:
         if frame.sample_rate != self._rate_hz and self._rate_hz:
@@ -190,7 +193,7 @@ class _Decoder:
                 f"{self._path}: changes from {self._rate_hz} to {frame.sample_rate} Hz; re-encode it at one rate",
             )
         self._rate_hz = frame.sample_rate
-        self._last_packet_s = Fraction(frame.samples, frame.sample_rate)
+        self._last_packet_s = frame.samples / frame.sample_rate
         gap = self._timeline.gap_before(frame, damaged=self._pending_s > 0)
         data = _samples(frame)
         if not self._is_pcm and not np.abs(data).max(initial=0) <= _full_scale(data) * LARGEST_PEAK:
@@ -199,10 +202,10 @@ class _Decoder:
         if self._begin is None:
             self._begin = self._timeline.position
         if self._pending_s:
-            if time_of(frame) is None:
+            if frame.time is None:
                 gap = round(self._pending_s * frame.sample_rate)
             self._lost += gap
-            self._pending_s = Fraction(0)
+            self._pending_s = 0.0
         yield from self._silence(gap)
         self._judge(LOST_OF_S)
         assert self._timeline.position is not None

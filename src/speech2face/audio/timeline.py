@@ -1,13 +1,11 @@
 """Where decoded frames belong in a recording: by their time stamps, as exactly as counting samples from its start would say."""
 
-from fractions import Fraction
-
 import av
 
 # Codecs whose frames are all of one length, so that coarse time stamps (milliseconds in Matroska) can be made exact.
 EQUAL_FRAMES = ("aac", "mp3", "mp2", "opus", "libopus", "ac3", "eac3", "amr")
-COARSE_S = Fraction(3, 2000)  # time stamps are rounded to a millisecond, the first as well
-GAP_S = Fraction(15, 1000)  # below the shortest usual packet, 20 ms; above the jitter of time stamps
+COARSE_S = 0.0015  # time stamps are rounded to a millisecond, the first as well
+GAP_S = 0.015  # below the shortest usual packet, 20 ms; above the jitter of time stamps
 RESTART_S = 1
 LONGEST_GAP_S = 4 * 3600
 
@@ -24,17 +22,17 @@ class Timeline:
     from where it is.
     """
 
-    def __init__(self, origin: Fraction | None, codec: str) -> None:
+    def __init__(self, origin: float | None, codec: str) -> None:
         self.origin = origin
         """Time stamp of the clock's start, s; None until a frame is known."""
         self._equal = codec.startswith(EQUAL_FRAMES)
-        self._first: tuple[Fraction, int, int] | None = None  # time, position and length of the first frame
+        self._first: tuple[float, int, int] | None = None  # time, position and length of the first frame
         self._frame_samples = 0  # of the frames after it
         self.position: int | None = None
 
     def learn(self, frame: av.AudioFrame) -> bool:
         """Take in the first frames of a track, in their order; whether enough is known to place any other."""
-        time = time_of(frame)
+        time = frame.time
         if time is None:
             return False
         if self.origin is None:
@@ -56,7 +54,7 @@ class Timeline:
         return not (in_the_middle and self._equal and frame.samples != self._frame_samples) or self._is_first(frame)
 
     def _is_first(self, frame: av.AudioFrame) -> bool:
-        return self._first is not None and time_of(frame) == self._first[0]
+        return self._first is not None and frame.time == self._first[0]
 
     def gap_before(self, frame: av.AudioFrame, damaged: bool) -> int:
         """Samples that are missing before a frame; `damaged`: something was lost before it, so that no gap is too short.
@@ -64,7 +62,7 @@ class Timeline:
         Raises TimeStampError for a gap of hours.
         """
         self.learn(frame)
-        time = time_of(frame)
+        time = frame.time
         if time is None:
             self.position = self.position or 0
             return 0
@@ -74,21 +72,19 @@ class Timeline:
         gap = there - self.position
         if gap < -RESTART_S * frame.sample_rate:
             assert self.origin is not None
-            self._shift(Fraction(gap, frame.sample_rate))
+            self._shift(gap / frame.sample_rate)
             return 0
         if gap > LONGEST_GAP_S * frame.sample_rate:
-            raise TimeStampError(
-                f"time stamps leap from {self.position / frame.sample_rate:.0f} to {float(time):.0f} s"
-            )
+            raise TimeStampError(f"time stamps leap from {self.position / frame.sample_rate:.0f} to {time:.0f} s")
         smallest = COARSE_S if damaged else GAP_S
         return gap if gap > smallest * frame.sample_rate else 0
 
-    def _by_clock(self, time: Fraction, rate_hz: int) -> int:
+    def _by_clock(self, time: float, rate_hz: int) -> int:
         assert self.origin is not None
         position = round((time - self.origin) * rate_hz)
         return position if abs(position) > GAP_S * rate_hz else 0
 
-    def _place(self, time: Fraction, frame: av.AudioFrame) -> int:
+    def _place(self, time: float, frame: av.AudioFrame) -> int:
         """By the clock; where frames are of one length, on the nearest whole number of them."""
         assert self.origin is not None and self._first is not None
         first_time, first_position, first_samples = self._first
@@ -99,17 +95,12 @@ class Timeline:
         if not self._equal or not self._frame_samples:
             return by_clock
         after_first = by_clock - first_position - first_samples
-        on_grid = round(Fraction(after_first, self._frame_samples)) * self._frame_samples
+        on_grid = round(after_first / self._frame_samples) * self._frame_samples
         return (
             first_position + first_samples + on_grid if abs(after_first - on_grid) <= COARSE_S * rate_hz else by_clock
         )
 
-    def _shift(self, back_s: Fraction) -> None:
+    def _shift(self, back_s: float) -> None:
         assert self.origin is not None and self._first is not None
         self.origin += back_s
         self._first = (self._first[0] + back_s, *self._first[1:])
-
-
-def time_of(timed: av.AudioFrame | av.Packet) -> Fraction | None:
-    """Time stamp in seconds, exactly."""
-    return None if timed.pts is None or timed.time_base is None else timed.pts * timed.time_base
