@@ -98,6 +98,7 @@ def _learn(path: Path, index: int, timeline: Timeline, deadline: Deadline) -> bo
     with _open(path, deadline) as container:
         track = container.streams[index]
         for number, packet in enumerate(container.demux(track)):
+            timeline.begin(_time(packet))
             try:
                 frames = packet.decode()
             except DAMAGE:
@@ -162,6 +163,8 @@ class _Decoder:
         try:
             for packet in packets:
                 self._deadline.check()
+                if self._timeline.origin is None:
+                    self._timeline.begin(_time(packet))
                 try:
                     frames = packet.decode()
                 except TimeoutError:

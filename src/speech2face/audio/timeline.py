@@ -30,15 +30,19 @@ class Timeline:
         self._frame_samples = 0  # of the frames after it
         self.position: int | None = None
 
+    def begin(self, time: float | None) -> None:
+        """The time stamp of the first packet, damaged or not: it starts the clock of files that do not say when theirs does."""
+        if self.origin is None:
+            self.origin = time
+
     def learn(self, frame: av.AudioFrame) -> bool:
         """Take in the first frames of a track, in their order; whether enough is known to place any other."""
         time = frame.time
-        if time is None:
+        if time is None or not frame.samples:
             return False
-        if self.origin is None:
-            self.origin = time
+        self.begin(time)
         if self._first is None:
-            self._first = (time, self._by_clock(time, frame.sample_rate), frame.samples)
+            self._first = (time, self._of_first(time, frame), frame.samples)
         elif not self._frame_samples:
             self._frame_samples = frame.samples
         return self._frame_samples > 0
@@ -79,10 +83,14 @@ class Timeline:
         smallest = COARSE_S if damaged else GAP_S
         return gap if gap > smallest * frame.sample_rate else 0
 
-    def _by_clock(self, time: float, rate_hz: int) -> int:
+    def _of_first(self, time: float, frame: av.AudioFrame) -> int:
+        """Position of the first frame that could be decoded: 0, or later where the sound starts late or what came before is damaged."""
         assert self.origin is not None
-        position = round((time - self.origin) * rate_hz)
-        return position if abs(position) > GAP_S * rate_hz else 0
+        position = round((time - self.origin) * frame.sample_rate)
+        if position <= GAP_S * frame.sample_rate:
+            return 0
+        on_grid = round(position / frame.samples) * frame.samples
+        return on_grid if self._equal and abs(position - on_grid) <= COARSE_S * frame.sample_rate else position
 
     def _place(self, time: float, frame: av.AudioFrame) -> int:
         """By the clock; where frames are of one length, on the nearest whole number of them."""
@@ -96,9 +104,8 @@ class Timeline:
             return by_clock
         after_first = by_clock - first_position - first_samples
         on_grid = round(after_first / self._frame_samples) * self._frame_samples
-        return (
-            first_position + first_samples + on_grid if abs(after_first - on_grid) <= COARSE_S * rate_hz else by_clock
-        )
+        close = abs(after_first - on_grid) <= COARSE_S * rate_hz
+        return first_position + first_samples + on_grid if close else by_clock
 
     def _shift(self, back_s: float) -> None:
         assert self.origin is not None and self._first is not None
