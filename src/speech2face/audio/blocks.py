@@ -28,7 +28,7 @@ class Block(NamedTuple):
 
 def mixed(data: npt.NDArray[Any], rate_hz: int, first: int) -> Block:
     """[T, channels] of integers or floats, scaled to -1..1 and mixed: the mean of the channels."""
-    with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, and is rejected as that
+    with np.errstate(over="ignore", invalid="ignore"):  # what float32 does not hold becomes infinite, and is rejected as that
         scaled: Samples = data.astype(np.float32)
     if data.dtype == np.uint8:
         scaled = (scaled - np.float32(128)) / np.float32(128)

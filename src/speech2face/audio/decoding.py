@@ -174,7 +174,7 @@ class _Decoder:
                     continue
                 for frame in frames:
                     assert isinstance(frame, av.AudioFrame)
-                    if self._timeline.may_begin(frame):
+                    if frame.samples and self._timeline.may_begin(frame):
                         yield from self._frame(frame, packet)
         except (TimeoutError, UnusableError, TimeStampError):
             raise
