@@ -13,7 +13,7 @@ import pytest
 import scipy.io.wavfile
 import torch
 
-from speech2face.audio import extraction, reading
+from speech2face.audio import extraction, wav
 from speech2face.audio.extraction import read_segments, segment_frames, segment_samples, spectrogram_shard
 from speech2face.audio.reading import read_audio, stream_audio
 from speech2face.audio.spectrogram import compress, stft
@@ -75,7 +75,7 @@ def read_audio_tensor(path: Path) -> torch.Tensor:
 def test_all_segments_are_those_of_the_whole_recording(
     tmp_path: Path, duration_s: float, stride_s: float, block: int, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(reading, "WAV_FRAMES_PER_READ", block)
+    monkeypatch.setattr(wav, "FRAMES_PER_READ", block)
     path = write_wav(tmp_path / "a.wav", pcm16(noise(duration_s)))
     whole, stride = read_audio(path), round(stride_s * RATE_HZ)
     found = list(read_segments(path, 48_000, stride, start_s=0.0, end_s=None, time_limit_s=10))

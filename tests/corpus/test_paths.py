@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from speech2face.corpus.paths import RECORDINGS, corpus_root, inside, why_changed
+from speech2face.corpus.digests import digest_files
+from speech2face.corpus.paths import RECORDINGS, corpus_root, dvc_caches, inside, places, why_changed
+from speech2face.corpus.readers.videos import list_videos
+from tests.corpus.trees import touch
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../a.wav", "a/../../b.wav", "a\\b.wav", "a\0.wav"])
@@ -36,11 +39,6 @@ def test_a_file_that_has_changed_or_gone_is_noticed(tmp_path: Path):
     path.unlink()
     assert "though it was there" in str(why_changed(path, 4))
 
-
-from speech2face.corpus.digests import digest_files
-from speech2face.corpus.paths import dvc_caches, places
-from speech2face.corpus.readers.videos import list_videos
-from tests.corpus.trees import touch
 
 COMPOSED = "Zo\u00eb/caf\u00e9.wav"
 
