@@ -28,8 +28,11 @@ DOORS = {"cli", "doctor", "predict", "prune", "why"}
 """Modules outside the rooms: they import from any room, and no room imports from them."""
 MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_LINES_OF_A_STAGE = 300, 60, 40
 WITHOUT_TEST = {
+    "audio.blocks": "test_reading: what is mixed, and channels that cancel",
+    "audio.resampling": "test_reading compares it with scipy",
     "audio.speech": "test_extraction hears silence and speech by it",
     "audio.table": "a schema; test_extraction and pipeline.test_other_tools read and write it",
+    "audio.timeline": "test_decoding: gaps and packets that are missing become silence",
     "corpus.containers": "constants",
     "corpus.voxceleb_layout": "constants",
     "dlib_nets.building": "test_detector and test_embedder build networks by it",

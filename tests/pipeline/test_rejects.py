@@ -78,7 +78,7 @@ def test_nothing_was_left_out(tmp_path: Path):
 def test_reasons_are_a_fixed_list():
     for reason in REASONS:
         assert Reject("x", reason, "").reason == reason
-    with pytest.raises(ValueError, match=r"must be one of missing_file, .*vanished .got 'odd'."):
+    with pytest.raises(ValueError, match=r"must be one of missing_file, .*failed .got 'odd'."):
         Reject("x", "odd", "")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -191,7 +192,7 @@ def _picture(frame: av.VideoFrame, pixel_aspect: Fraction | None, max_px: int) -
     scale = min(1.0, max_px / max(width, height))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     image = frame.reformat(*size, format="rgb24").to_ndarray()
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     return image if matrix is None else np.ascontiguousarray(_upright(image, bytes(matrix)))
 
 
