@@ -1,17 +1,105 @@
-"""How the tests share the processors: `make test` runs a file's tests in one process, and files beside each other in several."""
+"""How the tests share the processors, and evaluations of simulated corpora that many tests look at.
+
+`make test` runs a file's tests in one process, and files in several beside each other.
+"""
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
-# One thread in each process; threads of several that wait for each other cost more than they give.
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+from speech2face.evaluation.run import evaluate
+from speech2face.measures.aligned import Aligned, align
+from speech2face.measures.inputs import Inputs
+from speech2face.measures.measure import Measured, measure
+from tests.simulated import CORPORA, QUICK
 
 OF_PIPELINE = {"origin", "clone", "pulled"}
 """Fixtures that run the whole pipeline once. Files that use them begin first, because they take longest."""
+OF_EVALUATION = {"evaluated", "measured", "measure_of"}
+"""Fixtures that run an evaluation once: what uses them shares a process."""
 
 
+def pytest_configure() -> None:
+    # One thread in each process; threads of several that wait for each other cost more than they give.
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        torch.set_num_threads(1)
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     long = {item.path for item in items if OF_PIPELINE & set(getattr(item, "fixturenames", ()))}
+    for item in items:
+        evaluates = OF_EVALUATION & set(getattr(item, "fixturenames", ()))
+        item.add_marker(pytest.mark.xdist_group("evaluations" if evaluates else item.path.as_posix()))
     items.sort(key=lambda item: item.path not in long)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished evaluation: what went in, the folder that it wrote, and its results."""
+
+    inputs: Inputs
+    out: Path
+    results: dict[str, Any]
+
+    @property
+    def page(self) -> str:
+        """The report as it is in the file."""
+        return (self.out / "report.html").read_text("utf-8")
+
+    @property
+    def card(self) -> str:
+        """The model card as it is in the file."""
+        return (self.out / "card.md").read_text("utf-8")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured of a corpus."""
+
+    inputs: Inputs
+    aligned: Aligned
+    measured: Measured
+
+    @property
+    def results(self) -> dict[str, Any]:
+        return self.measured.results
+
+
+@pytest.fixture(scope="session")
+def measured() -> Callable[[str], Measurement]:
+    """What is measured of one of `CORPORA` by its name."""
+    return cache(lambda name: _measure(CORPORA[name]()))
+
+
+@pytest.fixture(scope="session")
+def evaluated(measured: Callable[[str], Measurement], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
+    """The evaluation of one of `CORPORA` by its name, from what `measured` gives. (That a whole evaluation writes the same bytes is
+    tested in tests/evaluation/test_run.py.)"""
+
+    @cache
+    def run(name: str) -> Run:
+        inputs, found, out = measured(name).inputs, measured(name).measured, tmp_path_factory.mktemp(name)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("speech2face.evaluation.run.measure", lambda *_: found)
+            return Run(inputs, out, evaluate(inputs, QUICK, 0, out, out / "card.md"))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def measure_of() -> Callable[[Inputs], Measurement]:
+    """What is measured of any inputs."""
+    return _measure
+
+
+def _measure(inputs: Inputs) -> Measurement:
+    aligned = align(inputs)
+    return Measurement(inputs, aligned, measure(inputs, aligned, QUICK, 0))
