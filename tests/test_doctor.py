@@ -52,6 +52,13 @@ def test_networks_are_found_once_trained(tmp_path: Path):
     assert findings["encoder weights"].ok is findings["decoder weights"].ok is None
 
 
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="reads what Linux says of the processor")
+def test_bfloat16_is_recommended_where_the_processor_has_wide_registers(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("S2F_DEVICE", "cpu")
+    wide = {"avx512bw", "bf16"} & set(Path("/proc/cpuinfo").read_text().split())
+    assert ("fast here" if wide else "slow here") in found(ROOT)["bfloat16"].text
+
+
 def test_outside_a_repository_the_report_goes_on(tmp_path: Path):
     findings = found(tmp_path)
     assert "not in" in findings["requirements.txt"].text and "--root" in findings["requirements.txt"].text

@@ -39,6 +39,7 @@ def findings(root: Path) -> Iterator[Finding]:
     for name in SHA256:
         yield _try(name, lambda name=name: f"found, sha256 as expected ({model_path(name)})")  # type: ignore[misc]
     yield _try("device", lambda: f"{device()}{_gpus()}")
+    yield _try("bfloat16", _bfloat16)
     yield _try("workers", lambda: f"{num_workers()} processes, {torch.get_num_threads()} threads in one")
     for name in SETTINGS:
         yield Finding(None, name, os.environ.get(name, "not set; the default is used"))
@@ -81,6 +82,14 @@ def _try(subject: str, check: Callable[[], str]) -> Finding:
         return Finding(True, subject, check())
     except (ValueError, OSError, RuntimeError) as error:
         return Finding(False, subject, str(error).splitlines()[0])
+
+
+def _bfloat16() -> str:
+    if device().type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # whether oneDNN, which computes convolutions, has code for it
+    return "fast here: precision bfloat16 pays" if fast else "slow here: train with precision float32"
 
 
 def _gpus() -> str:
