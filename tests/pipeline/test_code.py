@@ -128,6 +128,11 @@ def tree(tmp_path: Path) -> Tree:
         ("shapes.py", "side: int = 1", "side: int = 2"),
         ("errors.py", "self.reason = reason", "self.reason = reason + reason"),
         ("draw.py", "area()", "area() + 1"),
+        # The same words, but from elsewhere.
+        ("numbers.py", "import numpy as np", "import scipy as np"),
+        ("numbers.py", "import numpy as np", "from numpy import linalg as np"),
+        ("tools.py", "import double as twice", "import other as twice"),
+        ("draw.py", "import Square", "import Base as Square"),
     ],
 )
 def test_what_a_result_depends_on_counts(tree: Tree, name: str, old: str, new: str):
@@ -174,6 +179,42 @@ def test_a_decorated_function_is_read_with_its_decorator(tree: Tree):
     assert tree.edit("tools.py", "return f\n", "return print\n").digest() != before.digest()
 
 
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (
+            "@tools.register\ndef unnamed(x):\n    return x + 1\n",
+            "@tools.register\ndef unnamed(x):\n    return x + 2\n",
+        ),
+        ("_ = np.seterr(all='ignore')\n", "_ = np.seterr(all='raise')\n"),
+        ("np.LEVEL = 1\n", "np.LEVEL = 2\n"),
+        ("if TYPE_CHECKING:\n    L = 0\nelse:\n    L = 1\n", "if TYPE_CHECKING:\n    L = 0\nelse:\n    L = 2\n"),
+        ("if not TYPE_CHECKING:\n    L = 1\n", "if not TYPE_CHECKING:\n    L = 2\n"),
+    ],
+    ids=["own decorator", "call for its effect", "attribute", "else of a condition for type checkers", "its contrary"],
+)
+def test_what_runs_on_import_counts_under_whatever_name(tree: Tree, first: str, then: str):
+    head = "import numpy as np\nfrom typing import TYPE_CHECKING\nfrom speech2face import tools\n"
+    before = tree.edit("errors.py", "class Refused", f"{head}{first}\n\nclass Refused")
+    assert tree.edit("errors.py", first, then).digest() != before.digest()
+
+
+def test_a_name_that_one_method_imports_may_stand_for_something_else_in_another(tree: Tree):
+    local = "from speech2face.tools import apply as twice\n        return twice(1)\n\n    def other(self):\n        return twice(2)"
+    head = "from speech2face.numbers import double as twice\n\n\nclass Base"
+    tree.edit("shapes.py", "return tools.apply(1)", local)
+    before = tree.edit("shapes.py", "class Base", head)
+    assert tree.edit("tools.py", "return twice(x)", "return twice(x) + 1").digest() != before.digest()
+    assert (
+        tree.edit("numbers.py", "* FACTOR", "+ FACTOR").digest()
+        != tree.edit("numbers.py", "+ FACTOR", "- FACTOR").digest()
+    )
+
+
+def test_a_name_that_is_only_annotated_is_no_error(tree: Tree):
+    tree.edit("numbers.py", "FACTOR = 2", "FACTOR: int\nFACTOR = 2")
+
+
 def test_libraries_are_those_that_what_is_reached_uses(tree: Tree):
     assert list(tree.code().libraries) == ["numpy"]
     assert list(tree.edit("tools.py", "return twice(x)", "return other(twice(x))").libraries) == ["numpy"]
@@ -183,7 +224,7 @@ def test_libraries_are_those_that_what_is_reached_uses(tree: Tree):
 
 @pytest.mark.parametrize(
     "text",
-    ["eval('1')", "__import__('os')", "globals()['x']", "importlib.import_module('json')"],
+    ["eval('1')", "__import__('os')", "globals()['x']", "importlib.import_module('json')", "Base.__subclasses__()"],
 )
 def test_code_that_is_named_only_when_it_runs_is_refused(tree: Tree, text: str):
     with pytest.raises(ValueError, match=r"numbers.py.*only known when it runs"):

@@ -2,8 +2,8 @@
 
 The source is read, not run. From a function, everything is followed that it can reach: functions, classes and constants of this
 project by name, whichever module they stand in, and statements that run when those modules are imported. A definition counts by its
-syntax. Comments, docstrings, annotations, layout and the texts of errors, rejects and prints do not count: they change no result.
-Of other packages, which are not followed, the version counts.
+syntax, and by what the names that it uses were imported as. Comments, docstrings, annotations, layout and the texts of errors, rejects
+and prints do not count: they change no result. Of other packages, which are not followed, the version counts.
 """
 
 import hashlib
@@ -21,8 +21,10 @@ from speech2face.pipeline.syntax import Module
 PACKAGE = Path(__file__).parents[1]
 DISTRIBUTIONS = {"PIL": "pillow", "dlib": "dlib-bin", "sklearn": "scikit-learn", "ruamel": "ruamel.yaml"}
 """Names of packages in the index where they are not those of the modules."""
-UNREADABLE = ("eval", "exec", "globals", "__import__", "import_module")
+UNREADABLE = ("eval", "exec", "globals", "__import__", "import_module", "__subclasses__")
 """What reaches code by a name that is only known when it runs."""
+OF_ANYTHING = ("import_module", "__subclasses__")
+"""Those of them that are attributes, of whatever object."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ class Closure:
         """SHA-256 of the reached definitions of a module."""
         found = self.sources.module(module)
         assert found is not None
-        texts = [found.statement(position).text for position in sorted(self.statements[module])]
+        texts = [found.text_with_imports(position) for position in sorted(self.statements[module])]
         return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
     def reach(self, module_name: str, name: str) -> None:
@@ -173,19 +175,20 @@ class Closure:
             return
         known.add(position)
         statement = module.statement(position)
-        scope = module.imports | statement.imports
         self._import_all(statement.imports)
         for package in (*statement.packages, *(target for target, _ in statement.imports.values())):
             if self.sources.module(package) is None:
                 self._use(package)
         for name, *attributes in statement.references:
-            if name in UNREADABLE or UNREADABLE[-1] in attributes:
+            if name in UNREADABLE or not set(attributes).isdisjoint(OF_ANYTHING):
                 raise ValueError(
                     f"{module.path}: what {name} reaches is only known when it runs, so changes of it would go unnoticed; name it instead"
                 )
-            if name in scope:
-                self._resolve(scope[name], attributes)
-            elif name in module.bindings:
+            # A name may be imported in one method and stand for something else in another: all that it may stand for counts.
+            for imports in (statement.imports, module.imports):
+                if name in imports:
+                    self._resolve(imports[name], attributes)
+            if name in module.bindings:
                 self.reach(module.name, name)
 
     def _resolve(self, imported: tuple[str, str | None], attributes: list[str]) -> None:

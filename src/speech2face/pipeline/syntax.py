@@ -1,4 +1,8 @@
-"""A module's source as text: its top-level statements without what changes no result, the same in every version of Python."""
+"""A module's source as text: its top-level statements without what changes no result, the same in every version of Python.
+
+Not seen: what runs on import inside a statement that only binds a name which nobody uses (`level = set_level(3)`); bind it to `_`, or
+call it alone. A decorator of this project is seen, whoever names what it decorates.
+"""
 
 import ast
 from collections.abc import Iterator
@@ -45,24 +49,39 @@ class Module:
     def statement(self, position: int) -> "Statement":
         """A top-level statement by its position."""
         if position not in self._statements:
-            tree = _Strip().visit(self._body[position])
+            tree = _Strip().visit(self._body[position]) or ast.Pass()  # a name that is only annotated binds nothing
             imports = dict(imported_names(tree, self.package))
             packages = list(packages_by_name(tree))
             self._statements[position] = Statement(_canonical(tree), list(references(tree)), imports, packages)
         return self._statements[position]
+
+    def text_with_imports(self, position: int) -> str:
+        """The text of a statement, with what the names that it uses were imported from."""
+        statement = self.statement(position)
+        used = sorted({name for name, *_ in statement.references} & self.imports.keys())
+        origins = [
+            f"{name} is {module}" + (f":{attribute}" if attribute else "")
+            for name in used
+            for module, attribute in [self.imports[name]]
+        ]
+        return "\n".join([statement.text, *origins])
 
     def _sort(self, position: int, statement: ast.stmt) -> None:
         if isinstance(statement, ast.Import | ast.ImportFrom):
             self.imports |= dict(imported_names(statement, self.package))
         elif isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             self.bindings.setdefault(statement.name, []).append(position)
+            if any(self._is_ours(name) for decorator in statement.decorator_list for name, *_ in references(decorator)):
+                self.effects.append(position)  # it may put what it decorates somewhere, under whatever name
         elif isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
             names = [n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)]
             for name in names:
                 self.bindings.setdefault(name, []).append(position)
-            if not all(isinstance(target, ast.Name | ast.Tuple) for target in targets):
-                self.effects.append(position)  # an attribute or an item of something is set
+            if "_" in names or not all(isinstance(target, ast.Name | ast.Tuple) for target in targets):
+                self.effects.append(
+                    position
+                )  # an attribute or an item of something is set, or a call is made for what it does
         elif not _is_skipped(statement):
             # A condition, a loop or a call: it runs on import, and may bind names on the way.
             self.effects.append(position)
@@ -72,6 +91,11 @@ class Module:
                 elif isinstance(node, ast.FunctionDef | ast.ClassDef):
                     self.bindings.setdefault(node.name, []).append(position)
             self.imports |= dict(imported_names(statement, self.package))
+
+    def _is_ours(self, name: str) -> bool:
+        """Whether a name at the top level is of this project."""
+        target = self.imports.get(name, ("", None))[0]
+        return name in self.bindings or target.partition(".")[0] == self.name.partition(".")[0]
 
 
 class _Strip(ast.NodeTransformer):
@@ -108,7 +132,11 @@ class _Strip(ast.NodeTransformer):
         return self.generic_visit(ast.Assign([node.target], node.value))
 
     def visit_If(self, node: ast.If) -> ast.AST | None:
-        return None if _is_skipped(node) else self.generic_visit(node)
+        if _is_skipped(node):
+            return None
+        if _is_for_others(node):
+            node.body = [ast.Pass()]
+        return self.generic_visit(node)
 
     def visit_Assert(self, node: ast.Assert) -> ast.AST:
         node.msg = None
@@ -199,5 +227,9 @@ def _is_skipped(statement: ast.stmt) -> bool:
         return isinstance(statement.value, ast.Constant)
     if not isinstance(statement, ast.If):
         return isinstance(statement, ast.Pass)
-    test = ast.unparse(statement.test)
-    return test.endswith("TYPE_CHECKING") or test == "__name__ == '__main__'"
+    return _is_for_others(statement) and not statement.orelse
+
+
+def _is_for_others(statement: ast.If) -> bool:
+    """Whether what stands under the condition is for type checkers or scripts."""
+    return ast.unparse(statement.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING", "__name__ == '__main__'")
