@@ -11,7 +11,7 @@ from speech2face.pipeline.atomic import write_json
 from speech2face.pipeline.engine import map_shards
 from speech2face.pipeline.params import Params
 from speech2face.pipeline.plan import Plan
-from speech2face.pipeline.shards import count_rows, footer, shard_paths
+from speech2face.pipeline.shards import count_rows, footer_text, shard_paths
 from speech2face.pipeline.stage import run_stage
 
 FACES, OUT, HEAD = Path("data/faces"), Path("data/features"), Path("models/head/head")
@@ -21,7 +21,7 @@ def plan(params: Params) -> Plan:
     return Plan(
         "extract_features",
         feature_shard,
-        [[{"shard": path.name, "rows": footer(path)[0]}] for path in shard_paths(FACES)],
+        [[{"shard": path.name, "content": footer_text(path, "content")}] for path in shard_paths(FACES)],
         features_schema(feature_dim(params.features)),
         params.features,
         {"faces": str(FACES), "weights": converted_weights(params.features)},

@@ -7,9 +7,9 @@ from speech2face.face_networks.backends import converted_weights, weight_digests
 from speech2face.pipeline.machine import device
 from speech2face.pipeline.params import Params
 from speech2face.pipeline.provenance import json_digest
-from speech2face.pipeline.shards import shard_names
+from speech2face.pipeline.shards import contents
 from speech2face.pipeline.stage import run_stage
-from speech2face.training.decoder import decoder_task, read_decoder_inputs
+from speech2face.training.decoder import build_decoder
 from speech2face.training.results import write_results
 from speech2face.training.runs import TrainingPlan, run
 
@@ -17,20 +17,16 @@ DATA, OUT, RESULTS = Path("data"), Path("models/decoder/decoder"), Path("results
 
 
 def plan(params: Params) -> TrainingPlan:
-    splits, weights = read_splits(), converted_weights(params.features)
-    tables = {name: json_digest(shard_names(DATA / name)) for name in ("faces", "features")}
+    decoder, features, splits = params.decoder, params.features, read_splits()
+    weights = converted_weights(features)
+    tables = {name: json_digest(contents(DATA / name)) for name in ("faces", "features")}
     return TrainingPlan(
         "train_decoder",
-        lambda device: decoder_task(
-            params.decoder,
-            params.seed,
-            read_decoder_inputs(DATA, splits, params.decoder, params.features, weights),
-            device,
-        ),
-        (read_decoder_inputs, decoder_task),
-        params.decoder.model_dump(mode="json"),
+        build_decoder,
+        {"data": DATA, "splits": splits, "decoder": decoder, "features": features, "weights": weights},
+        {**decoder.model_dump(mode="json"), "backend": features.backend, "layer": features.layer},
         params.seed,
-        {**tables, "speakers": json_digest(splits), **weight_digests(params.features)},
+        {**tables, "speakers": json_digest(splits), **weight_digests(features)},
     )
 
 

@@ -7,9 +7,9 @@ from speech2face.models.weight_files import tensors_digest
 from speech2face.pipeline.machine import device
 from speech2face.pipeline.params import Params
 from speech2face.pipeline.provenance import json_digest
-from speech2face.pipeline.shards import shard_names
+from speech2face.pipeline.shards import contents
 from speech2face.pipeline.stage import run_stage
-from speech2face.training.encoder import encoder_task, read_encoder_inputs
+from speech2face.training.encoder import build_encoder
 from speech2face.training.results import write_results
 from speech2face.training.runs import TrainingPlan, run
 
@@ -18,20 +18,14 @@ OUT = MODELS / "encoder" / "encoder"
 
 
 def plan(params: Params) -> TrainingPlan:
-    splits, settings = read_splits(), params.encoder
-    tables = {name: json_digest(shard_names(DATA / name)) for name in ("spectrograms", "features")}
+    splits = read_splits()
+    tables = {name: json_digest(contents(DATA / name)) for name in ("spectrograms", "features")}
     networks = {name: tensors_digest(MODELS / name / f"{name}.safetensors") for name in ("decoder", "head")}
     return TrainingPlan(
         "train_encoder",
-        lambda device: encoder_task(
-            settings,
-            params.lr,
-            params.seed,
-            read_encoder_inputs(DATA, MODELS, splits, settings.target),
-            device,
-        ),
-        (read_encoder_inputs, encoder_task),
-        {**settings.model_dump(mode="json"), "lr": params.lr},
+        build_encoder,
+        {"data": DATA, "models": MODELS, "splits": splits, "encoder": params.encoder, "lr": params.lr},
+        {**params.encoder.model_dump(mode="json"), "lr": params.lr},
         params.seed,
         {**tables, **networks, "speakers": json_digest(splits)},
     )

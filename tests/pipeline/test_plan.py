@@ -6,10 +6,12 @@ import pyarrow as pa
 import pytest
 
 from speech2face.pipeline.plan import Plan, difference, fingerprint, shard_name
+from speech2face.pipeline.shards import Tensor
 from tests.pipeline import slow_stage
 from tests.pipeline.slow_stage import SCHEMA, SHARDS, Settings
 
 ROWS = SHARDS[0]
+TENSORS = (("float16", (2, 3)), ("float32", (2, 3)), ("float16", (3, 2)), ("float16", (12,)))
 
 
 def name(**changes: object) -> str:
@@ -24,6 +26,8 @@ def cube(rows, settings, context):
 
 def test_a_fingerprint_covers_all_that_can_change_the_rows():
     wider = SCHEMA.append(pa.field("other", pa.int64()))
+    tensors = [pa.schema([("value", Tensor(dtype, shape))]) for dtype, shape in TENSORS]
+    tensors.append(pa.schema([("value", pa.fixed_shape_tensor(pa.float32(), (2, 3)))]))
     names = [
         name(),
         name(settings=Settings(power=3)),
@@ -32,7 +36,10 @@ def test_a_fingerprint_covers_all_that_can_change_the_rows():
         name(weights={"other.dat": "00ff"}),
         Plan("slow", cube, SHARDS, SCHEMA, Settings()).fingerprint(ROWS),
         Plan("other", slow_stage.square, SHARDS, SCHEMA, Settings()).fingerprint(ROWS),
-        Plan("slow", slow_stage.square, SHARDS, wider, Settings()).fingerprint(ROWS),
+        *(
+            Plan("slow", slow_stage.square, SHARDS, schema, Settings()).fingerprint(ROWS)
+            for schema in (wider, *tensors)
+        ),
         slow_stage.plan().fingerprint(SHARDS[1]),
         slow_stage.plan().fingerprint(ROWS[:-1]),
         slow_stage.plan().fingerprint(ROWS[::-1]),
@@ -92,7 +99,7 @@ def test_differences_are_said_in_words():
         "modules": {"one": "aa", "two": "bb", "three": "cc"},
         "libraries": {"numpy": "1.0", "torch": "2.0"},
         "inputs": {"faces": "01"},
-        "schema": "value: int64",
+        "columns": {"value": "int64", "gone": "string"},
         "rows": ["1", "2"],
     }
     now = {
@@ -101,12 +108,14 @@ def test_differences_are_said_in_words():
         "modules": {"one": "aa", "two": "dd", "four": "ee"},
         "libraries": {"numpy": "1.1", "scipy": "3.0"},
         "inputs": {"faces": "02"},
-        "schema": "value: float64",
+        "columns": {"value": "double"},
         "rows": ["3"],
     }
     assert difference(before, now) == [
         "setting gone: 1 -> none",
         "setting power: 2 -> 3",
+        "column gone: string -> none",
+        "column value: int64 -> double",
         "weights net.dat: changed",
         "weights new.dat: new",
         "weights old.dat: no longer used",
@@ -117,7 +126,6 @@ def test_differences_are_said_in_words():
         "library scipy: none -> 3.0",
         "library torch: 2.0 -> none",
         "input faces: changed",
-        "the table's columns",
     ]
     assert difference(before, before) == []
     assert difference(before, before | {"rows": ["9"]}) == []

@@ -7,23 +7,22 @@ from pathlib import Path
 
 import pytest
 
+from speech2face.models.weight_files import save_network
 from speech2face.pipeline.code import PACKAGE, Closure, Sources
 from speech2face.pipeline.shards import write_rows
-from speech2face.training.decoder import decoder_task, read_decoder_inputs
-from speech2face.training.encoder import encoder_task, read_encoder_inputs
-from speech2face.training.loop import close_epoch, steps
+from speech2face.training.loop import epochs
 from tests.pipeline.clones import ROOT, STAGES, Clone, run
 
 SCRIPTS = {f"stages.{name}": ROOT / "stages" / f"{name}.py" for name in STAGES}
-LOOP = [("speech2face.training.loop", steps.__name__), ("speech2face.training.loop", close_epoch.__name__)]
+LOOP = [("speech2face.training.loop", epochs.__name__), ("speech2face.models.weight_files", save_network.__name__)]
 WRITER = ("speech2face.pipeline.shards", write_rows.__name__)
 COMPUTATIONS = {
     "render_shard": [("speech2face.synthetic.recordings", "render_shard"), WRITER],
     "spectrogram_shard": [("speech2face.audio.extraction", "spectrogram_shard"), WRITER],
     "face_shard": [("speech2face.faces.crops", "face_shard"), WRITER],
     "feature_shard": [("speech2face.face_networks.extraction", "feature_shard"), WRITER],
-    "decoder": [("speech2face.training.decoder", f.__name__) for f in (read_decoder_inputs, decoder_task)] + LOOP,
-    "encoder": [("speech2face.training.encoder", f.__name__) for f in (read_encoder_inputs, encoder_task)] + LOOP,
+    "decoder": [("speech2face.training.decoder", "build_decoder"), *LOOP],
+    "encoder": [("speech2face.training.encoder", "build_encoder"), *LOOP],
     **{name: [(f"stages.{name}", "main")] for name in STAGES},
 }
 """What has a fingerprint, by the definitions that it is taken of: shards, trainings, and stages for DVC."""

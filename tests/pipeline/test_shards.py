@@ -171,12 +171,40 @@ def test_shards_can_be_read_in_the_order_of_their_rows_whatever_their_names(tabl
         shards.shards_in_order(table / "none", "face_id")
 
 
-def test_the_names_of_a_tables_shards_say_how_many_rows_each_has(table, tmp_path):
-    names = shards.shard_names(table)
-    assert names == [f"shard-{name}.parquet:{rows}" for name, rows in zip("abcd", (5, 7, 8, 0), strict=True)]
-    write_shard(table / "shard-d.parquet", feature_rows(1), features_schema(3), {})
-    assert shards.shard_names(table) == [*names[:3], "shard-d.parquet:1"]
-    assert shards.shard_names(table, table) == 2 * shards.shard_names(table)
+def test_the_contents_of_a_table_are_its_values_whatever_its_shards_are_called_and_made_from(table):
+    before = shards.contents(table)
+    assert len(set(before)) == 4
+    (table / "shard-a.parquet").rename(table / "shard-z.parquet")
+    rejects = [Reject("x", "silent", "x.wav: silent")]
+    write_shard(
+        table / "shard-c.parquet", [*rejects, *feature_rows(20)[7:15]], features_schema(3), {"fingerprint": "1"}
+    )
+    assert shards.contents(table) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows: rows[1:],
+        lambda rows: rows[::-1],
+        lambda rows: [rows[0] | {"face_id": "s/v/01"}, *rows[1:]],  # another picture of the video, as many as before
+        lambda rows: [rows[0] | {"feature": np.nextafter(rows[0]["feature"], np.float32(9))}, *rows[1:]],
+    ],
+    ids=["rows", "order", "text", "last bit"],
+)
+def test_another_value_is_another_content(table, change):
+    before, path = shards.contents(table), table / "shard-b.parquet"
+    write_shard(path, change(feature_rows(20)[:7]), features_schema(3), {})
+    assert len(set(before) - set(shards.contents(table))) == 1
+
+
+def test_the_same_bytes_as_another_type_are_another_content(tmp_path):
+    for kind in ("float16", "int16"):
+        rows = [{"value": np.zeros((2,), kind)}]
+        write_shard(
+            tmp_path / f"shard-{kind}.parquet", rows, shards.table_schema(("value", shards.Tensor(kind, (2,)))), {}
+        )
+    assert len(set(shards.contents(tmp_path))) == 2
 
 
 def test_only_the_columns_that_are_asked_for_are_read(table):

@@ -4,6 +4,7 @@
 line for each that is not covered.
 """
 
+import dataclasses
 import sys
 import tempfile
 from collections.abc import Callable
@@ -13,11 +14,12 @@ from typing import Any
 
 import torch
 
+from speech2face.models.weight_files import save_network
 from speech2face.pipeline.code import PACKAGE, Closure, Sources
 from speech2face.pipeline.params import load_params
 from speech2face.pipeline.plan import Plan
 from speech2face.pipeline.shards import write_rows
-from speech2face.training.loop import State, close_epoch, steps
+from speech2face.training.loop import State, epochs
 from speech2face.training.runs import TrainingPlan
 from speech2face.why import stage_script
 
@@ -52,14 +54,16 @@ def computation(stage: str) -> tuple[Callable[[], Any], Closure]:
 
         return shard, sources.follow([sources.place(plan.function), sources.place(write_rows)])
     if isinstance(plan, TrainingPlan):
+        target = Path(tempfile.mkdtemp()) / "network"
 
         def epoch() -> None:
-            task, state = plan.build(torch.device("cpu")), State()
-            for _ in steps(task, state, plan.seed):
-                pass
-            close_epoch(task, state)
+            task = plan.build(**plan.arguments, seed=plan.seed, device=torch.device("cpu"))
+            for steps in epochs(dataclasses.replace(task, epochs=1), State(), plan.seed, lambda: None):
+                for _ in steps:
+                    pass
+            save_network(task.network, target, dict(task.about), **task.dimensions)
 
-        return epoch, sources.follow([sources.place(f) for f in (*plan.functions, steps, close_epoch)])
+        return epoch, sources.follow([sources.place(f) for f in (plan.build, epochs, save_network)])
     sources = Sources(PACKAGE, {f"stages.{stage}": Path("stages") / f"{stage}.py"})
     return lambda: script.main(params), sources.follow([(f"stages.{stage}", "main")])
 

@@ -1,6 +1,7 @@
 """A training of a small network in a few milliseconds, for the tests of loops, sessions and runs."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -30,11 +31,12 @@ def toy_task(
     fail_at: int | None = None,
     failure: Callable[[], None] | None = None,
     scores: Sequence[float] = (),
+    said_width: int | None = None,
 ) -> Task:
     """Regression with noise from each step's generator and a decaying learning rate.
 
     `failure` is called at step `fail_at`, counted from the start of this session; `scores` are those of the epochs, by default the
-    negative error.
+    negative error; `said_width` is what the weight file says, if it is not `width`.
     """
     torch.manual_seed(0)
     network = Toy(width)
@@ -67,15 +69,20 @@ def toy_task(
         losses,
         validate,
         lambda metrics: (metrics["score"],),
-        dimensions={"width": width},
+        dimensions={"width": said_width or width},
         about={"segment_s": 6.0},
         counts={"clips": 80, "clips_without_face": 3},
     )
 
 
-def other_task(width: int = 8) -> Task:
+def build_toy(*, seed: int, device: torch.device, **changes: Any) -> Task:
+    """`toy_task` as a plan builds it."""
+    return toy_task(**changes)
+
+
+def build_other(*, seed: int, device: torch.device, **changes: Any) -> Task:
     """The same from other code."""
-    return toy_task(width, epochs=EPOCHS + 1)
+    return toy_task(scores=[4, 3, 2, 1], **changes)
 
 
 def weights(task: Task) -> dict[str, torch.Tensor]:

@@ -30,7 +30,7 @@ def feature_shard(
     """Rows of the feature table for the face shards that `rows` name.
 
     Args:
-        rows: {"shard": name of a shard of the face table, "rows": how many it has}.
+        rows: {"shard": name of a shard of the face table, "content": digest of what it holds}.
         settings: `backend` and `layer` are read.
         context: `faces`, the folder of the face table; `weights`, what `backends.converted_weights` returned; `device`.
     """

@@ -11,11 +11,11 @@ from pydantic import BaseModel
 from speech2face.pipeline.code import reached
 from speech2face.pipeline.provenance import json_digest
 from speech2face.pipeline.rejects import Reject
-from speech2face.pipeline.shards import write_rows
+from speech2face.pipeline.shards import columns, write_rows
 
 Row = dict[str, Any]
 Ingredients = dict[str, Any]
-"""What a result was made from, as JSON: `settings`, `weights`, `modules`, `libraries`, and `rows`, a digest of each."""
+"""What a result was made from, as JSON: `settings`, `columns`, `weights`, `modules`, `libraries`, and `rows`, a digest of each."""
 ShardFunction = Callable[[Sequence[Row], Any, dict[str, Any]], Iterable[Row | Reject]]
 """(rows of a shard, settings, context) to the rows of its table and its rejects. Settings change the result, the context (where
 the files are, and the device where networks run) does not. Must be a function at the top level of a module."""
@@ -51,7 +51,7 @@ class Plan:
         return {
             "settings": self.settings.model_dump(mode="json", exclude=set(self.unread)),
             "weights": dict(self.weights),
-            "schema": str(self.schema),
+            "columns": columns(self.schema),
             **code.as_dict(),
         }
 
@@ -74,6 +74,7 @@ def difference(before: Ingredients, now: Ingredients) -> list[str]:
     found = []
     kinds = {
         "settings": "setting",
+        "columns": "column",
         "weights": "weights",
         "modules": "code of",
         "libraries": "library",
@@ -83,13 +84,11 @@ def difference(before: Ingredients, now: Ingredients) -> list[str]:
         old, new = before.get(kind, {}), now.get(kind, {})
         changed = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
         found += [f"{word} {name}: {_in_words(kind, old.get(name), new.get(name))}" for name in changed]
-    if before.get("schema") != now.get("schema"):
-        found.append("the table's columns")
     return found
 
 
 def _in_words(kind: str, before: Any, now: Any) -> str:
-    if kind in ("settings", "libraries"):
+    if kind in ("settings", "columns", "libraries"):
         return f"{_value(before)} -> {_value(now)}"
     return "new" if before is None else "no longer used" if now is None else "changed"
 

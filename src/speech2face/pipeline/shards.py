@@ -1,9 +1,10 @@
 """Parquet shards: the tables' schemas, atomic writing, and reading row group by row group.
 
-A finished shard is one file: its rows, and in the footer its fingerprint, the versions that made it and its rejects. It appears
-under its final name complete or not at all.
+A finished shard is one file: its rows, and in the footer its fingerprint, what it was made from, a digest of its rows and its rejects.
+It appears under its final name complete or not at all.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -62,6 +63,15 @@ def table_schema(*columns: tuple[str, pa.DataType]) -> pa.Schema:
     return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns])
 
 
+def columns(schema: pa.Schema) -> dict[str, str]:
+    """The type of each column in words, with the dtype and shape of tensors, which `str(schema)` leaves out."""
+    kinds = {f.name: f.type for f in schema}
+    return {
+        name: f"tensor {kind.dtype} {list(kind.shape)}" if isinstance(kind, Tensor) else str(kind)
+        for name, kind in kinds.items()
+    }
+
+
 CLIP = (("clip_id", pa.string()), ("speaker_id", pa.string()))
 """The columns by which the rows of all tables are joined."""
 
@@ -92,9 +102,17 @@ def to_batch(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.RecordBatc
 def write_rows(
     path: Path, items: Iterable[dict[str, Any] | Reject], schema: pa.Schema, metadata: Mapping[str, str]
 ) -> None:
-    """Write rows as they come, row group by row group, and `metadata` and the rejects among them into the footer."""
+    """Write rows as they come, row group by row group; into the footer `metadata`, a digest of the rows as `content`, and the rejects."""
     rejects: list[Reject] = []
     rows: list[dict[str, Any]] = []
+    content = hashlib.sha256(json.dumps(columns(schema)).encode())
+
+    def write_group() -> None:
+        batch = to_batch(rows, schema)
+        content.update(batch.serialize())
+        writer.write_batch(batch)
+        rows.clear()
+
     # Spectrograms and JPEGs hardly compress, and statistics of tensors serve no one: both would only cost time.
     with pq.ParquetWriter(path, schema, compression="none", use_dictionary=False, write_statistics=False) as writer:
         for item in items:
@@ -103,11 +121,11 @@ def write_rows(
                 continue
             rows.append(item)
             if len(rows) == ROWS_PER_GROUP:
-                writer.write_batch(to_batch(rows, schema))
-                rows = []
+                write_group()
         if rows:
-            writer.write_batch(to_batch(rows, schema))
-        writer.add_key_value_metadata({**metadata, "rejects": json.dumps([asdict(r) for r in rejects])})
+            write_group()
+        footer = {"content": content.hexdigest(), "rejects": json.dumps([asdict(r) for r in rejects])}
+        writer.add_key_value_metadata({**metadata, **footer})
 
 
 def write_shard(
@@ -154,12 +172,13 @@ def shards_in_order(directory: Path, column: str) -> list[Path]:
     return sorted(shard_paths(directory), key=first)
 
 
-def shard_names(*directories: Path) -> list[str]:
-    """Names of the shards of some tables, which carry their fingerprints, with their numbers of rows.
+def contents(directory: Path) -> list[str]:
+    """Digests of what the shards of a table hold, from their footers.
 
-    The rows count because a shard in which a file had vanished for a moment is computed again under its old name.
+    What is made from a table depends on these and not on the shards' names: a shard in which a file had vanished for a moment is computed
+    again under its old name, and a change of the code may change names alone.
     """
-    return [f"{path.name}:{footer(path)[0]}" for directory in directories for path in shard_paths(directory)]
+    return sorted(footer_text(path, "content") for path in shard_paths(directory))
 
 
 def count_rows(directory: Path) -> int:

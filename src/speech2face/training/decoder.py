@@ -65,6 +65,20 @@ def read_decoder_inputs(
     return DecoderInputs(faces, read_targets(data / "features", splits), backend)
 
 
+def build_decoder(
+    *,
+    data: Path,
+    splits: Mapping[str, str],
+    decoder: Decoder,
+    features: Features,
+    weights: Path | None,
+    seed: int,
+    device: torch.device,
+) -> Task:
+    """The training of a decoder on what `read_decoder_inputs` reads. Raises as `decoder_task`."""
+    return decoder_task(decoder, seed, read_decoder_inputs(data, splits, decoder, features, weights), device)
+
+
 def decoder_data(faces: CanonicalFaces, targets: Targets, split: str) -> DecoderData:
     """The canonical faces of one split, of the speakers whose faces have features."""
     known = set(targets.speakers(split))

@@ -43,6 +43,20 @@ def read_encoder_inputs(data: Path, models: Path, splits: Mapping[str, str], tar
     return EncoderInputs(data / "spectrograms", targets, decoder.f_dec, head)
 
 
+def build_encoder(
+    *,
+    data: Path,
+    models: Path,
+    splits: Mapping[str, str],
+    encoder: Encoder,
+    lr: float,
+    seed: int,
+    device: torch.device,
+) -> Task:
+    """The training of an encoder on what `read_encoder_inputs` reads. Raises as `encoder_task`."""
+    return encoder_task(encoder, lr, seed, read_encoder_inputs(data, models, splits, encoder.target), device)
+
+
 def random_crop(spectrograms: torch.Tensor, frames: int | None, generator: torch.Generator) -> torch.Tensor:
     """[B, 2, 257, T] cut to `frames` frames from a place of its own in each clip; all of it where `frames` is None or at least T."""
     length = spectrograms.shape[-1]

@@ -82,6 +82,19 @@ def steps(task: Task, state: State, seed: int) -> Iterator[None]:
         yield
 
 
+def epochs(task: Task, state: State, seed: int, report: Callable[[], None]) -> Iterator[Iterator[None]]:
+    """The epochs that are left, each as its steps: going through them trains the task's network. `report` is called after each.
+
+    At the end the network has the weights of the best epoch. Raises ValueError if a loss or a metric is not finite.
+    """
+    while state.epoch < task.epochs:
+        yield steps(task, state, seed)
+        close_epoch(task, state)
+        report()
+    task.network.load_state_dict(state.best)
+    task.network.eval()
+
+
 def close_epoch(task: Task, state: State) -> None:
     """Validate at the end of an epoch, and keep the weights if they are the best so far. Raises ValueError if a metric is not finite."""
     task.network.eval()

@@ -20,18 +20,21 @@ from speech2face.pipeline.dvc_cache import last_output
 from speech2face.pipeline.engine import link
 from speech2face.pipeline.plan import Ingredients, fingerprint
 from speech2face.pipeline.work import work_directory
-from speech2face.training.loop import Metrics, Task, close_epoch, steps
+from speech2face.training.loop import Metrics, Task, epochs
 from speech2face.training.session import train
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """A run: `build(device)` makes its task from the files that `inputs` gives the digests of, by name."""
+    """A run: `build(**arguments, seed=seed, device=device)` makes its task.
+
+    build: a function at the top level of a module; arguments: the parameters that it reads, and where its inputs are; settings: those
+    parameters as JSON; inputs: digests of the files that it reads, by name.
+    """
 
     stage: str
-    build: Callable[[torch.device], Task]
-    functions: tuple[Callable[..., Any], ...]
-    """What `build` is made from: the functions of this project whose code shapes the task."""
+    build: Callable[..., Task]
+    arguments: Mapping[str, Any]
     settings: Mapping[str, Any]
     seed: int
     inputs: Mapping[str, str]
@@ -39,7 +42,7 @@ class TrainingPlan:
     @cached_property
     def ingredients(self) -> Ingredients:
         """What the run's result is made from."""
-        code = reached(*self.functions, steps, close_epoch)
+        code = reached(self.build, epochs, save_network)
         return {"settings": {**self.settings, "seed": self.seed}, "inputs": dict(self.inputs), **code.as_dict()}
 
     @cached_property
@@ -81,7 +84,7 @@ def run(plan: TrainingPlan, device: Callable[[], torch.device], out: Path, live:
             logs.next_step()
 
         if about is None:
-            task = plan.build(device())
+            task = plan.build(**plan.arguments, seed=plan.seed, device=device())
             state, num_steps = train(task, plan.seed, checkpoint, log)
             about = {**task.about, "fingerprint": plan.fingerprint, "ingredients": plan.ingredients}
             about |= {"history": state.history, "best_epoch": state.best_epoch, "counts": dict(task.counts)}

@@ -13,7 +13,7 @@ from typing import Any
 
 from speech2face.pipeline.progress import progress
 from speech2face.training.checkpoint import load_checkpoint, save_checkpoint
-from speech2face.training.loop import Metrics, State, Task, close_epoch, steps
+from speech2face.training.loop import Metrics, State, Task, epochs
 
 CHECKPOINT_EVERY_S = 60.0
 
@@ -30,9 +30,15 @@ def train(task: Task, seed: int, checkpoint: Path, log: Callable[[Metrics], None
     saved, num_steps = time.monotonic(), 0
     for metrics in state.history:
         log(metrics)
-    while state.epoch < task.epochs:
+
+    def report() -> None:
+        log(state.history[-1])
+        text = ", ".join(f"{name} {value:.4g}" for name, value in state.history[-1].items())
+        _say(f"{task.name} epoch {state.epoch}/{task.epochs}: {text}")
+
+    for steps in epochs(task, state, seed, report):
         title = f"{task.name} epoch {state.epoch + 1}/{task.epochs}"
-        for _ in progress(steps(task, state, seed), task.num_batches - state.step, title, "steps"):
+        for _ in progress(steps, task.num_batches - state.step, title, "steps"):
             num_steps += 1
             stopping = asked_to_stop()
             if stopping or time.monotonic() - saved >= CHECKPOINT_EVERY_S:
@@ -41,12 +47,6 @@ def train(task: Task, seed: int, checkpoint: Path, log: Callable[[Metrics], None
             if stopping:
                 _say(f"{task.name}: stopped at epoch {state.epoch + 1}, step {state.step}; run again to go on")
                 sys.exit(128 + stopping)
-        close_epoch(task, state)
-        log(state.history[-1])
-        text = ", ".join(f"{name} {value:.4g}" for name, value in state.history[-1].items())
-        _say(f"{task.name} epoch {state.epoch}/{task.epochs}: {text}")
-    task.network.load_state_dict(state.best)
-    task.network.eval()
     return state, num_steps
 
 
