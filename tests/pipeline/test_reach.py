@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from speech2face.face_networks.store import READERS
 from speech2face.models.weight_files import save_network
 from speech2face.pipeline.code import PACKAGE, Closure, Sources
 from speech2face.pipeline.shards import write_rows
@@ -109,6 +110,13 @@ def test_the_readers_of_public_weight_files_are_no_code_of_what_uses_the_weights
         closure = covered(computation)
         assert not [module for module in closure.statements if ".face_networks.files" in module]
         assert not closure.libraries & {"h5py", "onnx", "onnxruntime", "scikit-learn", "matplotlib", "pandas"}
+
+
+@pytest.mark.parametrize("stage", ["extract_features", "train_decoder", "evaluate"])
+def test_the_readers_are_code_of_the_stages_that_ask_for_weights(stage: str):
+    for reader in READERS.values():
+        module, _, name = reader.partition(":")
+        assert name in covered(stage).names(module)
 
 
 @pytest.mark.slow

@@ -19,13 +19,13 @@ from speech2face.pipeline.code import PACKAGE, Sources
 from speech2face.pipeline.provenance import file_digest, json_digest
 from speech2face.pipeline.work import work_directory
 
-FILES = "speech2face.face_networks.files"
 READERS = {
-    "vgg_face": (f"{FILES}.vgg_face", "convert"),
-    "arcface": (f"{FILES}.insightface_pack", "convert_recognition"),
-    "age_sex": (f"{FILES}.insightface_pack", "convert_age_sex"),
+    "vgg_face": "speech2face.face_networks.files.vgg_face:convert",
+    "arcface": "speech2face.face_networks.files.insightface_pack:convert_recognition",
+    "age_sex": "speech2face.face_networks.files.insightface_pack:convert_age_sex",
 }
-"""Modules and functions that convert. Names, so that no reader becomes part of the code that uses the weights."""
+"""The functions that convert. Names, because they run in another process and this one does without what they import. A change of theirs
+runs the stages that ask for weights again, and converts again; it computes nothing again if the weights come out as before."""
 
 
 def converted(network: str, source: Path) -> Path:
@@ -41,13 +41,13 @@ def converted(network: str, source: Path) -> Path:
     """
     reader, source = READERS[network], _innermost(source)
     weights = work_directory() / "weights"
-    key = {"network": network, "source": _source_digest(source), "reader": _reader_code(*reader)}
+    key = {"network": network, "source": _source_digest(source), "reader": _reader_code(reader)}
     index = work_directory() / "weight_sources" / f"{json_digest(key)}.json"
     with suppress(OSError, ValueError, KeyError):  # not converted yet, or a damaged index
         path = weights / f"{json.loads(index.read_text('utf-8'))['digest']}{SUFFIX}"
         if path.is_file():
             return path
-    digest = run_isolated(":".join(reader), source, str(weights))
+    digest = run_isolated(reader, source, str(weights))
     write_json(index, key | {"digest": digest})
     return weights / f"{digest}{SUFFIX}"
 
@@ -79,5 +79,6 @@ def _digest_of(path: Path, *stamp: int) -> str:
 
 
 @cache
-def _reader_code(module: str, function: str) -> dict[str, Any]:
+def _reader_code(reader: str) -> dict[str, Any]:
+    module, _, function = reader.partition(":")
     return Sources(PACKAGE).reached([(module, function)]).as_dict()

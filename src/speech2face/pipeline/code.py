@@ -179,6 +179,9 @@ class Closure:
         for package in (*statement.packages, *(target for target, _ in statement.imports.values())):
             if self.sources.module(package) is None:
                 self._use(package)
+        for place, name in statement.places:
+            if self.sources.module(place) is not None:
+                self.reach(place, name)
         for name, *attributes in statement.references:
             if name in UNREADABLE or not set(attributes).isdisjoint(OF_ANYTHING):
                 raise ValueError(

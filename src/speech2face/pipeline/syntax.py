@@ -5,6 +5,7 @@ call it alone. A decorator of this project is seen, whoever names what it decora
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,13 +21,14 @@ class Statement:
     """A top-level statement without what changes no result.
 
     text: its syntax; references: names that it uses, each with the attributes that it takes of it; imports: what names stand for that it
-    imports itself; packages: those of which it looks up the files.
+    imports itself; packages: those of which it looks up the files; places: what strings of the form `module:name` stand for.
     """
 
     text: str
     references: list[list[str]]
     imports: dict[str, tuple[str, str | None]]
     packages: list[str]
+    places: list[tuple[str, str]]
 
 
 class Module:
@@ -51,8 +53,8 @@ class Module:
         if position not in self._statements:
             tree = _Strip().visit(self._body[position]) or ast.Pass()  # a name that is only annotated binds nothing
             imports = dict(imported_names(tree, self.package))
-            packages = list(packages_by_name(tree))
-            self._statements[position] = Statement(_canonical(tree), list(references(tree)), imports, packages)
+            by_string = list(packages_by_name(tree)), list(places_by_name(tree))
+            self._statements[position] = Statement(_canonical(tree), list(references(tree)), imports, *by_string)
         return self._statements[position]
 
     def text_with_imports(self, position: int) -> str:
@@ -188,6 +190,18 @@ def packages_by_name(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and "find_spec" in ast.unparse(node.func):
             yield from (a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str))
+
+
+def places_by_name(tree: ast.AST) -> Iterator[tuple[str, str]]:
+    """Modules and names in strings such as "package.module:function", by which another process is told what to run."""
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and re.fullmatch(r"\w+(\.\w+)+:\w+", node.value)
+        ):
+            module, _, name = node.value.partition(":")
+            yield module, name
 
 
 def imported_names(tree: ast.AST, package: str) -> Iterator[tuple[str, tuple[str, str | None]]]:
