@@ -15,7 +15,7 @@ from speech2face.face_networks.backends import weight_digests
 from speech2face.pipeline.machine import device, num_workers
 from speech2face.pipeline.params import load_params
 
-SETTINGS = ("S2F_DEVICE", "S2F_WORKERS", "S2F_FACE_ENGINE")
+SETTINGS = ("S2F_DEVICE", "S2F_WORKERS", "S2F_FACE_LIBRARY")
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from speech2face.face_networks.store import converted
 from speech2face.models.weight_files import SUFFIX, read_about
 from speech2face.pipeline.atomic import PARTIALS
 from speech2face.pipeline.dvc_cache import LOCK, files_of, read_lock
-from speech2face.pipeline.params import load_params
+from speech2face.pipeline.params import load_params, resolve_path
 from speech2face.pipeline.plan import Plan, fingerprint
 from speech2face.pipeline.shards import footer_text
 from speech2face.pipeline.work import work_directory
@@ -97,7 +98,7 @@ def _made(out: dict[str, Any]) -> Iterator[str]:
     """Names in `.work` of what an output was made from, as far as DVC's cache has it."""
     for name, path in files_of(out.get("md5", "")):
         # Damaged files, and those of earlier versions, do not say what they were made from: nothing in `.work` serves them.
-        with suppress(FileNotFoundError, KeyError, ValueError):
+        with suppress(OSError, KeyError, ValueError):
             if name.startswith("shard-"):
                 yield footer_text(path, "fingerprint")
                 yield from json.loads(footer_text(path, "ingredients"))["weights"].values()
@@ -123,3 +124,7 @@ def _next_run() -> Iterator[str]:
         elif isinstance(plan, Plan):
             yield from (fingerprint(plan.stage, plan.ingredients(rows)) for rows in plan.shards)
             yield from plan.weights.values()
+    if params.evaluation.second_opinion is not None:
+        pack = resolve_path(params.evaluation.second_opinion)
+        with suppress(ValueError, OSError, RuntimeError):  # evaluate will say what is wrong with it
+            yield from (converted(network, pack).stem for network in ("arcface", "age_sex"))

@@ -66,7 +66,9 @@ def test_another_file_with_the_same_weights_comes_to_the_same_content(tmp_path: 
 def test_a_changed_reader_converts_again(monkeypatch: pytest.MonkeyPatch, conversions: list[Path]):
     first = converted("vgg_face", NARROW_H5)
     code = store._reader_code(store.READERS["vgg_face"])
-    assert {f"{store.FILES}.{name}" for name in ("keras_h5", "matlab", "torch7", "pytorch")} <= set(code["modules"])
+    assert {f"speech2face.face_networks.files.{name}" for name in ("keras_h5", "matlab", "torch7", "pytorch")} <= set(
+        code["modules"]
+    )
     assert {"h5py", "scipy", "numpy", "torch"} <= set(code["libraries"])
     newer = code | {"libraries": code["libraries"] | {"h5py": "4.0"}}
     monkeypatch.setattr(store, "_reader_code", lambda *_: newer)

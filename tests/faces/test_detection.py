@@ -70,9 +70,9 @@ def test_a_box_may_reach_over_the_border(dlib_detector):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (6, 40), (40, 9), (3, 3), (9, 9), (7, 10), (8, 11)])
-@pytest.mark.parametrize("engine", detection.ENGINES)
-def test_tiny_pictures_have_no_faces_and_crash_nothing(monkeypatch, size, engine):
-    monkeypatch.setenv("S2F_FACE_ENGINE", engine)
+@pytest.mark.parametrize("library", detection.LIBRARIES)
+def test_tiny_pictures_have_no_faces_and_crash_nothing(monkeypatch, size, library):
+    monkeypatch.setenv("S2F_FACE_LIBRARY", library)
     for upsample in (0, 1, 2):
         assert detect([np.full((*size, 3), 128, np.uint8)], upsample) == [[]]
 
@@ -108,20 +108,20 @@ def test_no_pictures():
 
 def test_the_engine_is_an_environment_setting(monkeypatch):
     face = pictures.rendered_faces()[0][40:200, 40:200]
-    monkeypatch.delenv("S2F_FACE_ENGINE", raising=False)
+    monkeypatch.delenv("S2F_FACE_LIBRARY", raising=False)
     expected = detect([face])
     calls = []
     monkeypatch.setattr(detection, "_dlib_detector", lambda real=detection._dlib_detector: calls.append(1) or real())
     for name, num_calls in (("torch", 0), ("dlib", 1)):
-        monkeypatch.setenv("S2F_FACE_ENGINE", name)
+        monkeypatch.setenv("S2F_FACE_LIBRARY", name)
         assert_same(detect([face])[0], expected[0])
         assert len(calls) == num_calls
-    monkeypatch.setenv("S2F_FACE_ENGINE", "opencv")
-    with pytest.raises(ValueError, match=r"S2F_FACE_ENGINE must be one of torch, dlib \(got 'opencv'\)"):
+    monkeypatch.setenv("S2F_FACE_LIBRARY", "opencv")
+    with pytest.raises(ValueError, match=r"S2F_FACE_LIBRARY must be one of torch, dlib \(got 'opencv'\)"):
         detect([face])
 
 
-@pytest.mark.parametrize("engine", detection.ENGINES)
+@pytest.mark.parametrize("library", detection.LIBRARIES)
 @pytest.mark.parametrize(
     ("image", "upsample", "message"),
     [
@@ -137,8 +137,8 @@ def test_the_engine_is_an_environment_setting(monkeypatch):
         (np.zeros((9000, 9000, 3), np.uint8), 0, "9000 x 9000 pixels, .* make it smaller first"),
     ],
 )
-def test_bad_pictures_are_refused_before_any_work(monkeypatch, engine, image, upsample, message):
-    monkeypatch.setenv("S2F_FACE_ENGINE", engine)
+def test_bad_pictures_are_refused_before_any_work(monkeypatch, library, image, upsample, message):
+    monkeypatch.setenv("S2F_FACE_LIBRARY", library)
     with pytest.raises(ValueError, match=message):
         detect([np.zeros((20, 20, 3), np.uint8), image], upsample)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from speech2face.pipeline.atomic import PARTIALS, replacing, write_json, write_text
+from speech2face.pipeline.atomic import NO_LINKS, PARTIALS, link, replacing, write_json, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -88,15 +88,15 @@ def test_a_file_is_on_the_disk_before_it_takes_the_name(tmp_path: Path, monkeypa
 
 def test_a_second_name_of_the_old_file_keeps_the_old_content(tmp_path: Path):
     """Links into DVC's cache are not written through."""
-    path, link = tmp_path / "a.txt", tmp_path / "link.txt"
+    path, other = tmp_path / "a.txt", tmp_path / "link.txt"
     path.write_text("old")
-    link.hardlink_to(path)
+    other.hardlink_to(path)
     write_text(path, "new")
-    assert (path.read_text(), link.read_text()) == ("new", "old")
-    link.unlink()
-    link.symlink_to(path)
-    write_text(link, "newer")
-    assert (path.read_text(), link.read_text(), link.is_symlink()) == ("new", "newer", False)
+    assert (path.read_text(), other.read_text()) == ("new", "old")
+    other.unlink()
+    other.symlink_to(path)
+    write_text(other, "newer")
+    assert (path.read_text(), other.read_text(), other.is_symlink()) == ("new", "newer", False)
 
 
 def test_texts_are_utf_8_whatever_the_machine_speaks(tmp_path: Path):
@@ -113,3 +113,41 @@ def test_json_keeps_its_order_and_is_whole_or_not_there(tmp_path: Path):
             write_json(path, {"a": value})
     assert json.loads(path.read_text()) == {"b": 1, "a": [0.5]}
     assert names(tmp_path) == ["metrics.json"]
+
+
+def test_a_link_takes_the_place_of_what_has_the_name(tmp_path: Path):
+    source, target = tmp_path / "a.txt", tmp_path / "deep" / "b.txt"
+    source.write_text("a")
+    for _ in range(2):  # the second time it is that file already
+        link(source, target)
+        assert target.samefile(source)
+    target.unlink()
+    target.write_text("b")
+    link(source, target)
+    assert target.samefile(source)
+    assert names(target.parent) == ["b.txt"]
+
+
+@pytest.mark.parametrize("number", NO_LINKS)
+def test_where_a_file_can_have_no_second_name_it_is_copied(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    source, target = tmp_path / "a.txt", tmp_path / "b.txt"
+    source.write_text("a")
+    target.write_text("b")
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    link(source, target)
+    assert target.read_text() == "a" and not target.samefile(source)
+    assert f"cannot link {target}" in capsys.readouterr().err
+
+
+def test_a_link_that_fails_otherwise_leaves_what_was_there(tmp_path: Path):
+    target = tmp_path / "b.txt"
+    target.write_text("b")
+    with pytest.raises(FileNotFoundError):
+        link(tmp_path / "none", target)
+    assert target.read_text() == "b"
+    assert names(tmp_path) == ["b.txt"]

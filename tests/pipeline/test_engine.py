@@ -151,6 +151,25 @@ def test_what_a_killed_worker_left_is_removed_after_a_day(work: Path):
     assert list(store.glob(".*.partial")) == [new]
 
 
+@pytest.mark.parametrize("damage", ["empty", "cut off", "flipped bits in the footer", "another shard"])
+def test_a_shard_that_is_damaged_since_is_computed_again(work: Path, damage: str):
+    slow_stage.run(work / "out")
+    before = contents(work / "out")
+    first, second, *_ = sorted((work / ".work" / "shards" / "slow").glob("*.parquet"))
+    whole = first.read_bytes()
+    damaged = {
+        "empty": b"",
+        "cut off": whole[:-1],
+        "flipped bits in the footer": whole[:-60] + bytes(byte ^ 0xFF for byte in whole[-60:-8]) + whole[-8:],
+        "another shard": second.read_bytes(),
+    }[damage]
+    for path in (first, work / "out" / f"shard-{first.stem[:24]}.parquet"):
+        path.unlink()
+        path.write_bytes(damaged)
+    assert slow_stage.run(work / "out").computed == 1
+    assert contents(work / "out") == before
+
+
 @pytest.mark.parametrize("reason", ["vanished", "missing_file", "timeout"])
 def test_a_reject_that_may_pass_is_tried_again(work: Path, reason: str):
     shards = [[{"value": 1}], [{"value": 2}]]

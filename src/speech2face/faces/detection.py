@@ -14,7 +14,7 @@ from speech2face.dlib_nets.detector import load_detector as load_network
 from speech2face.dlib_nets.weights import DETECTOR, model_path
 from speech2face.pipeline import machine
 
-ENGINES = ("torch", "dlib")
+LIBRARIES = ("torch", "dlib")
 GPU_BATCH_SIZE = 16  # pictures of one size; on a CPU batches are no faster than one picture after the other
 
 
@@ -26,15 +26,15 @@ class Detection:
     confidence: float
 
 
-def engine() -> str:
-    """Who runs the detector: the environment setting `S2F_FACE_ENGINE`, torch (default) or dlib, with the same result.
+def library() -> str:
+    """Who runs the detector: the environment setting `S2F_FACE_LIBRARY`, torch (default) or dlib, with the same result.
 
     Raises:
         ValueError: for another value.
     """
-    name = os.environ.get("S2F_FACE_ENGINE") or ENGINES[0]
-    if name not in ENGINES:
-        raise ValueError(f"S2F_FACE_ENGINE must be one of {', '.join(ENGINES)} (got {name!r})")
+    name = os.environ.get("S2F_FACE_LIBRARY") or LIBRARIES[0]
+    if name not in LIBRARIES:
+        raise ValueError(f"S2F_FACE_LIBRARY must be one of {', '.join(LIBRARIES)} (got {name!r})")
     return name
 
 
@@ -64,14 +64,14 @@ def detect(
         if 0 in image.shape:
             raise ValueError(f"picture {index} is empty: {list(image.shape)}")
         check_size(image.shape[0], image.shape[1], upsample)
-    if engine() == "dlib":
+    if library() == "dlib":
         return _detect_dlib(images, upsample)
     return _detect_torch(images, upsample, device or machine.device())
 
 
 def load_detector(device: torch.device) -> None:
-    """Load the detector, which otherwise is loaded for the first picture. Raises ValueError for a bad `S2F_FACE_ENGINE` or weights."""
-    if engine() == "dlib":
+    """Load the detector, which otherwise is loaded for the first picture. Raises ValueError for a bad `S2F_FACE_LIBRARY` or weights."""
+    if library() == "dlib":
         _dlib_detector()
     else:
         _torch_detector(device)

@@ -1,7 +1,10 @@
 """Writing files whole or not at all: written aside, flushed to disk, then moved onto their name."""
 
+import errno
 import json
 import os
+import shutil
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +13,10 @@ from typing import Any
 
 PARTIALS = ".*.partial"
 """Pattern of the names of files that are being written; those that a killed process left are the same."""
+
+
+NO_LINKS = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK)
+"""Of a file system, or between two, that gives a file no second name, or no more of them."""
 
 
 @contextmanager
@@ -26,6 +33,18 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def link(source: Path, target: Path) -> None:
+    """Give a file a second name, in place of what has it now; a copy where the file system cannot."""
+    with replacing(target) as partial:
+        try:
+            partial.hardlink_to(source)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            print(f"cannot link {target} ({error.strerror}); copying instead", file=sys.stderr)
+            shutil.copyfile(source, partial)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -8,8 +8,6 @@ is all that a machine has that only pulled.
 
 import json
 import os
-import shutil
-import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 
 from speech2face.pipeline import machine
-from speech2face.pipeline.atomic import PARTIALS
+from speech2face.pipeline.atomic import PARTIALS, link
 from speech2face.pipeline.dvc_cache import last_output
 from speech2face.pipeline.plan import Plan, Row, ShardFunction, fingerprint, shard_name
 from speech2face.pipeline.progress import progress
@@ -101,8 +99,6 @@ class _Kept:
             self._cached = last_output(self._out)
         for place in (self._out / shard_name(name), self._cached.get(shard_name(name))):
             if place is not None and _is_finished(place, name):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.unlink(missing_ok=True)
                 link(place.resolve(), path)
                 return True
         return False
@@ -114,7 +110,7 @@ def _is_finished(path: Path, name: str) -> bool:
         return footer_text(path, "fingerprint") == name and not any(
             reject.reason in PASSING_REASONS for reject in footer(path)[1]
         )
-    except (FileNotFoundError, KeyError, pa.ArrowInvalid):  # not there, not a shard, or damaged since
+    except (OSError, KeyError, ValueError):  # not there, not a shard, or damaged since
         return False
 
 
@@ -132,15 +128,6 @@ def _fill(out: Path, finished: Sequence[Path]) -> None:
         stale.unlink()
     for path in finished:
         link(path, out / shard_name(path.stem))
-
-
-def link(source: Path, target: Path) -> None:
-    """Give a file a second name; a copy where the file system cannot."""
-    try:
-        target.hardlink_to(source)
-    except OSError as error:  # another file system, or one without hard links
-        print(f"cannot link {target} ({error.strerror}); copying instead", file=sys.stderr)
-        shutil.copyfile(source, target)
 
 
 def _run(stage: str, jobs: list[tuple[Any, ...]], workers: int) -> Iterator[None]:

@@ -15,9 +15,9 @@ import torch
 from dvclive import Live
 
 from speech2face.models.weight_files import SUFFIX, read_about, save_network, write_description
+from speech2face.pipeline.atomic import link
 from speech2face.pipeline.code import reached
 from speech2face.pipeline.dvc_cache import last_output
-from speech2face.pipeline.engine import link
 from speech2face.pipeline.plan import Ingredients, fingerprint
 from speech2face.pipeline.work import work_directory
 from speech2face.training.loop import Metrics, Task, epochs
@@ -94,8 +94,6 @@ def run(plan: TrainingPlan, device: Callable[[], torch.device], out: Path, live:
                 log(metrics)
     checkpoint.unlink(missing_ok=True)
     weights = _weights(out)
-    weights.parent.mkdir(parents=True, exist_ok=True)
-    weights.unlink(missing_ok=True)
     link(stored, weights)
     write_description(weights)
     seconds = time.monotonic() - started
@@ -109,8 +107,6 @@ def _finished(name: str, stored: Path, out: Path) -> dict[str, Any] | None:
         if about.get("fingerprint") != name:
             continue
         if place != stored:
-            stored.parent.mkdir(parents=True, exist_ok=True)
-            stored.unlink(missing_ok=True)
             link(place.resolve(), stored)
         return about
     return None

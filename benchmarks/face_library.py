@@ -1,6 +1,6 @@
 """dlib's networks by dlib and by PyTorch, on one CPU in one run: milliseconds, ratios and peak memory.
 
-Usage: python benchmarks/face_engine.py [--threads 1 2] [--repeats 5]
+Usage: python benchmarks/face_library.py [--threads 1 2] [--repeats 5]
 
 Every measurement runs in a process of its own, because libraries keep their threads and their memory. Times are the best of
 the repeats, because other work on the machine only adds time. dlib's networks always run on one thread.
@@ -64,9 +64,9 @@ def torch_task(task: str, size: str, threads: int) -> tuple[Callable[[], object]
     return lambda: embedder(chips), len(chips)
 
 
-def measure(engine: str, task: str, size: str, threads: int, repeats: int) -> dict[str, float]:
+def measure(library: str, task: str, size: str, threads: int, repeats: int) -> dict[str, float]:
     """Milliseconds for each picture, and the MB that the calls took."""
-    call, num_pictures = dlib_task(task, size) if engine == "dlib" else torch_task(task, size, threads)
+    call, num_pictures = dlib_task(task, size) if library == "dlib" else torch_task(task, size, threads)
     Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before_kb = status_kb("VmRSS")
     call()
@@ -98,8 +98,8 @@ def main() -> None:
     parser.add_argument("--measure", nargs=5, metavar=("ENGINE", "TASK", "SIZE", "THREADS", "REPEATS"))
     options = parser.parse_args()
     if options.measure:
-        engine, task, size, threads, repeats = options.measure
-        print(json.dumps(measure(engine, task, size, int(threads), int(repeats))))
+        library, task, size, threads, repeats = options.measure
+        print(json.dumps(measure(library, task, size, int(threads), int(repeats))))
         return
     print(
         f"{'task':<10}{'size':<14}{'threads':>8}{'dlib ms':>10}{'torch ms':>10}{'ratio':>8}{'dlib MB':>9}{'torch MB':>10}"
