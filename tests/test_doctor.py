@@ -59,6 +59,18 @@ def test_bfloat16_is_recommended_where_the_processor_has_wide_registers(monkeypa
     assert ("fast here" if wide else "slow here") in found(ROOT)["bfloat16"].text
 
 
+def test_results_of_other_versions_are_named(tmp_path: Path):
+    code = tmp_path / "results" / "code"
+    code.mkdir(parents=True)
+    (code / "evaluate.json").write_text(
+        '{"modules": {}, "libraries": {"numpy": "1.0", "pytest": "' + pytest.__version__ + '"}}'
+    )
+    (code / "crop_faces.json").write_text('{"modules": {}, "libraries": {}}')
+    findings = found(tmp_path)
+    assert findings["evaluate"].text.startswith("its results are of numpy 1.0; ")
+    assert "crop_faces" not in findings
+
+
 def test_outside_a_repository_the_report_goes_on(tmp_path: Path):
     findings = found(tmp_path)
     assert "not in" in findings["requirements.txt"].text and "--root" in findings["requirements.txt"].text

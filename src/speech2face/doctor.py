@@ -1,5 +1,6 @@
 """What is installed, which weights and devices were found, what is missing and how to get it."""
 
+import json
 import os
 import platform
 import sys
@@ -12,6 +13,7 @@ import torch
 
 from speech2face.dlib_nets.weights import SHA256, model_path
 from speech2face.face_networks.backends import weight_digests
+from speech2face.pipeline.code import CODE, installed_version
 from speech2face.pipeline.machine import device, num_workers
 from speech2face.pipeline.params import load_params
 
@@ -48,6 +50,8 @@ def findings(root: Path) -> Iterator[Finding]:
         yield _try(
             "features", lambda: "found: " + ", ".join(weight_digests(load_params(root / "params.yaml").features))
         )
+    for path in sorted((root / CODE).glob("*.json")):
+        yield from _stage_libraries(path)
     for name in ("decoder", "encoder"):
         path = root / "models" / name / f"{name}.safetensors"
         yield Finding(
@@ -75,6 +79,15 @@ def _package(name: str, pinned: str) -> Finding:
     except PackageNotFoundError:
         return Finding(False, name, "not installed; run: make setup, or pip install -r requirements.txt")
     return Finding(True, name, found if found == pinned else f"{found}; tested with {pinned}")
+
+
+def _stage_libraries(path: Path) -> Iterator[Finding]:
+    """A line where a stage's results are made from other versions of its libraries than are installed, which DVC does not see."""
+    recorded = json.loads(path.read_text("utf-8"))["libraries"]
+    others = [f"{name} {version}" for name, version in recorded.items() if installed_version(name) != version]
+    if others:
+        remedy = "to make them with what is installed: dvc repro --force --single-item code, then dvc repro"
+        yield Finding(None, path.stem, f"its results are of {', '.join(others)}; {remedy}")
 
 
 def _try(subject: str, check: Callable[[], str]) -> Finding:

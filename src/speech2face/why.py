@@ -1,5 +1,6 @@
 """Why a stage would run again: what differs between its last run and now, in words (`speech2face why STAGE`)."""
 
+import hashlib
 import importlib.util
 import json
 import subprocess
@@ -10,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from speech2face.models.weight_files import SUFFIX, read_about
-from speech2face.pipeline.code import PACKAGE, reached_by_stages
+from speech2face.pipeline.code import CODE, PACKAGE, reached_by_stages
 from speech2face.pipeline.dvc_cache import LOCK, last_output, read_lock
 from speech2face.pipeline.engine import shard_store
 from speech2face.pipeline.params import load_params
@@ -19,7 +20,6 @@ from speech2face.pipeline.shards import footer_text
 from speech2face.training.runs import TrainingPlan
 
 STAGES = Path("stages")
-CODE = Path("results/code")
 
 
 def why(stage: str) -> str:
@@ -34,7 +34,7 @@ def why(stage: str) -> str:
     lock = read_lock(LOCK.read_text("utf-8")) if LOCK.is_file() else {}
     if stage not in lock:
         return f"{stage} has not run yet: dvc repro"
-    found = [*_of_parameters(lock[stage]), *_of_code(stage), *_of_inputs(stage)]
+    found = [*_of_parameters(lock[stage]), *_of_code(stage, lock[stage].get("deps", [])), *_of_inputs(stage)]
     shards = list(_of_plan(stage))
     if not found and not shards:
         return f"{stage}: nothing differs from its last run"
@@ -67,14 +67,20 @@ def _changes(key: str, before: Any, now: Any) -> Iterator[str]:
         yield f"parameter {key}: {before} -> {now}"
 
 
-def _of_code(stage: str) -> Iterator[str]:
-    """Code and libraries, against the digests of the last commit: those in the working tree are of the last `dvc repro code`."""
+def _of_code(stage: str, deps: list[dict[str, Any]]) -> Iterator[str]:
+    """Code and libraries, against the digests that the last run was made from: those that dvc.lock holds the hash of, which are in the
+    working tree, or in the last commit if the stage `code` has run since."""
     path = CODE / f"{stage}.json"
-    if stage == "code" or not path.is_file():
+    locked = next((dep.get("md5") for dep in deps if dep["path"] == path.as_posix()), None)
+    if locked is None:  # the stage `code` itself
         return
-    committed = subprocess.run(["git", "show", f"HEAD:./{path.as_posix()}"], capture_output=True, text=True)
-    before = json.loads(committed.stdout if committed.returncode == 0 else path.read_text("utf-8"))
-    yield from difference(before, reached_by_stages(STAGES)[stage].as_dict())
+    committed = subprocess.run(["git", "show", f"HEAD:./{path.as_posix()}"], capture_output=True).stdout
+    known = [path.read_bytes() if path.is_file() else b"", committed]
+    before = next((content for content in known if hashlib.md5(content).hexdigest() == locked), None)
+    if before is None:
+        yield f"code: {path} was another in the last run, and is in neither the working tree nor the last commit"
+        return
+    yield from difference(json.loads(before), reached_by_stages(STAGES)[stage].as_dict())
 
 
 def _of_inputs(stage: str) -> Iterator[str]:

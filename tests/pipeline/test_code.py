@@ -254,10 +254,25 @@ def test_a_wrapped_function_is_found_where_it_stands():
 
 
 def test_versions_are_those_installed_without_the_kind_of_build(monkeypatch: pytest.MonkeyPatch):
-    assert code._version("numpy") == __import__("numpy").__version__
+    assert code.installed_version("numpy") == __import__("numpy").__version__
     monkeypatch.setattr(code, "version", lambda name: "2.14.1+cpu")
-    assert code._version("torch") == "2.14.1"
-    assert code._version("no-such-library-as-this") == "2.14.1"
+    assert code.installed_version("torch") == "2.14.1"
+    assert code.installed_version("no-such-library-as-this") == "2.14.1"
+
+
+def test_other_versions_than_those_recorded_stop_a_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    code.check_libraries("toy")  # nothing is recorded
+    (tmp_path / "results" / "code").mkdir(parents=True)
+    found = reached(slow_stage.square).as_dict()
+    path = tmp_path / "results" / "code" / "toy.json"
+    path.write_text(json.dumps(found))
+    code.check_libraries("toy")
+    path.write_text(json.dumps(found | {"libraries": found["libraries"] | {"numpy": "1.0"}}))
+    with pytest.raises(
+        ValueError, match=r"numpy \S+ is installed and results/code/toy.json says 1.0; run: dvc repro --force"
+    ):
+        code.check_libraries("toy")
 
 
 @pytest.mark.parametrize("python", ["python3.12", "python3.13"])

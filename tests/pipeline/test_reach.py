@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from speech2face.face_networks.store import READERS
 from speech2face.models.weight_files import save_network
@@ -14,6 +15,7 @@ from speech2face.pipeline.shards import write_rows
 from speech2face.training.loop import epochs
 from tests.pipeline.clones import ROOT, STAGES, Clone, run
 
+DVC_YAML = YAML(typ="safe").load(ROOT / "dvc.yaml")
 SCRIPTS = {f"stages.{name}": ROOT / "stages" / f"{name}.py" for name in STAGES}
 LOOP = [("speech2face.training.loop", epochs.__name__), ("speech2face.models.weight_files", save_network.__name__)]
 WRITER = ("speech2face.pipeline.shards", write_rows.__name__)
@@ -121,9 +123,18 @@ def test_the_readers_are_code_of_the_stages_that_ask_for_weights(stage: str):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", [name for name in STAGES if name != "code"])
-def test_nothing_runs_that_is_not_covered(clone: Clone, stage: str):
-    """The truth is what runs: the interpreter itself says which functions do."""
-    done = run([sys.executable, "-c", TRACE.format(root=str(ROOT), stage=stage)], clone.path)
+def test_nothing_runs_and_nothing_is_read_that_is_not_covered(clone: Clone, stage: str):
+    """The truth is what runs: the interpreter itself says which functions do. What dvc.yaml does not list for the stage is not there."""
+    declared = [clone.path / dep for dep in DVC_YAML["stages"][stage]["deps"]]
+    for path in [
+        p for folder in ("data", "models", "results") for p in (clone.path / folder).rglob("*") if p.is_file()
+    ]:
+        if not any(path.is_relative_to(dep) for dep in declared):
+            path.unlink()
+    try:
+        done = run([sys.executable, "-c", TRACE.format(root=str(ROOT), stage=stage)], clone.path)
+    finally:
+        clone.reset()
     count, *uncovered = (
         done.stdout.split()[-1:] if "\n" not in done.stdout.strip() else done.stdout.strip().splitlines()
     )

@@ -69,6 +69,16 @@ def test_other_parameters_are_read_where_the_command_says(
     assert str(done.value.code).startswith("toy.py: error: ") and "lr must be" in str(done.value.code)
 
 
+def test_a_stage_does_not_start_with_other_libraries_than_dvc_records(monkeypatch: pytest.MonkeyPatch):
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is made from another torch")
+
+    monkeypatch.setattr(stage, "check_libraries", refuse)
+    with pytest.raises(SystemExit) as done:
+        stage.run_stage(lambda params: pytest.fail("it ran"), None)
+    assert done.value.code == "toy.py: error: toy is made from another torch"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_stage_with_its_number_and_lets_it_clean_up(number: signal.Signals):
     cleaned = []

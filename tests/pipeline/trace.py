@@ -1,7 +1,7 @@
 """Runs what a stage computes and lists the definitions of this project that ran but that its fingerprint does not cover.
 
 `python -m tests.pipeline.trace STAGE`, in a repository in which everything has run; prints the number of definitions that ran, then a
-line for each that is not covered.
+line for each that is not covered. It fails if the stage reads a parameter that dvc.yaml does not list for it.
 """
 
 import dataclasses
@@ -13,6 +13,8 @@ from types import FrameType
 from typing import Any
 
 import torch
+from pydantic import BaseModel
+from ruamel.yaml import YAML
 
 from speech2face.models.weight_files import save_network
 from speech2face.pipeline.code import PACKAGE, Closure, Sources
@@ -22,6 +24,9 @@ from speech2face.pipeline.shards import write_rows
 from speech2face.training.loop import State, epochs
 from speech2face.training.runs import TrainingPlan
 from speech2face.why import stage_script
+
+NO_RESULT = ("corpus.root",)
+"""Parameters that say where something is, and may be read by a stage that does not depend on them."""
 
 
 def ran(function: Callable[[], Any]) -> set[tuple[str, str]]:
@@ -41,9 +46,22 @@ def ran(function: Callable[[], Any]) -> set[tuple[str, str]]:
     return found
 
 
+def hide(section: BaseModel, declared: Callable[[str], bool], prefix: str = "") -> None:
+    """Take away the parameters that are not declared: reading one of them raises AttributeError."""
+    for name in type(section).model_fields:
+        value, key = getattr(section, name), f"{prefix}{name}"
+        if isinstance(value, BaseModel):
+            hide(value, declared, f"{key}.")
+        elif not declared(key):
+            del section.__dict__[name]
+
+
 def computation(stage: str) -> tuple[Callable[[], Any], Closure]:
     """What the stage computes, for one shard or an epoch, and what its fingerprint covers."""
-    script, params, sources = stage_script(stage), load_params(), Sources(PACKAGE)
+    script, sources = stage_script(stage), Sources(PACKAGE)
+    params = load_params()
+    declared = YAML(typ="safe").load(Path("dvc.yaml"))["stages"][stage]["params"]
+    hide(params, lambda key: any(f"{key}.".startswith(f"{name}.") for name in (*declared, *NO_RESULT)))
     plan = script.plan(params) if hasattr(script, "plan") else None
     if isinstance(plan, Plan):
         context = {**plan.context, "device": torch.device("cpu")}

@@ -27,6 +27,10 @@ OF_ANYTHING = ("import_module", "__subclasses__")
 """Those of them that are attributes, of whatever object."""
 
 
+CODE = Path("results/code")
+"""Where the stage `code` writes what each stage is made from, as `<stage>.json`."""
+
+
 @dataclass(frozen=True)
 class Code:
     """What is reached: the digest of the reached definitions of each module, and the version of each library that they use."""
@@ -59,6 +63,19 @@ def reached_by_stages(stages: Path, package: Path = PACKAGE) -> dict[str, Code]:
     scripts = {f"stages.{script.stem}": script for script in sorted(stages.glob("*.py"))}
     sources = Sources(package, scripts)
     return {module.removeprefix("stages."): sources.reached([(module, "main")]) for module in scripts}
+
+
+def check_libraries(stage: str) -> None:
+    """Raise ValueError where other versions of a stage's libraries are installed than `results/code/<stage>.json` says, which DVC records
+    as what the stage's results are made from. DVC does not see that a library has been installed; a stage that runs does."""
+    path = CODE / f"{stage}.json"
+    if not path.is_file():  # not started by DVC
+        return
+    for library, recorded in json.loads(path.read_text("utf-8"))["libraries"].items():
+        if (installed := installed_version(library)) != recorded:
+            raise ValueError(
+                f"{library} {installed} is installed and {path} says {recorded}; run: dvc repro --force --single-item code, then dvc repro"
+            )
 
 
 class Sources:
@@ -105,7 +122,7 @@ class Sources:
         """What the definitions at `places` (module and name) reach."""
         closure = self.follow(places)
         digests = {module: closure.digest(module) for module in sorted(closure.statements)}
-        return Code(digests, {library: _version(library) for library in sorted(closure.libraries)})
+        return Code(digests, {library: installed_version(library) for library in sorted(closure.libraries)})
 
     def follow(self, places: Iterable[tuple[str, str]]) -> "Closure":
         """Which definitions and libraries the definitions at `places` reach."""
@@ -236,7 +253,7 @@ def _is_of_nobody(module: Any) -> bool:
     return path is not None and "site-packages" not in path and not is_standard
 
 
-def _version(library: str) -> str:
+def installed_version(library: str) -> str:
     """Installed version without the kind of its build: what was computed by one is taken as it is by another."""
     try:
         return version(library).partition("+")[0]

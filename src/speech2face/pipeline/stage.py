@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+from speech2face.pipeline.code import check_libraries
 from speech2face.pipeline.params import Params, load_params
 
 
@@ -25,6 +26,7 @@ def run_stage(main: Callable[[Params], str], description: str | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _terminate)
     try:
+        check_libraries(Path(parser.prog).stem)
         print(main(load_params(arguments.params)), flush=True)
     except (ValueError, OSError, RuntimeError) as error:
         if os.environ.get("S2F_DEBUG"):
