@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from ruamel.yaml import YAML
 
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.head import LinearHead
@@ -11,7 +12,8 @@ from speech2face.models.losses import DecoderLossWeights, EncoderLossWeights, de
 from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.pipeline.params import Params, load_params
 
-PRESETS = sorted((Path(__file__).parents[1] / "presets").glob("*.yaml"))
+ROOT = Path(__file__).parents[1]
+PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
 CORPORA = ("voxceleb1", "voxceleb2", "videos")
 FEATURE_DIM = {"dlib_resnet": 128, "vgg_face": 4096, "arcface": 512}
 REDUCED = 8  # times narrower
@@ -23,8 +25,9 @@ def preset(name: str) -> Params:
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
-def test_a_preset_is_valid(path: Path):
-    load_params(path)
+def test_a_preset_is_valid_and_as_complete_as_the_repositorys_own(path: Path):
+    own = load_params(ROOT / "params.yaml").model_dump()
+    assert YAML(typ="safe").load(path).keys() == own.keys() == load_params(path).model_dump().keys()
 
 
 @pytest.mark.parametrize("name", CORPORA)

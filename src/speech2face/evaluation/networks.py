@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from speech2face.face_networks.backends import Backend
+from speech2face.face_networks.extraction import to_crops
 from speech2face.measures.inputs import Decode, Embed
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.voice_encoder import HOP_LENGTH, MIN_FRAMES, SAMPLE_RATE_HZ, VoiceEncoder
@@ -60,7 +61,7 @@ def embed_with(backend: Backend, device: torch.device) -> Embed:
     def embed(images: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         features = []
         for start in range(0, len(images), BATCH):
-            crops = torch.from_numpy(images[start : start + BATCH]).permute(0, 3, 1, 2).float().div(255).to(device)
+            crops = to_crops(list(images[start : start + BATCH])).to(device)
             points = torch.from_numpy(landmarks[start : start + BATCH]).float().to(device)
             features.append(network.embed(crops, points).float().cpu().numpy())
         return np.concatenate(features)

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from speech2face.face_networks.arcface import face_boxes, load_age_sex, load_arcface
+from speech2face.face_networks.extraction import to_crops
 from speech2face.measures.opinions import Judge, Opinion
 from speech2face.pipeline.params import resolve_path
 
@@ -24,7 +25,7 @@ def load_judge(pack: str | None, device: torch.device) -> Judge | None:
     def judge(images: np.ndarray, landmarks: np.ndarray) -> Opinion:
         parts = []
         for start in range(0, len(images), BATCH):
-            crops = torch.from_numpy(images[start : start + BATCH]).permute(0, 3, 1, 2).float().div(255).to(device)
+            crops = to_crops(list(images[start : start + BATCH])).to(device)
             points = torch.from_numpy(landmarks[start : start + BATCH]).float().to(device)
             who = estimator.estimate(crops, face_boxes(points))
             parts.append((recogniser.embed(crops, points), who.age_years, who.male_probability))
