@@ -8,7 +8,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 # The files of tests beside each other, on up to four processors.
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadgroup
 
-.PHONY: help setup repro test test-quick test-report lint bench experiments doctor clean-work
+.PHONY: help setup repro test test-quick test-report lint bench bench-gpu experiments doctor clean-work
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
@@ -39,6 +39,10 @@ test-report: $(VENV)/.installed-dev  ## test the report in a browser (needs Chro
 
 lint: $(VENV)/.installed-dev  ## check style and types
 	$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy
+
+bench-gpu: $(VENV)/.installed-dev  ## test and time the networks on a GPU
+	$(RUN) python -m pytest -m gpu -rs tests/gpu
+	$(RUN) PYTHONPATH=src python benchmarks/gpu.py
 
 bench: $(VENV)/.installed-dev  ## time the parts against other libraries
 	@for script in $(filter-out benchmarks/make_%,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(RUN) PYTHONPATH=src python $$script || exit 1; done
