@@ -1,19 +1,30 @@
+import os
+import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.pipeline.clones import STAGES, Clone, run, small_clone
 
 
 @pytest.fixture(scope="session")
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A clone in which everything has run and is committed, with a remote that has it all. Not to be changed."""
-    made = small_clone(tmp_path_factory.mktemp("origin") / "speech2face")
-    assert made.repro().stages == STAGES
-    made("dvc", "remote", "add", "--quiet", "--default", "store", str(made.path.parent / "store"))
-    made.commit("run")
-    made("dvc", "push", "--quiet")
-    return made
+    """A clone in which everything has run and is committed, with a remote that has it all. Not to be changed: the processes in which
+    tests run beside each other share it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "origin"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "finished").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            made = small_clone(folder / "speech2face")
+            assert made.repro().stages == STAGES
+            made("dvc", "remote", "add", "--quiet", "--default", "store", str(folder / "store"))
+            made.commit("run")
+            made("dvc", "push", "--quiet")
+            (folder / "finished").touch()
+    return Clone(folder / "speech2face")
 
 
 @pytest.fixture(scope="module")
