@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from speech2face.models.voice_encoder import FRAMES_PER_STEP, MIN_FRAMES, OUT_BINS, VoiceEncoder, in_size, out_size
+from speech2face.models.voice_encoder import MIN_FRAMES, OUT_BINS, VoiceEncoder, in_size, out_size
 
 # layer: channels, frequency, time for 598 frames (6 s, not padded), time for 601 (6 s, padded)
 TABLE = {
@@ -22,6 +22,8 @@ TABLE = {
     "conv8": (512, 117, 14, 14),
     "conv9": (512, 57, 6, 6),
 }
+
+FRAMES_PER_STEP = in_size(2, pooled=True) - MIN_FRAMES  # between two neighbouring positions of conv9
 
 
 @pytest.fixture(scope="module")

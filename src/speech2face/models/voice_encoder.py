@@ -62,8 +62,6 @@ def in_size(size: int, pooled: bool) -> int:
 
 MIN_FRAMES = in_size(1, pooled=True)
 """259, 2.605 s: what one position of conv9 sees, and so the shortest input."""
-FRAMES_PER_STEP = in_size(2, pooled=True) - MIN_FRAMES
-"""64: frames between two neighbouring positions of conv9."""
 OUT_BINS = out_size(NUM_BINS, pooled=False)
 """57: positions along frequency that conv9 leaves."""
 

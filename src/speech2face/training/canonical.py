@@ -11,6 +11,7 @@ import torch
 from speech2face.face_networks.alignment import align_similarity
 from speech2face.faces.geometry import mouth_opening
 from speech2face.faces.pictures import decode_jpeg
+from speech2face.models.face_decoder import NUM_LANDMARKS, SIZE_PX
 from speech2face.models.warp import sparse_image_warp
 from speech2face.pipeline.params import Frontal
 from speech2face.pipeline.shards import iterate_rows, shards_in_order
@@ -76,9 +77,8 @@ def canonical_faces(
         )
     mean = mean_shape(training)
     order = {speaker: index for index, speaker in enumerate(sorted({row["speaker_id"] for row in kept}))}
-    size = 224
-    sums = np.zeros((len(order), 3, size, size), np.float32)
-    shapes = np.zeros((len(order), 68, 2), np.float64)
+    sums = np.zeros((len(order), 3, SIZE_PX, SIZE_PX), np.float32)
+    shapes = np.zeros((len(order), NUM_LANDMARKS, 2), np.float64)
     counts = np.zeros(len(order))
     for face in _rows(directory, [*columns, "image"]):
         if splits[face["speaker_id"]] in wanted and is_canonical(face, frontal):

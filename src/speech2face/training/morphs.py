@@ -5,8 +5,9 @@ Nearness is d = 10 |L_A - L_B| + |T_A - T_B| between landmarks L in units of the
 
 import numpy as np
 
+from speech2face.models.face_decoder import SIZE_PX
+
 LANDMARK_WEIGHT = 10.0
-SIDE_PX = 224.0
 TEXTURE_STEP = 8  # distances look at every eighth pixel, which is enough to rank neighbours and 64 times less work
 
 
@@ -15,7 +16,7 @@ def nearest_neighbours(landmarks: np.ndarray, textures: np.ndarray, count: int) 
 
     landmarks: float [S, 68, 2], (x, y) pixels; textures: uint8 [S, 3, 224, 224].
     """
-    shapes = landmarks.reshape(len(landmarks), -1) / SIDE_PX
+    shapes = landmarks.reshape(len(landmarks), -1) / SIZE_PX
     thin = textures[:, :, ::TEXTURE_STEP, ::TEXTURE_STEP].reshape(len(textures), -1).astype(np.float32) / 255
     nearest = []
     count = min(count, len(shapes) - 1)
