@@ -2,6 +2,7 @@
 
 import errno
 import os
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,6 +92,49 @@ def test_pictures_are_turned_and_mirrored_as_exif_says(
     np.testing.assert_array_equal(read_picture(path, 1000), quarters())
 
 
+COUNTS = {1: 4, 2: 4, 3: 1, 5: 1, 7: 4, 9: 1, 12: 1, 13: 1}
+"""How many values of a type (TIFF 6.0, section 2: bytes, text, short, rational, undefined, long, double, block) an entry of 4 bytes
+holds; of rationals and doubles it holds where they are."""
+
+
+def exif_of(*entries: tuple[int, int, bytes]) -> bytes:
+    """A block of EXIF entries, each a tag, a type and 4 bytes."""
+    rows = b"".join(struct.pack("<HHI", tag, kind, COUNTS[kind]) + value for tag, kind, value in entries)
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(entries)) + rows + bytes(4)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("kind", sorted(COUNTS))
+@pytest.mark.parametrize("tag", [0x0100, 0x0128, 0x0213, 0x011A, 0x0132, 0x8769, 0x9286, 0xC4A5])
+def test_an_odd_entry_beside_the_orientation_changes_nothing(tmp_path: Path, suffix: str, kind: int, tag: int):
+    """ImageWidth, ResolutionUnit, YCbCrPositioning, XResolution, DateTime, the EXIF block, UserComment, PrintIM, of any type."""
+    rows = [(ORIENTATION, 3, struct.pack("<HH", 6, 0)), (tag, kind, b"\x08\0\0\0")]
+    path = tmp_path / f"a.{suffix}"
+    stored = Image.fromarray(np.ascontiguousarray(quarters()[:, ::-1].transpose(1, 0, 2)))
+    stored.save(path, exif=exif_of(*sorted(rows)), lossless=True)
+    read = read_picture(path, 1000)
+    assert read.shape == quarters().shape
+    np.testing.assert_allclose(read[12::24, 16::32].astype(int), quarters()[12::24, 16::32], atol=12)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+@pytest.mark.parametrize(
+    "entries",
+    [
+        b"Exif\0\0",
+        b"Exif\0\0no entries at all",
+        exif_of((ORIENTATION, 2, b"six\0")),
+        exif_of((ORIENTATION, 3, b"\x09\0\0\0")),
+        exif_of((ORIENTATION, 5, b"\xff" * 4)),
+        exif_of((ORIENTATION, 3, b"\1\0\0\0"))[:-12],
+    ],
+)
+def test_a_damaged_orientation_is_ignored(tmp_path: Path, suffix: str, entries: bytes):
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(quarters()).save(path, exif=entries, lossless=True)
+    assert read_picture(path, 1000).shape == quarters().shape
+
+
 def test_wide_pictures_are_scaled_down(tmp_path: Path):
     Image.fromarray(quarters(20_000, 400)).save(tmp_path / "a.png")
     read = read_picture(tmp_path / "a.png", 1280)
@@ -131,6 +175,16 @@ def test_a_fault_of_the_disk_is_not_held_against_the_picture(tmp_path: Path, mon
     with pytest.raises(UnusableError, match="Input/output error") as caught:
         read_picture(tmp_path / "a.jpg", 1000)
     assert caught.value.reason == "missing_file"  # which is tried again, where unreadable is not
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOSPC])
+def test_a_fault_of_the_machine_is_no_reject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int):
+    def fail(*arguments: object, **options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        read_picture(tmp_path / "a.jpg", 1000)
 
 
 def test_stored_crops():

@@ -5,20 +5,31 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from speech2face.pipeline.rejects import UnusableError
+from speech2face.pipeline.rejects import UnusableError, first_line, is_of_the_machine
 
 # Pictures only: Pillow hands others, such as PostScript, to programs outside.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000")
 MAX_PIXELS = 120_000_000  # 0.36 GB as RGB; JPEGs are scaled down while they are decoded, so larger ones of those pass
+
+ORIENTATION = 0x0112
+TRANSPOSED = {  # EXIF 2.32, 4.6.4: what brings each orientation but 1 upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def read_picture(path: Path, max_px: int) -> np.ndarray:
     """A picture as uint8 RGB [H, W, 3], turned upright by its EXIF entry, its longer side at most `max_px`.
 
     Grey, 16-bit, CMYK and palette pictures are converted; what is transparent becomes white.
-    Raises UnusableError with reason `missing_file`, `unreadable` or `too_large`.
+    Raises UnusableError with reason `missing_file`, `unreadable` or `too_large`; OSError if the machine is to blame.
     """
     try:
         with warnings.catch_warnings():
@@ -32,16 +43,13 @@ def read_picture(path: Path, max_px: int) -> np.ndarray:
                     )
                 return np.asarray(_to_rgb(_upright(image), max_px))
     except (OSError, SyntaxError, EOFError, ValueError, Image.DecompressionBombError) as error:
-        if isinstance(error, UnusableError):
+        if isinstance(error, UnusableError) or is_of_the_machine(error):
             raise
-        if (
-            isinstance(error, OSError) and error.errno is not None
-        ):  # the disk's and not the decoder's, whose errors have no number
-            text = f"{path}: {error.strerror}, though it was there when the corpus was listed; run again"
+        if isinstance(error, OSError) and error.errno is not None:  # the disk's: the decoder's errors have no number
+            text = f"{path}: {first_line(error)}, though it was there when the corpus was listed; run again"
             raise UnusableError("missing_file", text) from None
-        raise UnusableError(
-            "unreadable", f"{path}: {str(error).splitlines()[0] if str(error) else 'not a picture'}"
-        ) from None
+        what = first_line(error) if str(error) else "not a picture"
+        raise UnusableError("unreadable", f"{path}: {what}; copy it again or leave it out") from None
 
 
 def decode_jpeg(content: bytes) -> np.ndarray:
@@ -58,7 +66,19 @@ def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    return ImageOps.exif_transpose(image) or image
+    """A picture turned and mirrored as its EXIF entry says.
+
+    Not by Pillow's own `exif_transpose`, which writes all other entries anew, and fails where one of them has an odd type. Entries that
+    cannot be read at all say nothing of the picture, and are ignored.
+    """
+    image.load()  # in a PNG the entries may come after the picture
+    try:
+        method = TRANSPOSED.get(image.getexif().get(ORIENTATION))
+    except Exception as error:  # of any type: Pillow trusts what the entries say of themselves
+        if is_of_the_machine(error):
+            raise
+        return image
+    return image if method is None else image.transpose(method)
 
 
 def _to_rgb(image: Image.Image, max_px: int) -> Image.Image:
