@@ -41,7 +41,8 @@ LONGEST_MESSAGE = 500
 
 @dataclass(frozen=True)
 class Reject:
-    """An item that could not be used: what it is, why (one of `REASONS`), and the message."""
+    """An item that could not be used: what it is, why (one of `REASONS`), and the message. Of names that no table or terminal can show
+    both are `escaped`."""
 
     item: str
     reason: str
@@ -50,12 +51,14 @@ class Reject:
     def __post_init__(self) -> None:
         if self.reason not in REASONS:
             raise ValueError(f"a reject's reason must be one of {', '.join(REASONS)} (got {self.reason!r})")
+        object.__setattr__(self, "item", escaped(self.item))
+        object.__setattr__(self, "message", escaped(self.message))
 
 
 class UnusableError(ValueError):
     """A recording, a picture or a video that cannot be used: `reason` is one of `REASONS`, the message one line that names the file.
 
-    What a table or a terminal cannot show of the message is escaped: names of files and their tags hold anything.
+    The message is `escaped`: names of files and their tags hold anything.
     """
 
     def __init__(self, reason: str, message: str) -> None:
