@@ -73,7 +73,7 @@ def _upright(image: Image.Image) -> Image.Image:
     """
     image.load()  # in a PNG the entries may come after the picture
     try:
-        method = TRANSPOSED.get(image.getexif().get(ORIENTATION))
+        method = TRANSPOSED.get(image.getexif().get(ORIENTATION, 1))
     except Exception as error:  # of any type: Pillow trusts what the entries say of themselves
         if is_of_the_machine(error):
             raise
