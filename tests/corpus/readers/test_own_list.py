@@ -260,7 +260,7 @@ def test_a_parquet_column_that_is_there_twice(tmp_path: Path):
 
 def test_parquet_values_that_are_not_of_their_type(tmp_path: Path):
     beyond = pa.array([2**55, 0], pa.timestamp("ms"))
-    with pytest.raises(ValueError, match=r"l\.parquet, column born: holds a value that is not timestamp\[ms\]"):
+    with pytest.raises(ValueError, match=r"l\.parquet, column born: holds a value that cannot be read as text"):
         list_own(parquet(tmp_path / "l.parquet", born=beyond), "split", False)
 
 
@@ -268,3 +268,17 @@ def test_a_folder_that_is_called_like_a_partition_adds_no_column(tmp_path: Path)
     (tmp_path / "height=1").mkdir()
     clips = list_own(parquet(tmp_path / "height=1" / "l.parquet"), "split", False).clips
     assert clips[0].attributes == {}
+
+
+def test_parquet_text_that_is_marked_as_bytes(tmp_path: Path):
+    path = parquet(
+        tmp_path / "l.parquet", clip_id=pa.array([b"a/v/1", b"a/v/2"]), town=pa.array(["Z\u00f6".encode(), None])
+    )
+    assert [(c.clip_id, c.attributes) for c in list_own(path, "split", False).clips] == [
+        ("a/v/1", {"town": "Z\u00f6"}),
+        ("a/v/2", {"town": None}),
+    ]
+    with pytest.raises(
+        ValueError, match=r"l\.parquet, column town: holds a value that cannot be read as text: .*utf-8"
+    ):
+        list_own(parquet(tmp_path / "l.parquet", town=pa.array([b"\xff", None])), "split", False)

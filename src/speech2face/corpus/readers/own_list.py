@@ -97,7 +97,7 @@ def _as_texts(path: Path, name: str, column: pa.ChunkedArray) -> list[Any]:
         return [_as_text(value) for value in column.to_pylist()]
     except (ValueError, ArithmeticError) as error:  # not UTF-8; a time or a number that Python does not have
         raise ValueError(
-            f"{path}, column {name}: holds a value that is not {column.type}: {first_line(error)}; write it anew"
+            f"{path}, column {name}: holds a value that cannot be read as text: {first_line(error)}; write it anew"
         ) from None
 
 
@@ -105,6 +105,8 @@ def _as_text(value: Any) -> Any:
     """A value of a Parquet table as a csv would have it; a list stays one."""
     if value is None or value != value:  # a float that is not a number
         return ""
+    if isinstance(value, bytes):  # as some writers mark text
+        value = value.decode()
     return value if isinstance(value, list) else str(value).strip()
 
 
