@@ -84,7 +84,7 @@ def serve(connection: Connection, folder: Path) -> None:
             return
         path = items.write_input(kind, seed, folder)
         started = time.perf_counter()
-        outcome = items.examine(kind, path)
+        outcome = items.examine(kind, path, seed)
         took_s = time.perf_counter() - started
         path.unlink()
         pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -135,9 +135,23 @@ def main(count: int, seed: int, kinds: Sequence[str]) -> int:
             f"| {kind} | {t.inputs} | {t.rows} | {reasons} | {len(t.faults)} | {slowest} | {memory} | {rate:.0f} |",
             flush=True,
         )
+    print(closing(tallies))
+    return int(any(t.faults or t.growth_mib() > MAX_GROWTH_MIB for t in tallies.values()))
+
+
+def closing(tallies: dict[str, Tally]) -> str:
+    """All kinds together: counts by outcome, the slowest input and the largest growth of memory; then each fault."""
     faults = [fault for t in tallies.values() for fault in t.faults]
-    print("\n".join(faults))
-    return int(bool(faults) or any(t.growth_mib() > MAX_GROWTH_MIB for t in tallies.values()))
+    reasons = sum((t.reasons for t in tallies.values()), Counter())
+    slowest = max(tallies, key=lambda kind: tallies[kind].slowest_s)
+    grown = max(tallies, key=lambda kind: tallies[kind].growth_mib())
+    lines = [
+        f"{sum(t.inputs for t in tallies.values())} inputs: {sum(t.rows for t in tallies.values())} rows, "
+        f"{reasons.total()} rejects or refused lists, {len(faults)} faults",
+        f"slowest: {slowest} {tallies[slowest].slowest_seed}, {tallies[slowest].slowest_s:.2f} s",
+        f"largest growth of memory: {grown}, {tallies[grown].growth_mib():+.0f} MiB (at most {MAX_GROWTH_MIB:.0f})",
+    ]
+    return "\n".join([*lines, *faults])
 
 
 if __name__ == "__main__":

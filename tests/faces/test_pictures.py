@@ -2,7 +2,6 @@
 
 import errno
 import os
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +12,7 @@ from PIL import Image
 from speech2face.faces import pictures
 from speech2face.faces.pictures import decode_jpeg, encode_jpeg, read_picture
 from speech2face.pipeline.rejects import UnusableError
-
-ORIENTATION = 0x0112
+from tests.faces.exif import COUNTS, ORIENTATION, exif_of, turned
 
 
 def quarters(width: int = 64, height: int = 48) -> np.ndarray:
@@ -92,26 +90,14 @@ def test_pictures_are_turned_and_mirrored_as_exif_says(
     np.testing.assert_array_equal(read_picture(path, 1000), quarters())
 
 
-COUNTS = {1: 4, 2: 4, 3: 1, 5: 1, 7: 4, 9: 1, 12: 1, 13: 1}
-"""How many values of a type (TIFF 6.0, section 2: bytes, text, short, rational, undefined, long, double, block) an entry of 4 bytes
-holds; of rationals and doubles it holds where they are."""
-
-
-def exif_of(*entries: tuple[int, int, bytes]) -> bytes:
-    """A block of EXIF entries, each a tag, a type and 4 bytes."""
-    rows = b"".join(struct.pack("<HHI", tag, kind, COUNTS[kind]) + value for tag, kind, value in entries)
-    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(entries)) + rows + bytes(4)
-
-
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
 @pytest.mark.parametrize("kind", sorted(COUNTS))
 @pytest.mark.parametrize("tag", [0x0100, 0x0128, 0x0213, 0x011A, 0x0132, 0x8769, 0x9286, 0xC4A5])
 def test_an_odd_entry_beside_the_orientation_changes_nothing(tmp_path: Path, suffix: str, kind: int, tag: int):
     """ImageWidth, ResolutionUnit, YCbCrPositioning, XResolution, DateTime, the EXIF block, UserComment, PrintIM, of any type."""
-    rows = [(ORIENTATION, 3, struct.pack("<HH", 6, 0)), (tag, kind, b"\x08\0\0\0")]
     path = tmp_path / f"a.{suffix}"
     stored = Image.fromarray(np.ascontiguousarray(quarters()[:, ::-1].transpose(1, 0, 2)))
-    stored.save(path, exif=exif_of(*sorted(rows)), lossless=True)
+    stored.save(path, exif=turned(6, (tag, kind, b"\x08\0\0\0")), lossless=True)
     read = read_picture(path, 1000)
     assert read.shape == quarters().shape
     np.testing.assert_allclose(read[12::24, 16::32].astype(int), quarters()[12::24, 16::32], atol=12)
