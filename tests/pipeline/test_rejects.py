@@ -3,6 +3,7 @@
 import errno
 import os
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,6 +84,13 @@ def test_reasons_are_a_fixed_list():
         assert Reject("x", reason, "").reason == reason
     with pytest.raises(ValueError, match=r"must be one of missing_file, .*failed .got 'odd'."):
         Reject("x", "odd", "")
+
+
+def test_the_documentation_lists_the_reasons():
+    text = (Path(__file__).parents[2] / "docs" / "data.md").read_text("utf-8")
+    section = text.partition("## What is left out\n")[2].partition("\n## ")[0]
+    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    assert sorted(re.findall(r"`(\w+)`", " ".join(cells))) == sorted(REASONS)
 
 
 def test_an_error_keeps_its_reason_on_the_way_between_processes():

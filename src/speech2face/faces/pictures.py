@@ -33,7 +33,8 @@ def read_picture(path: Path, max_px: int) -> np.ndarray:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the bound below replaces it
+            # Of sizes, which the bound below replaces, and of damaged entries, which are ignored.
+            warnings.filterwarnings("ignore", module=r"PIL\.")
             with Image.open(path, formats=FORMATS) as image:
                 image.draft("RGB", (max_px, max_px))
                 if image.width * image.height > MAX_PIXELS:
