@@ -92,15 +92,29 @@ def test_pictures_are_turned_and_mirrored_as_exif_says(
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
 @pytest.mark.parametrize("kind", sorted(COUNTS))
-@pytest.mark.parametrize("tag", [0x0100, 0x0128, 0x0213, 0x011A, 0x0132, 0x8769, 0x9286, 0xC4A5])
-def test_an_odd_entry_beside_the_orientation_changes_nothing(tmp_path: Path, suffix: str, kind: int, tag: int):
-    """ImageWidth, ResolutionUnit, YCbCrPositioning, XResolution, DateTime, the EXIF block, UserComment, PrintIM, of any type."""
+@pytest.mark.parametrize("tag", [0x0100, 0x010F, 0x0128, 0x0213, 0x011A, 0x0132, 0x8769, 0x9286, 0xC4A5])
+@pytest.mark.parametrize(("order", "value"), [("<", b"\x08\0\0\0"), (">", b"\0\0\0\x08"), ("<", b"\xff" * 4)])
+def test_an_odd_entry_beside_the_orientation_changes_nothing(
+    tmp_path: Path, suffix: str, kind: int, tag: int, order: str, value: bytes
+):
+    """ImageWidth, Make, ResolutionUnit, YCbCrPositioning, XResolution, DateTime, the EXIF block, UserComment, PrintIM: of any type, and
+    with their values beyond the end."""
     path = tmp_path / f"a.{suffix}"
     stored = Image.fromarray(np.ascontiguousarray(quarters()[:, ::-1].transpose(1, 0, 2)))
-    stored.save(path, exif=turned(6, (tag, kind, b"\x08\0\0\0")), lossless=True)
+    stored.save(path, exif=turned(6, (tag, kind, value), order=order), lossless=True)
     read = read_picture(path, 1000)
     assert read.shape == quarters().shape
     np.testing.assert_allclose(read[12::24, 16::32].astype(int), quarters()[12::24, 16::32], atol=12)
+
+
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+
+
+@pytest.mark.parametrize("entries", [b"", exif_of((0x0128, 2, b"2\0\0\0"))])
+def test_the_orientation_in_xmp_is_taken_where_exif_has_none(tmp_path: Path, entries: bytes):
+    stored = Image.fromarray(np.ascontiguousarray(quarters()[:, ::-1].transpose(1, 0, 2)))
+    stored.save(tmp_path / "a.jpg", exif=entries, xmp=XMP)
+    assert read_picture(tmp_path / "a.jpg", 1000).shape == quarters().shape
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])

@@ -1,6 +1,7 @@
 """Reading pictures: whatever a camera or a dataset left, to upright 8-bit RGB of bounded size."""
 
 import io
+import struct
 import warnings
 from pathlib import Path
 
@@ -14,6 +15,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000")
 MAX_PIXELS = 120_000_000  # 0.36 GB as RGB; JPEGs are scaled down while they are decoded, so larger ones of those pass
 
 ORIENTATION = 0x0112
+BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 TRANSPOSED = {  # EXIF 2.32, 4.6.4: what brings each orientation but 1 upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -67,19 +69,34 @@ def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """A picture turned and mirrored as its EXIF entry says.
+    """A picture turned and mirrored as its EXIF entry says; as it is where the entries are damaged.
 
-    Not by Pillow's own `exif_transpose`, which writes all other entries anew, and fails where one of them has an odd type. Entries that
-    cannot be read at all say nothing of the picture, and are ignored.
+    Not by Pillow's own `exif_transpose`, which writes all other entries anew, and fails where one of them has an odd type.
     """
     image.load()  # in a PNG the entries may come after the picture
     try:
-        method = TRANSPOSED.get(image.getexif().get(ORIENTATION, 1))
+        method = TRANSPOSED.get(_orientation(image))
     except Exception as error:  # of any type: Pillow trusts what the entries say of themselves
         if is_of_the_machine(error):
             raise
         return image
     return image if method is None else image.transpose(method)
+
+
+def _orientation(image: Image.Image) -> int:
+    """The orientation of a picture. Read here where there is a block of EXIF, because Pillow gives up at the first damaged entry.
+
+    TIFF 6.0, section 2: byte order, 42, and where the entries are; their number, and of each the tag, type, count and value, 12 bytes.
+    """
+    block: bytes = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
+    if order := BYTE_ORDERS.get(block[:4]):
+        (start,) = struct.unpack_from(f"{order}I", block, 4)
+        (count,) = struct.unpack_from(f"{order}H", block, start)
+        for place in range(start + 2, start + 2 + 12 * count, 12):
+            tag, _, _, value = struct.unpack_from(f"{order}HHIH", block, place)
+            if tag == ORIENTATION:
+                return int(value)
+    return image.getexif().get(ORIENTATION, 1)  # of a TIFF, in XMP, or in the older way of a PNG
 
 
 def _to_rgb(image: Image.Image, max_px: int) -> Image.Image:
