@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
+from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -32,7 +33,7 @@ PAGE_BYTES = resource.getpagesize()
 
 @dataclass
 class Tally:
-    """What became of the inputs of one kind. Memory is that of the worker: after a tenth of them, at the end, and at its peak."""
+    """What became of the inputs of one kind. Memory is that of the worker, after each input and at its peak."""
 
     inputs: int = 0
     rows: int = 0
@@ -40,13 +41,17 @@ class Tally:
     faults: list[str] = field(default_factory=list)
     slowest_s: float = 0.0
     slowest_seed: int = 0
-    early_mib: float = 0.0
-    late_mib: float = 0.0
+    memory_mib: list[float] = field(default_factory=list)
     peak_mib: float = 0.0
     took_s: float = 0.0
 
     def growth_mib(self) -> float:
-        return self.late_mib - self.early_mib
+        """From the second tenth of the inputs, when all is loaded, to the last: medians, because single inputs differ by 100 MiB."""
+        if not self.memory_mib:  # every input has ended the worker
+            return 0.0
+        tenth = max(1, len(self.memory_mib) // 10)
+        early = self.memory_mib[tenth : 2 * tenth] or self.memory_mib[-tenth:]
+        return median(self.memory_mib[-tenth:]) - median(early)
 
 
 class Worker:
@@ -110,9 +115,8 @@ def fuzz(kind: str, seeds: Sequence[int]) -> Tally:
             # The first inputs load libraries and networks.
             if number > len(seeds) // 10 and took_s > tally.slowest_s:
                 tally.slowest_s, tally.slowest_seed = took_s, seed
-            if number <= len(seeds) // 10:
-                tally.early_mib = now_mib
-            tally.late_mib, tally.peak_mib = now_mib, max(tally.peak_mib, peak_mib)
+            tally.memory_mib.append(now_mib)
+            tally.peak_mib = max(tally.peak_mib, peak_mib)
         if worker.process is not None:
             worker.connection.close()
             worker.process.join()
