@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
+from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -32,7 +33,7 @@ PAGE_BYTES = resource.getpagesize()
 
 @dataclass
 class Tally:
-    """What became of the inputs of one kind. Memory is that of the worker: after a tenth of them, at the end, and at its peak."""
+    """What became of the inputs of one kind. Memory is that of the worker, after each input and at its peak."""
 
     inputs: int = 0
     rows: int = 0
@@ -40,13 +41,17 @@ class Tally:
     faults: list[str] = field(default_factory=list)
     slowest_s: float = 0.0
     slowest_seed: int = 0
-    early_mib: float = 0.0
-    late_mib: float = 0.0
+    memory_mib: list[float] = field(default_factory=list)
     peak_mib: float = 0.0
     took_s: float = 0.0
 
     def growth_mib(self) -> float:
-        return self.late_mib - self.early_mib
+        """From the second tenth of the inputs, when all is loaded, to the last: medians, because single inputs differ by 100 MiB."""
+        if not self.memory_mib:  # every input has ended the worker
+            return 0.0
+        tenth = max(1, len(self.memory_mib) // 10)
+        early = self.memory_mib[tenth : 2 * tenth] or self.memory_mib[-tenth:]
+        return median(self.memory_mib[-tenth:]) - median(early)
 
 
 class Worker:
@@ -84,7 +89,7 @@ def serve(connection: Connection, folder: Path) -> None:
             return
         path = items.write_input(kind, seed, folder)
         started = time.perf_counter()
-        outcome = items.examine(kind, path)
+        outcome = items.examine(kind, path, seed)
         took_s = time.perf_counter() - started
         path.unlink()
         pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -110,9 +115,8 @@ def fuzz(kind: str, seeds: Sequence[int]) -> Tally:
             # The first inputs load libraries and networks.
             if number > len(seeds) // 10 and took_s > tally.slowest_s:
                 tally.slowest_s, tally.slowest_seed = took_s, seed
-            if number <= len(seeds) // 10:
-                tally.early_mib = now_mib
-            tally.late_mib, tally.peak_mib = now_mib, max(tally.peak_mib, peak_mib)
+            tally.memory_mib.append(now_mib)
+            tally.peak_mib = max(tally.peak_mib, peak_mib)
         if worker.process is not None:
             worker.connection.close()
             worker.process.join()
@@ -135,9 +139,23 @@ def main(count: int, seed: int, kinds: Sequence[str]) -> int:
             f"| {kind} | {t.inputs} | {t.rows} | {reasons} | {len(t.faults)} | {slowest} | {memory} | {rate:.0f} |",
             flush=True,
         )
+    print(closing(tallies))
+    return int(any(t.faults or t.growth_mib() > MAX_GROWTH_MIB for t in tallies.values()))
+
+
+def closing(tallies: dict[str, Tally]) -> str:
+    """All kinds together: counts by outcome, the slowest input and the largest growth of memory; then each fault."""
     faults = [fault for t in tallies.values() for fault in t.faults]
-    print("\n".join(faults))
-    return int(bool(faults) or any(t.growth_mib() > MAX_GROWTH_MIB for t in tallies.values()))
+    reasons = sum((t.reasons for t in tallies.values()), Counter())
+    slowest = max(tallies, key=lambda kind: tallies[kind].slowest_s)
+    grown = max(tallies, key=lambda kind: tallies[kind].growth_mib())
+    lines = [
+        f"{sum(t.inputs for t in tallies.values())} inputs: {sum(t.rows for t in tallies.values())} rows, "
+        f"{reasons.total()} rejects or refused lists, {len(faults)} faults",
+        f"slowest: {slowest} {tallies[slowest].slowest_seed}, {tallies[slowest].slowest_s:.2f} s",
+        f"largest growth of memory: {grown}, {tallies[grown].growth_mib():+.0f} MiB (at most {MAX_GROWTH_MIB:.0f})",
+    ]
+    return "\n".join([*lines, *faults])
 
 
 if __name__ == "__main__":

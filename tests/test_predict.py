@@ -17,6 +17,7 @@ from speech2face import cli, predict
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.models.weight_files import save_network
+from speech2face.pipeline.rejects import REASONS, UnusableError
 from speech2face.predict import Speech2Face, to_picture
 
 ENCODER = {"base_channels": 2, "feature_dim": 16, "hidden_dim": 8}
@@ -104,7 +105,9 @@ def test_a_file_that_is_not_audio_is_one_clear_line(models, tmp_path, capsys, na
     assert out.read_bytes() == b"of before"
 
 
-@pytest.mark.parametrize(("samples", "word"), [(np.zeros(32000), "silent"), (np.full(3200, 0.3), "needed")])
+@pytest.mark.parametrize(
+    ("samples", "word"), [(np.zeros(32000), "silent"), (np.full(3200, 0.3), "less than 1 s of sound; use a longer")]
+)
 def test_silence_and_a_fifth_of_a_second_are_refused(models, tmp_path, capsys, samples, word):
     assert run("predict", write_wav(tmp_path / "v.wav", samples), "-o", tmp_path / "face.png", "--models", models) != 0
     errors = capsys.readouterr().err
@@ -117,6 +120,41 @@ def test_an_output_that_cannot_be_written_is_reported_before_anything_is_done(mo
     assert run("predict", voice, "-o", tmp_path / out, "--models", models) != 0
     errors = capsys.readouterr().err
     assert errors.count("\n") == 1 and out.split("/")[0] in errors
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_no_remedy_names_a_parameter_that_a_prediction_does_not_have(reason, monkeypatch, tmp_path):
+    def fails(*arguments: object, **options: object) -> None:
+        raise UnusableError(reason, "v.wav: too little or too much; raise the limit or lower the minimum")
+
+    monkeypatch.setattr(predict, "read_audio", fails)
+    with pytest.raises(UnusableError) as caught:
+        predict._heard(Path("v.wav"), 6.0)
+    changed = "limit" not in str(caught.value)
+    assert caught.value.reason == reason and str(caught.value).startswith("v.wav: ")
+    assert changed == (reason in ("too_short", "timeout"))  # the reasons whose remedy is a parameter
+
+
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii:strict"])
+def test_a_name_that_is_not_utf_8_is_printed_as_an_escape(models: Path, voice: Path, tmp_path: Path, encoding: str):
+    odd = voice.rename(tmp_path / "caf\udce9.wav")
+    command = [
+        sys.executable,
+        "-m",
+        "speech2face.cli",
+        "predict",
+        odd,
+        "-o",
+        tmp_path / "\udcff.png",
+        "--models",
+        models,
+    ]
+    done = subprocess.run(command, capture_output=True, env=environment() | {"PYTHONIOENCODING": encoding})
+    assert done.returncode == 0, done.stderr
+    assert b"\\udcff.png: drawn from 3.0 s of " in done.stdout and b"caf\\udce9.wav." in done.stdout
+    odd.write_bytes(b"no sound")
+    done = subprocess.run(command, capture_output=True, env=environment() | {"PYTHONIOENCODING": encoding})
+    assert done.returncode == 1 and done.stderr.count(b"\n") == 1 and b"caf\\udce9.wav: " in done.stderr
 
 
 def test_networks_that_do_not_belong_together_are_refused(models, voice, tmp_path, capsys):

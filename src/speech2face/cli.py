@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from speech2face import __version__
+from speech2face.pipeline.printing import escape_what_cannot_be_printed
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status. Errors that a user can fix are one line on standard error."""
     arguments = _parser().parse_args(argv)
+    escape_what_cannot_be_printed()
     try:
         return arguments.run(arguments)
     except (ValueError, OSError, RuntimeError) as error:

@@ -16,6 +16,7 @@ from speech2face.face_networks.backends import weight_digests
 from speech2face.pipeline.code import CODE, installed_version
 from speech2face.pipeline.machine import device, num_workers
 from speech2face.pipeline.params import load_params
+from speech2face.pipeline.rejects import in_a_line
 
 SETTINGS = ("S2F_DEVICE", "S2F_WORKERS", "S2F_FACE_LIBRARY")
 
@@ -94,7 +95,7 @@ def _try(subject: str, check: Callable[[], str]) -> Finding:
     try:
         return Finding(True, subject, check())
     except (ValueError, OSError, RuntimeError) as error:
-        return Finding(False, subject, str(error).splitlines()[0])
+        return Finding(False, subject, in_a_line(str(error)) or type(error).__name__)
 
 
 def _bfloat16() -> str:

@@ -15,10 +15,15 @@ from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.models.weight_files import load_network, read_about
 from speech2face.pipeline.atomic import replacing
-from speech2face.pipeline.rejects import errors_of
+from speech2face.pipeline.rejects import UnusableError, errors_of
 
 MIN_CLIP_S = 1.0
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+REMEDIES = {
+    "too_short": f"less than {MIN_CLIP_S:g} s of sound; use a longer recording",
+    "timeout": "decoding takes too long; re-encode it, for example as wav",
+}
+"""What to say where the pipeline says to lower or to raise one of its parameters, of which a single prediction has none."""
 NOTE = (
     "A face that is typical of such a voice. It is not the speaker's face: do not use it to identify or judge anyone."
 )
@@ -76,9 +81,19 @@ def predict(voice: Path, out: Path, models: Path, device: torch.device) -> str:
             f"{out} cannot be written: {out.parent} must be a folder that exists and that you may write to"
         )
     model = Speech2Face.load(models, device)
-    with errors_of(voice):
-        waveform = read_audio(voice, SAMPLE_RATE_HZ, min_duration_s=MIN_CLIP_S, max_duration_s=model.segment_s)
+    waveform = _heard(voice, model.segment_s)
     picture = Image.fromarray(model.face(model.features(waveform)))
     with replacing(out) as partial:
         picture.save(partial, Image.registered_extensions()[out.suffix.lower()])
     return f"{out}: drawn from {len(waveform) / SAMPLE_RATE_HZ:.1f} s of {voice}.\n{NOTE}"
+
+
+def _heard(voice: Path, max_duration_s: float) -> np.ndarray:
+    """The recording, float32 [T] at 16 kHz. Raises UnusableError whose remedy does not name parameters of the pipeline."""
+    try:
+        with errors_of(voice):
+            return read_audio(voice, SAMPLE_RATE_HZ, min_duration_s=MIN_CLIP_S, max_duration_s=max_duration_s)
+    except UnusableError as error:
+        if remedy := REMEDIES.get(error.reason):
+            raise UnusableError(error.reason, f"{voice}: {remedy}") from None
+        raise

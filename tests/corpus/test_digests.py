@@ -1,5 +1,6 @@
 """Digests of files: right, remembered, and never believed when the file has changed."""
 
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from speech2face.corpus import digests
 from speech2face.corpus.digests import digest_files
+from speech2face.pipeline.rejects import Reject
 from tests.corpus.trees import touch
 
 
@@ -101,3 +103,19 @@ def test_a_memory_that_is_damaged_costs_time_only(tmp_path: Path, capsys: pytest
     memory = touch(tmp_path / "memory", b"not a database" * 100)
     assert digest_files(tmp_path, ["a"], memory)["a"].sha256 == hashlib.sha256(b"x").hexdigest()
     assert "memory cannot be used" in capsys.readouterr().err
+
+
+def test_a_fault_of_the_machine_is_no_reject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    number = errno.EIO
+
+    def fail(path: Path) -> str:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(digests, "file_digest", fail)
+    touch(tmp_path / "a\nb")
+    found = digest_files(tmp_path, ["a\nb"], tmp_path / "memory")["a\nb"]
+    assert found.reason == "unreadable" and "Input/output error; check that you may read it" in found.message
+    assert Reject("a\nb", found.reason, found.message).message.isprintable()
+    number = errno.EMFILE
+    with pytest.raises(OSError, match="Too many open files"):
+        digest_files(tmp_path, ["a\nb"], tmp_path / "memory")

@@ -29,4 +29,4 @@ def test_names_that_no_table_can_hold_become_rejects():
     broken = Clip("s/v/\udcff", "s", "\udcff.wav")
     kept = without_unwritable(Listing([broken, Clip("t/v/1", "t", "1.wav")]))
     assert [clip.clip_id for clip in kept.clips] == ["t/v/1"]
-    assert [reject.reason for reject in kept.rejects] == ["unreadable"]
+    assert [(reject.item, reject.reason) for reject in kept.rejects] == [("s/v/\\udcff", "unreadable")]

@@ -45,6 +45,26 @@ def test_rows_are_sorted_and_carry_digests(tmp_path: Path):
     assert rows[2]["attributes"] == {"age": 32.0} and attribute_roles(table) == {"age": "linked"}
 
 
+@pytest.mark.parametrize("words_first", [True, False])
+def test_an_attribute_that_is_a_word_and_a_number_is_refused_by_name(words_first: bool):
+    """As where two datasets are one corpus, and each calls something else `sex`."""
+    values = [None, "m", 1.0] if words_first else [None, 1.0, "m"]
+    clips = [Clip(f"s/v/{i}", "s", None, attributes={"age": 3.0, "sex": value}) for i, value in enumerate(values)]
+    word, number = values.index("m"), values.index(1.0)
+    message = (
+        rf"attribute sex is a word of s/v/{word} \(m\) and a number of s/v/{number} \(1\); make it one or the other"
+    )
+    with pytest.raises(ValueError, match=message):
+        build_manifest(clips, {}, "voxceleb1+2", {})
+
+
+def test_attributes_nobody_knows_are_numbers():
+    clips = [Clip("s/v/1", "s", None, attributes={"age": None, "sex": "m"}), Clip("s/v/2", "s", None)]
+    table = build_manifest(clips, {}, "manifest", {})
+    assert table.schema.field("attributes").type == pa.struct({"age": pa.float64(), "sex": pa.string()})
+    assert table["attributes"].to_pylist() == [{"age": None, "sex": "m"}, {"age": None, "sex": None}]
+
+
 def test_files_that_cannot_be_used_become_rejects():
     clips = [
         Clip("s/v/1", "s", "gone.wav", ("ok.jpg",)),

@@ -187,3 +187,23 @@ def test_a_tree_of_a_real_copy(tmp_path: Path):
         pytest.skip("S2F_VOXCELEB1 does not name a copy of VoxCeleb1")
     table, _, _ = list_corpus(corpus("voxceleb1", root), tmp_path / "memory", {})
     assert table.num_rows > 0
+
+
+@pytest.mark.parametrize("cell", ["soon\nor later", "\x1b[2J", "\u202e"])
+@pytest.mark.parametrize("column", ["clip_id", "speaker_id", "start_s", "split", "audio_path", "age\nyears"])
+def test_messages_are_one_line_whatever_a_list_holds(tmp_path: Path, column: str, cell: str):
+    touch(tmp_path / "a.wav")
+    row = {
+        "clip_id": "a/v/1",
+        "speaker_id": "a",
+        "audio_path": "a.wav",
+        "start_s": "0",
+        "split": "train",
+        "age\nyears": "1",
+    }
+    row |= {column: "inf" if column.startswith("age") else f"../{cell}" if column == "audio_path" else cell}
+    lines = [",".join(f'"{text}"' for text in texts) for texts in (row.keys(), row.values())]
+    touch(tmp_path / "l.csv", "\n".join(lines).encode())
+    with pytest.raises(ValueError, match=r"\w") as caught:
+        listed(tmp_path / "l.csv", "manifest")
+    assert str(caught.value).isprintable(), str(caught.value)

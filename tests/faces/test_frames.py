@@ -1,9 +1,11 @@
 """Frames at chosen times: the right ones, upright, bounded, and cheap in a long video."""
 
 import os
+import resource
 import struct
 import time
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 
 import av
@@ -13,6 +15,7 @@ from PIL import Image
 
 from speech2face.faces import frames
 from speech2face.faces.frames import read_frames
+from speech2face.pipeline import deadline
 from speech2face.pipeline.rejects import UnusableError
 from tests.audio.test_reading import encode, tone
 from tests.faces.videos import RATE_HZ, number_of, numbered, write_video
@@ -239,14 +242,36 @@ def test_damage_in_the_middle_is_passed_over(tmp_path: Path):
     assert found[:2] == pytest.approx([10, 20], abs=1) and found[-1] == pytest.approx(90, abs=1)
 
 
-def test_decoding_has_a_time_limit(tmp_path: Path):
+def test_decoding_has_a_time_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = write_video(tmp_path / "a.mp4", 50)
     assert reason(path, time_limit_s=1e-9)[0] in ("timeout", "unreadable")
-    clock = frames._Clock(path, 0.05)
-    time.sleep(0.06)
-    with pytest.raises(UnusableError) as clock_error:
-        clock.check()
-    assert clock_error.value.reason == "timeout"
+    monkeypatch.setattr(deadline, "monotonic", count(0, 20).__next__)  # each look at the clock is 20 s later
+    why, message = reason(path)
+    assert why == "timeout" and "longer than 30 s; re-encode it or raise faces.decode_limit_s" in message
+
+
+def test_a_fault_of_the_machine_is_no_reject(tmp_path: Path):
+    path = write_video(tmp_path / "a.mp4", 5)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.open(path, os.O_RDONLY)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, before[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            list(read_frames(path, [0.5], **LIMITS))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_messages_say_what_to_do(tmp_path: Path):
+    (tmp_path / "text.mp4").write_text("this is no video")
+    assert reason(tmp_path / "text.mp4")[1].endswith("; check that it plays, and copy it again or re-encode it")
+    assert reason(tmp_path / "none.mp4")[1].endswith("none.mp4: no such file; run dvc repro -f make_corpus")
+    (tmp_path / "folder.mp4").mkdir()
+    assert reason(tmp_path / "folder.mp4") == (
+        "missing_file",
+        f"{tmp_path}/folder.mp4: not a file; run dvc repro -f make_corpus",
+    )
 
 
 def test_the_time_of_the_frames_user_does_not_count(tmp_path: Path):

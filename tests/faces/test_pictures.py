@@ -12,8 +12,7 @@ from PIL import Image
 from speech2face.faces import pictures
 from speech2face.faces.pictures import decode_jpeg, encode_jpeg, read_picture
 from speech2face.pipeline.rejects import UnusableError
-
-ORIENTATION = 0x0112
+from tests.faces.exif import COUNTS, ORIENTATION, exif_of, turned
 
 
 def quarters(width: int = 64, height: int = 48) -> np.ndarray:
@@ -91,6 +90,51 @@ def test_pictures_are_turned_and_mirrored_as_exif_says(
     np.testing.assert_array_equal(read_picture(path, 1000), quarters())
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("kind", sorted(COUNTS))
+@pytest.mark.parametrize("tag", [0x0100, 0x010F, 0x0128, 0x0213, 0x011A, 0x0132, 0x8769, 0x9286, 0xC4A5])
+@pytest.mark.parametrize(("order", "value"), [("<", b"\x08\0\0\0"), (">", b"\0\0\0\x08"), ("<", b"\xff" * 4)])
+def test_an_odd_entry_beside_the_orientation_changes_nothing(
+    tmp_path: Path, suffix: str, kind: int, tag: int, order: str, value: bytes
+):
+    """ImageWidth, Make, ResolutionUnit, YCbCrPositioning, XResolution, DateTime, the EXIF block, UserComment, PrintIM: of any type, and
+    with their values beyond the end."""
+    path = tmp_path / f"a.{suffix}"
+    stored = Image.fromarray(np.ascontiguousarray(quarters()[:, ::-1].transpose(1, 0, 2)))
+    stored.save(path, exif=turned(6, (tag, kind, value), order=order), lossless=True)
+    read = read_picture(path, 1000)
+    assert read.shape == quarters().shape
+    np.testing.assert_allclose(read[12::24, 16::32].astype(int), quarters()[12::24, 16::32], atol=12)
+
+
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+
+
+@pytest.mark.parametrize("entries", [b"", exif_of((0x0128, 2, b"2\0\0\0"))])
+def test_the_orientation_in_xmp_is_taken_where_exif_has_none(tmp_path: Path, entries: bytes):
+    stored = Image.fromarray(np.ascontiguousarray(quarters()[:, ::-1].transpose(1, 0, 2)))
+    stored.save(tmp_path / "a.jpg", exif=entries, xmp=XMP)
+    assert read_picture(tmp_path / "a.jpg", 1000).shape == quarters().shape
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+@pytest.mark.parametrize(
+    "entries",
+    [
+        b"Exif\0\0",
+        b"Exif\0\0no entries at all",
+        exif_of((ORIENTATION, 2, b"six\0")),
+        exif_of((ORIENTATION, 3, b"\x09\0\0\0")),
+        exif_of((ORIENTATION, 5, b"\xff" * 4)),
+        exif_of((ORIENTATION, 3, b"\1\0\0\0"))[:-12],
+    ],
+)
+def test_a_damaged_orientation_is_ignored(tmp_path: Path, suffix: str, entries: bytes):
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(quarters()).save(path, exif=entries, lossless=True)
+    assert read_picture(path, 1000).shape == quarters().shape
+
+
 def test_wide_pictures_are_scaled_down(tmp_path: Path):
     Image.fromarray(quarters(20_000, 400)).save(tmp_path / "a.png")
     read = read_picture(tmp_path / "a.png", 1280)
@@ -131,6 +175,16 @@ def test_a_fault_of_the_disk_is_not_held_against_the_picture(tmp_path: Path, mon
     with pytest.raises(UnusableError, match="Input/output error") as caught:
         read_picture(tmp_path / "a.jpg", 1000)
     assert caught.value.reason == "missing_file"  # which is tried again, where unreadable is not
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOSPC])
+def test_a_fault_of_the_machine_is_no_reject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int):
+    def fail(*arguments: object, **options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        read_picture(tmp_path / "a.jpg", 1000)
 
 
 def test_stored_crops():

@@ -10,6 +10,7 @@ import pandas as pd
 from PIL import Image
 
 from tests.dlib_nets.pictures import rendered_faces
+from tests.faces.exif import turned
 
 RATE_HZ = 16_000
 DURATION_S = 1.3
@@ -72,18 +73,18 @@ def _write_tone(container: av.container.OutputContainer, codec: str, rate_hz: in
 
 
 def pictures() -> dict[str, bytes]:
-    """A face in ten formats, by file name."""
+    """A face in ten formats, some of them turned as EXIF says, by file name."""
     face = Image.fromarray(rendered_faces()[0]).resize((SIZE_PX, SIZE_PX))
-    exif = Image.Exif()
-    exif[0x0112] = 1
     grey16 = Image.fromarray(np.asarray(face.convert("L")).astype(np.uint16) * 257)
+    odd = [(tag, 2, b"2\0\0\0") for tag in (0x0128, 0x011A)]  # the unit of the resolution and the resolution, as text
+    quarter, half, mirrored = turned(6, *odd), turned(3), turned(2, *odd)
     kinds = {
-        "a.jpg": (face, {"format": "JPEG", "exif": exif}),
+        "a.jpg": (face.transpose(Image.Transpose.ROTATE_90), {"format": "JPEG", "exif": quarter}),
         "b.jpg": (face, {"format": "JPEG", "progressive": True}),
         "c.jpg": (face.convert("CMYK"), {"format": "JPEG"}),
-        "d.png": (face, {"format": "PNG", "exif": exif}),
+        "d.png": (face.transpose(Image.Transpose.ROTATE_180), {"format": "PNG", "exif": half}),
         "e.png": (grey16, {"format": "PNG"}),
-        "f.webp": (face, {"format": "WEBP"}),
+        "f.webp": (face.transpose(Image.Transpose.FLIP_LEFT_RIGHT), {"format": "WEBP", "exif": mirrored}),
         "g.bmp": (face, {"format": "BMP"}),
         "h.tiff": (face, {"format": "TIFF", "compression": "tiff_lzw"}),
         "i.gif": (face, {"format": "GIF"}),

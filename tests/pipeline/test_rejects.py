@@ -3,9 +3,11 @@
 import errno
 import os
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import pyarrow as pa
 import pytest
 import torch
@@ -16,6 +18,8 @@ from speech2face.pipeline.rejects import (
     Reject,
     UnusableError,
     errors_of,
+    first_line,
+    is_of_the_machine,
     read_rejects,
     rejects_report,
 )
@@ -82,6 +86,13 @@ def test_reasons_are_a_fixed_list():
         Reject("x", "odd", "")
 
 
+def test_the_documentation_lists_the_reasons():
+    text = (Path(__file__).parents[2] / "docs" / "data.md").read_text("utf-8")
+    section = text.partition("## What is left out\n")[2].partition("\n## ")[0]
+    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    assert sorted(re.findall(r"`(\w+)`", " ".join(cells))) == sorted(REASONS)
+
+
 def test_an_error_keeps_its_reason_on_the_way_between_processes():
     error = pickle.loads(pickle.dumps(UnusableError("silent", "a.wav: silent")))
     assert (type(error), error.reason, str(error)) == (UnusableError, "silent", "a.wav: silent")
@@ -101,6 +112,7 @@ def caught(error: BaseException) -> UnusableError:
         (AttributeError("no width\nof it"), "a/b.mp3: AttributeError: no width"),
         (ValueError("tag \udcff"), "a/b.mp3: ValueError: tag \\udcff"),
         (StopIteration(3), "a/b.mp3: StopIteration: 3"),
+        (ValueError("\n\n a\tb\x1b[2J"), "a/b.mp3: ValueError: a\\tb\\x1b[2J"),
         (OSError(errno.EACCES, "Permission denied"), "a/b.mp3: PermissionError: [Errno 13] Permission denied"),
     ],
 )
@@ -108,6 +120,28 @@ def test_the_net_says_which_file_and_what(error: Exception, message: str):
     found = caught(error)
     assert (found.reason, str(found)) == ("failed", message)
     assert pa.array([str(found)]).to_pylist() == [message]  # a table can hold it
+
+
+@pytest.mark.parametrize("name", ["caf\udce9.wav", "a\nb.wav", "a\x1b.wav"])
+def test_messages_are_one_line_that_a_table_can_hold_whatever_a_file_is_called(name: str):
+    text = str(UnusableError("silent", f"{name}: silent"))
+    assert text == str(pickle.loads(pickle.dumps(UnusableError("silent", f"{name}: silent"))))
+    assert text.isprintable() and text.encode() and text.endswith(".wav: silent")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError(), "ValueError"),
+        (ValueError("\n"), "ValueError"),
+        (OSError(), "OSError"),
+        (OSError(errno.EIO, "Input/output error", "a.wav"), "Input/output error"),
+        (RuntimeError("first\nsecond"), "first"),
+        (RuntimeError("x" * 10_000), "x" * 500),
+    ],
+)
+def test_the_first_line_of_an_error(error: Exception, line: str):
+    assert first_line(error) == line
 
 
 def test_the_net_lets_foreseen_errors_through_as_they_are():
@@ -132,6 +166,17 @@ def test_the_net_lets_through_what_no_file_is_to_blame_for(make: Callable[[], Ba
     with pytest.raises(type(error)) as found, errors_of(Path("a.mp3")):
         raise error
     assert found.value is error
+
+
+@pytest.mark.parametrize(
+    ("number", "of_the_machine"),
+    [(errno.EMFILE, True), (errno.ENOSPC, True), (errno.ENOMEM, False), (errno.EIO, False)],
+)
+def test_errors_of_ffmpeg(number: int, of_the_machine: bool):
+    """Want of memory is what ffmpeg says of a header that announces too much."""
+    with pytest.raises(av.FFmpegError) as caught:
+        av.error.err_check(-number)
+    assert is_of_the_machine(caught.value) == of_the_machine
 
 
 def test_the_traceback_is_shown_on_demand(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

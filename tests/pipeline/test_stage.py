@@ -1,6 +1,7 @@
 """What every stage script shares."""
 
 import ast
+import io
 import os
 import runpy
 import signal
@@ -27,6 +28,13 @@ def in_root(monkeypatch: pytest.MonkeyPatch):
 def test_the_closing_line_is_printed(capsys: pytest.CaptureFixture[str]):
     stage.run_stage(lambda params: f"toy: {params.encoder.base_channels} rows", "Doc.")
     assert capsys.readouterr().out == "toy: 8 rows\n"
+
+
+def test_a_closing_line_that_cannot_be_encoded_is_printed_as_escapes(monkeypatch: pytest.MonkeyPatch):
+    content = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, "ascii"))
+    stage.run_stage(lambda params: "toy: caf\u00e9 caf\udce9.wav", None)
+    assert content.getvalue() == b"toy: caf\\xe9 caf\\udce9.wav\n"
 
 
 @pytest.mark.parametrize(

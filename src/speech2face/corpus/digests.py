@@ -15,6 +15,7 @@ from speech2face.corpus.paths import inside
 from speech2face.pipeline.machine import num_workers
 from speech2face.pipeline.progress import progress
 from speech2face.pipeline.provenance import file_digest
+from speech2face.pipeline.rejects import first_line, is_of_the_machine
 
 BATCH = 500
 SETTLED_NS = 2_000_000_000
@@ -54,7 +55,7 @@ def digest_files(
 
 
 def _digest(path: Path, known: tuple[Stamp, str] | None) -> tuple[FileDigest, Stamp | None]:
-    """A file's digest, and its stamp if that is to be remembered."""
+    """A file's digest, and its stamp if that is to be remembered. Raises OSError if the machine is to blame."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -68,7 +69,9 @@ def _digest(path: Path, known: tuple[Stamp, str] | None) -> tuple[FileDigest, St
     except FileNotFoundError:
         return FileDigest(reason="missing_file", message=f"{path}: no such file"), None
     except OSError as error:
-        return FileDigest(reason="unreadable", message=f"{path}: {error.strerror}"), None
+        if is_of_the_machine(error):
+            raise
+        return FileDigest(reason="unreadable", message=f"{path}: {first_line(error)}; check that you may read it"), None
 
 
 class _Memory:

@@ -105,11 +105,10 @@ def without_unwritable(listing: Listing) -> Listing:
             kept.append(clip)
         else:
             message = "a file or folder name is not valid UTF-8; rename it"
-            listing.rejects.append(Reject(_escaped(clip.clip_id), "unreadable", message))
+            listing.rejects.append(Reject(clip.clip_id, "unreadable", message))
     speakers = {clip.speaker_id for clip in kept}
     identities = {speaker: identity for speaker, identity in listing.identities.items() if speaker in speakers}
-    missing = [Reject(_escaped(r.item), r.reason, _escaped(r.message)) for r in listing.missing]
-    return Listing(kept, identities, listing.rejects, missing)
+    return Listing(kept, identities, listing.rejects, listing.missing)
 
 
 def _writable(text: str) -> bool:
@@ -118,7 +117,3 @@ def _writable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _escaped(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()

@@ -74,7 +74,8 @@ def build_manifest(
 ) -> pa.Table:
     """The manifest of `clips`, sorted by clip_id, with the digest and size of each file.
 
-    `roles` says which attributes are `linked` to voice and face, and which are a `control`.
+    `roles` says which attributes are `linked` to voice and face, and which are a `control`. Raises ValueError for an attribute that
+    is a number of one clip and a word of another.
     """
     clips = sorted(clips, key=lambda clip: clip.clip_id)
     none = FileDigest()
@@ -101,10 +102,22 @@ def build_manifest(
     table = pa.table([pa.array(columns[f.name], f.type) for f in COLUMNS], schema=COLUMNS)
     names = sorted({name for clip in clips for name in clip.attributes})
     if names:
-        values = [pa.array([clip.attributes.get(name) for clip in clips]) for name in names]
-        typed = [v.cast(pa.string() if pa.types.is_string(v.type) else pa.float64()) for v in values]
-        table = table.append_column("attributes", pa.StructArray.from_arrays(typed, names))
+        attributes = [_attribute(clips, name) for name in names]
+        table = table.append_column("attributes", pa.StructArray.from_arrays(attributes, names))
     return table.replace_schema_metadata({"attribute_roles": json.dumps(dict(roles), sort_keys=True)})
+
+
+def _attribute(clips: Sequence[Clip], name: str) -> pa.Array:
+    """An attribute of the clips as a column: words (string), else numbers (float64)."""
+    values = [clip.attributes.get(name) for clip in clips]
+    known = {type(value) is str: clip for clip, value in zip(clips, values, strict=True) if value is not None}
+    if len(known) == 2:
+        word, number = known[True], known[False]
+        raise ValueError(
+            f"the attribute {name} is a word of {word.clip_id} ({word.attributes[name]}) and a number of {number.clip_id} "
+            f"({number.attributes[name]:g}); make it one or the other in the lists of the corpus"
+        )
+    return pa.array(values, pa.string() if True in known else pa.float64())
 
 
 def write_manifest(path: Path, table: pa.Table) -> None:

@@ -14,7 +14,7 @@ from speech2face.corpus.paths import corpus_root, dvc_caches
 from speech2face.corpus.readers import avspeech, hq_voxceleb, own_list, videos, voxceleb
 from speech2face.corpus.splits import SPEAKERS_PATH, assign_splits, speaker_counts, write_splits
 from speech2face.pipeline.params import Corpus
-from speech2face.pipeline.rejects import Reject
+from speech2face.pipeline.rejects import Reject, escaped
 
 NAMED = 3  # missing things that the summary names; the table of rejects names all
 
@@ -22,8 +22,15 @@ NAMED = 3  # missing things that the summary names; the table of rejects names a
 def list_corpus(corpus: Corpus, memory: Path, roles: Mapping[str, str]) -> tuple[pa.Table, dict[str, str], Listing]:
     """The manifest of a corpus, the split of each of its speakers, and what was left out; `memory` is the file that remembers digests.
 
-    Raises ValueError if nothing usable is there.
+    Raises ValueError, its message one line whatever names and lists hold, if nothing usable is there.
     """
+    try:
+        return _list_corpus(corpus, memory, roles)
+    except ValueError as error:
+        raise ValueError(escaped(str(error))) from error
+
+
+def _list_corpus(corpus: Corpus, memory: Path, roles: Mapping[str, str]) -> tuple[pa.Table, dict[str, str], Listing]:
     root = corpus_root(corpus.root)
     if not root.is_dir():
         raise ValueError(f"corpus.root {corpus.root} does not exist; it must name the folder of the recordings")

@@ -2,7 +2,6 @@
 
 import math
 import struct
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,7 +13,8 @@ import numpy as np
 
 from speech2face.corpus.containers import OPEN_OPTIONS
 from speech2face.faces.pictures import MAX_PIXELS
-from speech2face.pipeline.rejects import UnusableError
+from speech2face.pipeline.deadline import Deadline
+from speech2face.pipeline.rejects import UnusableError, first_line, is_of_the_machine
 
 SEEK_BEYOND_S = 2.0
 """Over a shorter way, decoding on is cheaper than going back to the key frame before the goal."""
@@ -51,7 +51,8 @@ def read_frames(
     (decoding took longer than `time_limit_s`; looked at between packets).
     """
     if not path.is_file():
-        raise UnusableError("missing_file", f"{path}: no such file")
+        what = "not a file" if path.exists() else "no such file"
+        raise UnusableError("missing_file", f"{path}: {what}; run dvc repro -f make_corpus")
     damage = "holds no frame that can be decoded"
     count, number = 0, -1
     try:
@@ -60,7 +61,7 @@ def read_frames(
             if stream.width * stream.height > MAX_PIXELS:
                 size = f"{stream.width} x {stream.height}"
                 raise UnusableError("too_large", f"{path}: {size} pixels, at most {MAX_PIXELS:,}; scale it down")
-            clock = _Clock(path, time_limit_s)
+            clock = Deadline(path, time_limit_s, "re-encode it or raise faces.decode_limit_s")
             first = start_s or 0.0
             last = end_s if end_s is not None else _duration_s(container, stream, clock)
             reader = _Reader(container, stream, clock)
@@ -79,10 +80,9 @@ def read_frames(
                     yield found
                     clock.resume()
     except (av.FFmpegError, OSError) as error:
-        if not count:
-            raise UnusableError("unreadable", f"{path}: {_first_line(error)}") from None
+        damage = _damage(error)
     if not count:
-        raise UnusableError("unreadable", f"{path}: {damage}")
+        raise UnusableError("unreadable", f"{path}: {damage}; check that it plays, and copy it again or re-encode it")
 
 
 def _video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
@@ -97,29 +97,8 @@ def _video_stream(container: av.container.InputContainer, path: Path) -> av.Vide
     raise UnusableError("unreadable", f"{path}: no decoder knows its pictures; re-encode it, for example as H.264")
 
 
-class _Clock:
-    """Stops a decoder that takes too long; the time that the frames' user takes does not count."""
-
-    def __init__(self, path: Path, limit_s: float) -> None:
-        self.path, self.limit_s, self.spent_s = path, limit_s, 0.0
-        self.resume()
-
-    def pause(self) -> None:
-        self.spent_s += time.monotonic() - self.started
-
-    def resume(self) -> None:
-        self.started = time.monotonic()
-
-    def check(self) -> None:
-        if self.spent_s + time.monotonic() - self.started > self.limit_s:
-            text = (
-                f"{self.path}: decoding took longer than {self.limit_s:g} s; re-encode it or raise faces.decode_limit_s"
-            )
-            raise UnusableError("timeout", text)
-
-
 class _Reader:
-    def __init__(self, container: av.container.InputContainer, stream: av.VideoStream, clock: _Clock) -> None:
+    def __init__(self, container: av.container.InputContainer, stream: av.VideoStream, clock: Deadline) -> None:
         self.container, self.stream, self.clock = container, stream, clock
         self.origin_s = (container.start_time or 0) / av.time_base
         self.frames: Iterator[av.VideoFrame] | None = None
@@ -143,7 +122,7 @@ class _Reader:
                 if self.time_s(frame) >= goal_s - 1e-3:
                     break
         except av.FFmpegError as error:
-            self.damage, self.frames = _first_line(error), None
+            self.damage, self.frames = _damage(error), None
         if self.last is None or (before is not None and self.time_s(self.last) <= self.time_s(before)):
             return None
         return self.last
@@ -155,10 +134,9 @@ class _Reader:
         if self.can_seek and goal_s > SEEK_BEYOND_S:
             try:
                 self.container.seek(int((goal_s + self.origin_s) * av.time_base))
-            except (av.FFmpegError, OSError, OverflowError):
-                self.can_seek = (
-                    False  # a file without an index, or with a length that cannot be: decode from where it is
-                )
+            except (av.FFmpegError, OSError, OverflowError) as error:
+                _damage(error)
+                self.can_seek = False  # no index, or a length that cannot be: decode from where it is
         self.frames = self._decode()
 
     def _decode(self) -> Iterator[av.VideoFrame]:
@@ -167,12 +145,12 @@ class _Reader:
             try:
                 frames = packet.decode()
             except av.FFmpegError as error:
-                self.damage = _first_line(error)
+                self.damage = _damage(error)
                 continue
             yield from (frame for frame in frames if isinstance(frame, av.VideoFrame))
 
 
-def _duration_s(container: av.container.InputContainer, stream: av.VideoStream, clock: _Clock) -> float:
+def _duration_s(container: av.container.InputContainer, stream: av.VideoStream, clock: Deadline) -> float:
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
     if container.duration is not None:
@@ -211,5 +189,8 @@ def _upright(image: np.ndarray, matrix: bytes) -> np.ndarray:
     return np.rot90(image, -round(math.degrees(math.atan2(b, a)) / 90))  # which turns counter-clockwise
 
 
-def _first_line(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error).splitlines()[0]
+def _damage(error: Exception) -> str:
+    """What is wrong with a file, in a line. What no file is to blame for is raised again."""
+    if is_of_the_machine(error):
+        raise error
+    return first_line(error)

@@ -34,13 +34,15 @@ REASONS = (
 
 MACHINE_ERRORS = (MemoryError, ImportError)
 MACHINE_ERROR_NAMES = ("OutOfMemoryError", "AcceleratorError")  # of torch, by name: importing it costs seconds
+FFMPEG_ERRORS = "av.error"  # a module by name, as above
 MACHINE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 LONGEST_MESSAGE = 500
 
 
 @dataclass(frozen=True)
 class Reject:
-    """An item that could not be used: what it is, why (one of `REASONS`), and the message."""
+    """An item that could not be used: what it is, why (one of `REASONS`), and the message. Of names that no table or terminal can show
+    both are `escaped`."""
 
     item: str
     reason: str
@@ -49,13 +51,18 @@ class Reject:
     def __post_init__(self) -> None:
         if self.reason not in REASONS:
             raise ValueError(f"a reject's reason must be one of {', '.join(REASONS)} (got {self.reason!r})")
+        object.__setattr__(self, "item", escaped(self.item))
+        object.__setattr__(self, "message", escaped(self.message))
 
 
 class UnusableError(ValueError):
-    """A recording, a picture or a video that cannot be used: `reason` is one of `REASONS`, the message one line that names the file."""
+    """A recording, a picture or a video that cannot be used: `reason` is one of `REASONS`, the message one line that names the file.
+
+    The message is `escaped`: names of files and their tags hold anything.
+    """
 
     def __init__(self, reason: str, message: str) -> None:
-        super().__init__(reason, message)  # both, so that the error survives the way between processes
+        super().__init__(reason, escaped(message))  # both, so that the error survives the way between processes
         self.reason = reason
 
     def __str__(self) -> str:
@@ -75,20 +82,40 @@ def errors_of(path: Path) -> Iterator[None]:
     except UnusableError:
         raise
     except Exception as error:
-        if _is_of_the_machine(error):
+        if is_of_the_machine(error):
             raise
         if os.environ.get("S2F_DEBUG"):
             traceback.print_exception(error)
-        lines = str(error).splitlines() or ["no message"]
-        text = f"{path}: {type(error).__name__}: {lines[0][:LONGEST_MESSAGE]}"
-        # A table holds no lone surrogates, which file names and tags that are not UTF-8 turn into.
-        raise UnusableError("failed", text.encode("utf-8", "backslashreplace").decode()) from error
+        what = in_a_line(str(error)) or "no message"
+        raise UnusableError("failed", f"{path}: {type(error).__name__}: {what}") from error
 
 
-def _is_of_the_machine(error: Exception) -> bool:
+def is_of_the_machine(error: BaseException) -> bool:
+    """Whether no file is to blame for an error, so that it must not become a reject: want of memory, space or file handles, a library
+    that is missing, a fault of the accelerator.
+
+    ffmpeg's want of memory does not count: that is what it says of a header that announces a table of gigabytes.
+    """
+    if type(error).__module__ == FFMPEG_ERRORS and isinstance(error, MemoryError):
+        return False
     if isinstance(error, MACHINE_ERRORS) or type(error).__name__ in MACHINE_ERROR_NAMES:
         return True
-    return isinstance(error, OSError) and error.errno in MACHINE_ERRNOS
+    return getattr(error, "errno", None) in MACHINE_ERRNOS
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line: the system's or ffmpeg's own words without number and file, else its message, else its type."""
+    return in_a_line(str(getattr(error, "strerror", None) or error)) or type(error).__name__
+
+
+def in_a_line(text: str) -> str:
+    """The first line of a text that is not blank, at most `LONGEST_MESSAGE` characters of it, escaped; empty if there is none."""
+    return escaped(next(filter(None, map(str.strip, text.splitlines())), "")[:LONGEST_MESSAGE])
+
+
+def escaped(text: str) -> str:
+    """A text whose control characters, line ends, and halves of characters (from names that are not UTF-8) are written as escapes."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def read_rejects(directory: Path) -> pa.Table:

@@ -10,6 +10,7 @@ from types import FrameType
 
 from speech2face.pipeline.code import check_libraries
 from speech2face.pipeline.params import Params, load_params
+from speech2face.pipeline.printing import escape_what_cannot_be_printed
 
 
 def run_stage(main: Callable[[Params], str], description: str | None) -> None:
@@ -23,6 +24,7 @@ def run_stage(main: Callable[[Params], str], description: str | None) -> None:
         "--params", type=Path, default=Path("params.yaml"), help="parameter file (default: %(default)s)"
     )
     arguments = parser.parse_args()
+    escape_what_cannot_be_printed()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _terminate)
     try:

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from speech2face.corpus.paths import corpus_root
@@ -87,16 +89,16 @@ def test_times_and_places(tmp_path: Path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"clip_id": "007/v/1"}, "007/v/1 occurs twice"),
-        ({"split": "dev"}, "must be one of train, val, test"),
+        ({"clip_id": "007/v/1"}, "line 3: clip_id 007/v/1 occurs twice, before in line 2"),
+        ({"split": "dev"}, r"l.csv, column split: split of speaker 007 must be one of train, val, test"),
         ({"split": "val"}, "007 is in two splits, train and val"),
         ({"split": None}, "must be one of train, val, test"),
         ({"clip_id": "007/v"}, "must be <speaker_id>/<video>/<utterance>"),
         ({"clip_id": "008/v/1"}, "of speaker '007'"),
-        ({"speaker_id": None}, "row 2 has no speaker_id"),
-        ({"start_s": "soon"}, "start_s of 007/v/2 must be a number"),
+        ({"speaker_id": None}, "line 3 has no speaker_id"),
+        ({"start_s": "soon"}, "line 3: start_s of 007/v/2 must be a number"),
         ({"start_s": -1}, "start_s of 007/v/2 must be a number in 0"),
-        ({"start_s": 3, "end_s": 3}, "end_s of 007/v/2 must be after"),
+        ({"start_s": 3, "end_s": 3}, "line 3: end_s of 007/v/2 must be after"),
         ({"face_x": 300}, "face_x of 007/v/2 must be a number in 0..1"),
     ],
 )
@@ -152,10 +154,10 @@ def test_words_that_look_like_nothing_stay_words(tmp_path: Path):
     ]
 
 
-@pytest.mark.parametrize("name", ["l.csv", "l.parquet"])
-def test_infinite_attributes_are_refused_when_the_list_is_read(tmp_path: Path, name: str):
+@pytest.mark.parametrize(("name", "place"), [("l.csv", "line 3"), ("l.parquet", "row 2")])
+def test_infinite_attributes_are_refused_when_the_list_is_read(tmp_path: Path, name: str, place: str):
     rows = [ROWS[0] | {"age": 3.0}, ROWS[1] | {"age": float("inf")}]
-    with pytest.raises(ValueError, match=rf"{name} row 2, column age: must be a finite number \(got inf\)"):
+    with pytest.raises(ValueError, match=rf"{name} {place}, column age: must be a finite number \(got inf\)"):
         list_own(str(write(tmp_path / name, rows)), "split", False)
 
 
@@ -197,3 +199,86 @@ def test_an_index_without_a_name_is_no_attribute(tmp_path: Path):
 def test_a_repeated_header_is_refused(tmp_path: Path, header: str):
     with pytest.raises(ValueError, match=r"columns \d and 4 are both called (age|clip_id)"):
         list_own(str(touch(tmp_path / "l.csv", f"{header}\na/v/1,a,1,2\n".encode())), "split", False)
+
+
+def test_a_header_in_the_middle_is_refused(tmp_path: Path):
+    text = "clip_id,speaker_id,height\na/v/1,a,1.5\n\nclip_id,speaker_id,height\na/v/2,a,1.7\n"
+    with pytest.raises(ValueError, match=r"l\.csv line 4 is the header again"):
+        list_own(str(touch(tmp_path / "l.csv", text.encode())), "split", False)
+
+
+def parquet(path: Path, **columns: pa.Array) -> str:
+    """A list of two clips, some of its columns replaced."""
+    texts = {"clip_id": ["a/v/1", "a/v/2"], "speaker_id": ["a", "a"], "audio_path": ["1.wav", "2.wav"]}
+    pq.write_table(pa.table({name: pa.array(values) for name, values in texts.items()} | columns), path)
+    return str(path)
+
+
+NESTED = {
+    "list": pa.array([["a/v/1"], ["a/v/2"]]),
+    "struct": pa.array([{"a": 1}, {"a": 2}]),
+    "map": pa.array([[("a", 1)], []], pa.map_(pa.string(), pa.int64())),
+    "list of lists": pa.array([[["a"]], []]),
+}
+
+
+@pytest.mark.parametrize("kind", NESTED)
+@pytest.mark.parametrize(
+    "name", ["clip_id", "speaker_id", "audio_path", "video_path", "start_s", "face_x", "split", "age"]
+)
+def test_parquet_columns_that_hold_neither_text_nor_numbers(tmp_path: Path, kind: str, name: str):
+    with pytest.raises(ValueError, match=rf"l\.parquet, column {name}: must hold text or numbers \(got \w+<"):
+        list_own(parquet(tmp_path / "l.parquet", **{name: NESTED[kind]}), "split", False)
+
+
+@pytest.mark.parametrize("kind", ["struct", "map", "list of lists"])
+def test_parquet_pictures_are_texts_or_lists_of_them(tmp_path: Path, kind: str):
+    with pytest.raises(ValueError, match=r"column image_paths: must hold text or a list of texts \(got \w+<"):
+        list_own(parquet(tmp_path / "l.parquet", image_paths=NESTED[kind]), "split", False)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([["p.jpg", "q.jpg"], None]),
+        pa.array([["p.jpg", "q.jpg"], []], pa.large_list(pa.large_string())),
+        pa.array([["p.jpg", "q.jpg"], None], pa.list_(pa.string(), 2)),
+        pa.array(["p.jpg;q.jpg", None]).dictionary_encode(),
+    ],
+)
+def test_kinds_of_lists_of_pictures(tmp_path: Path, values: pa.Array):
+    clips = list_own(parquet(tmp_path / "l.parquet", image_paths=values), "split", False).clips
+    assert [clip.image_paths for clip in clips] == [("p.jpg", "q.jpg"), ()]
+
+
+def test_a_parquet_column_that_is_there_twice(tmp_path: Path):
+    columns = [pa.array(["a/v/1"]), pa.array(["a"]), pa.array([1.0]), pa.array([2.0])]
+    pq.write_table(pa.Table.from_arrays(columns, ["clip_id", "speaker_id", "h", "h"]), tmp_path / "l.parquet")
+    with pytest.raises(ValueError, match=r"l\.parquet: columns 3 and 4 are both called h; rename one"):
+        list_own(str(tmp_path / "l.parquet"), "split", False)
+
+
+def test_parquet_values_that_are_not_of_their_type(tmp_path: Path):
+    beyond = pa.array([2**55, 0], pa.timestamp("ms"))
+    with pytest.raises(ValueError, match=r"l\.parquet, column born: holds a value that cannot be read as text"):
+        list_own(parquet(tmp_path / "l.parquet", born=beyond), "split", False)
+
+
+def test_a_folder_that_is_called_like_a_partition_adds_no_column(tmp_path: Path):
+    (tmp_path / "height=1").mkdir()
+    clips = list_own(parquet(tmp_path / "height=1" / "l.parquet"), "split", False).clips
+    assert clips[0].attributes == {}
+
+
+def test_parquet_text_that_is_marked_as_bytes(tmp_path: Path):
+    path = parquet(
+        tmp_path / "l.parquet", clip_id=pa.array([b"a/v/1", b"a/v/2"]), town=pa.array(["Z\u00f6".encode(), None])
+    )
+    assert [(c.clip_id, c.attributes) for c in list_own(path, "split", False).clips] == [
+        ("a/v/1", {"town": "Z\u00f6"}),
+        ("a/v/2", {"town": None}),
+    ]
+    with pytest.raises(
+        ValueError, match=r"l\.parquet, column town: holds a value that cannot be read as text: .*utf-8"
+    ):
+        list_own(parquet(tmp_path / "l.parquet", town=pa.array([b"\xff", None])), "split", False)

@@ -213,8 +213,14 @@ def test_attributes_of_clips(tmp_path: Path):
     ("lines", "message"),
     [
         (b"clip,a\nx,1\n", "attributes.csv lacks the column clip_id; it has clip, a"),
-        (b"clip_id,a,a\nx,1,2\n", "attributes.csv row 0 .* columns 2 and 3 are both called a"),
-        (b"clip_id,a\nx,1\ny,inf\n", "attributes.csv row 2, column a: must be a finite number"),
+        (b"clip_id,a,a\nx,1,2\n", "attributes.csv line 1 .* columns 2 and 3 are both called a"),
+        (b"clip_id,a\nx,1\ny,inf\n", "attributes.csv line 3, column a: must be a finite number"),
+        (b"clip_id,a\nx,1\n\nclip_id,a\ny,2\n", "attributes.csv line 4 is the header again"),
+        (
+            b"clip_id,sex\nx,1\ny,0\n",
+            r"attributes.csv, column sex: holds numbers \(1\), and the metafile has words .*\(m\)",
+        ),
+        (b"clip_id,nationality\nx,\ny,2\n", r"attributes.csv, column nationality: holds numbers \(2\), .*\(Norway\)"),
         (b"clip_id,a\nx,\xe9\n", "attributes.csv is not a table in csv"),
         (b'clip_id,a\nx,"1\n', "attributes.csv is not a table in csv"),
     ],
@@ -224,3 +230,18 @@ def test_attributes_that_cannot_be(tmp_path: Path, lines: bytes, message: str):
     touch(tmp_path / "attributes.csv", lines)
     with pytest.raises(ValueError, match=message):
         list_voxceleb1(tmp_path)
+
+
+def test_a_metafile_whose_header_is_repeated_has_no_speaker_of_that_name(tmp_path: Path):
+    voxceleb1(tmp_path, 2, 1, 1)
+    path = tmp_path / "vox1_meta.csv"
+    lines = path.read_text("utf-8").splitlines()
+    path.write_text("\n".join([*lines[:2], "", lines[0], *lines[2:]]), "utf-8")
+    with pytest.raises(ValueError, match=r"vox1_meta\.csv line 4 is the header again; remove that line"):
+        list_voxceleb1(tmp_path)
+
+
+def test_words_for_some_clips_replace_those_of_the_metafile(tmp_path: Path):
+    voxceleb1(tmp_path, 1, 1, 2)
+    touch(tmp_path / "attributes.csv", b"clip_id,sex\nid10001/video0/00001,female\n")
+    assert [clip.attributes["sex"] for clip in list_voxceleb1(tmp_path).clips] == ["female", "m"]

@@ -68,7 +68,7 @@ def list_avspeech(root: Path) -> Listing:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, float, float, float, float]]:
-    for number, row in enumerate(read_rows(path, ","), start=1):
+    for line, row in read_rows(path, ","):
         try:
             start, end, x, y = map(float, row[1:])
             valid = 0 <= start < end and math.isfinite(end) and 0 <= x <= 1 and 0 <= y <= 1
@@ -76,7 +76,7 @@ def _rows(path: Path) -> Iterator[tuple[str, float, float, float, float]]:
             valid = False
         if not valid:
             raise ValueError(
-                f"{path} line {number} must be id,start,end,x,y with start < end and x, y in 0..1 (got {row})"
+                f"{path} line {line} must be id,start,end,x,y with start < end and x, y in 0..1 (got {row})"
             )
         yield row[0], start, end, x, y
 

@@ -10,6 +10,7 @@ from speech2face.corpus.listing import Clip, Identity, Listing
 from speech2face.corpus.readers import text_tables
 from speech2face.corpus.splits import check_disjoint
 from speech2face.pipeline.params import resolve_path
+from speech2face.pipeline.rejects import first_line, is_of_the_machine
 
 NAMES = ("manifest.parquet", "manifest.csv")
 REQUIRED = ("clip_id", "speaker_id")
@@ -19,8 +20,6 @@ RANGES = {"start_s": (0, 1e6), "end_s": (0, 1e6), "face_x": (0, 1), "face_y": (0
 PICTURES = "image_paths"
 """Paths of pictures: a list in Parquet, in a csv separated by semicolons."""
 KNOWN = frozenset({*TEXTS, *NUMBERS, PICTURES})
-Columns = dict[str, list[Any]]
-"""Columns by name, their values as text, lists of pictures as lists."""
 
 
 def list_own(root: str, split_column: str, needs_splits: bool) -> Listing:
@@ -30,26 +29,24 @@ def list_own(root: str, split_column: str, needs_splits: bool) -> Listing:
     ValueError for a list that cannot be read, lacks columns or holds values that cannot be, naming the first.
     """
     path = _find(resolve_path(root))
-    columns, texts = _read(path)
+    table, texts = _read(path)
+    columns = table.columns
     needed = [*REQUIRED, *([split_column] if needs_splits else [])]
     if missing := [name for name in needed if name not in columns]:
         raise ValueError(f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(columns)}")
     if not columns["clip_id"]:
         raise ValueError(f"{path} has no rows")
-    ids, speakers = _ids(columns, path)
-    audio, video = (_texts(columns, name, len(ids)) for name in ("audio_path", "video_path"))
-    start, end, x, y = (_numbers(columns, name, ids, path) for name in NUMBERS)
-    own = _texts(columns, split_column, len(ids))
-    if split_column in columns:
-        check_disjoint(dict.fromkeys(zip(speakers, map(str, own), strict=True)))
+    ids, speakers = _ids(table)
+    audio, video = (_texts(table, name) for name in ("audio_path", "video_path"))
+    start, end, x, y = (_numbers(table, name) for name in NUMBERS)
+    own = _splits(table, split_column, speakers)
     images = columns.get(PICTURES, [""] * len(ids))
-    own_attributes = {name: values for name, values in columns.items() if name != split_column}
-    attributes = _attributes(own_attributes, texts, path, len(ids))
+    attributes = _attributes(table, texts, split_column)
     listing = Listing()
     for i, (clip_id, speaker, pictures) in enumerate(zip(ids, speakers, images, strict=True)):
         first, last, left, top = start[i], end[i], x[i], y[i]
         if last is not None and last <= (first or 0.0):
-            raise ValueError(f"{path}: end_s of {clip_id} must be after start_s")
+            raise ValueError(f"{path} {table.places[i]}: end_s of {clip_id} must be after start_s")
         face = (left, top) if left is not None and top is not None else None
         listing.clips.append(
             Clip(clip_id, speaker, audio[i], _pictures(pictures), video[i], first, last, face, attributes[i])
@@ -67,27 +64,55 @@ def _find(root: Path) -> Path:
     raise ValueError(f"corpus.root {root} must be a csv or Parquet file, or a folder with {' or '.join(NAMES)}")
 
 
-def _read(path: Path) -> tuple[Columns, set[str]]:
-    """The columns of a list by name, as text, and the names of those that are text by their type."""
+def _read(path: Path) -> tuple[text_tables.Table, set[str]]:
+    """A list, and the names of the columns that are text by their type."""
     if path.suffix.lower() != ".parquet":
-        return dict(text_tables.read_columns(path)), set()
+        return text_tables.read_table(path), set()
     try:
-        table = pq.read_table(path)
-        names = [name.strip() for name in table.column_names]
-        text_tables.check_header(path, names)
-        named = [(i, name) for i, name in enumerate(names) if not text_tables.UNNAMED.fullmatch(name)]
-        columns = {name: [_as_text(value) for value in table.column(i).to_pylist()] for i, name in named}
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        first = str(error).splitlines()[0] if str(error) else "empty"
-        raise ValueError(f"{path} is not a table in Parquet: {first}") from None
-    return columns, {name for i, name in named if not _is_numeric(table.schema.types[i])}
+        with pq.ParquetFile(path) as file:
+            table = file.read()
+    except (pa.ArrowException, OSError) as error:
+        if is_of_the_machine(error):
+            raise
+        raise ValueError(f"{path} is not a table in Parquet: {first_line(error)}") from None
+    names = [name.strip() for name in table.column_names]
+    text_tables.check_header(str(path), names)
+    columns, texts = {}, set()
+    for name, column in zip(names, table.columns, strict=True):
+        if not text_tables.UNNAMED.fullmatch(name):
+            columns[name] = _as_texts(path, name, column)
+            if not _is_numeric(column.type):
+                texts.add(name)
+    return text_tables.Table(path, columns, [f"row {row}" for row in range(1, table.num_rows + 1)]), texts
+
+
+def _as_texts(path: Path, name: str, column: pa.ChunkedArray) -> list[Any]:
+    """A column of Parquet as a csv would have it; only pictures may be lists."""
+    if pa.types.is_nested(column.type) and not (name == PICTURES and _is_list(column.type)):
+        kinds = "text or a list of texts" if name == PICTURES else "text or numbers"
+        raise ValueError(
+            f"{path}, column {name}: must hold {kinds} (got {column.type}); write it anew, or leave it out"
+        )
+    try:
+        return [_as_text(value) for value in column.to_pylist()]
+    except (ValueError, ArithmeticError) as error:  # not UTF-8; a time or a number that Python does not have
+        raise ValueError(
+            f"{path}, column {name}: holds a value that cannot be read as text: {first_line(error)}; write it anew"
+        ) from None
 
 
 def _as_text(value: Any) -> Any:
-    """A value of a Parquet table as a csv would have it; lists, of pictures, stay lists."""
+    """A value of a Parquet table as a csv would have it; a list stays one."""
     if value is None or value != value:  # a float that is not a number
         return ""
+    if isinstance(value, bytes):  # as some writers mark text
+        value = value.decode()
     return value if isinstance(value, list) else str(value).strip()
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return is_list and not pa.types.is_nested(kind.value_type)
 
 
 def _is_numeric(kind: pa.DataType) -> bool:
@@ -96,39 +121,56 @@ def _is_numeric(kind: pa.DataType) -> bool:
     return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
 
 
-def _texts(columns: Columns, name: str, num_rows: int) -> list[str | None]:
-    """A column as strings; None where there is nothing."""
-    return [str(value) or None for value in columns[name]] if name in columns else [None] * num_rows
+def _texts(table: text_tables.Table, name: str) -> list[str | None]:
+    """A column of texts; None where there is nothing."""
+    return [text or None for text in table.columns.get(name, [""] * len(table.places))]
 
 
-def _numbers(columns: Columns, name: str, ids: list[str], path: Path) -> list[float | None]:
-    if name not in columns:
-        return [None] * len(ids)
+def _numbers(table: text_tables.Table, name: str) -> list[float | None]:
+    if name not in table.columns:
+        return [None] * len(table.places)
     values: list[float | None] = []
     low, high = RANGES[name]
-    for row, (clip_id, text) in enumerate(zip(ids, map(str, columns[name]), strict=True), start=1):
+    for place, clip_id, text in zip(table.places, table.columns["clip_id"], table.columns[name], strict=True):
         value = text_tables.number(text)
         if not text_tables.is_unknown(text) and (value is None or not low <= value <= high):
-            raise ValueError(f"{path} row {row}: {name} of {clip_id} must be a number in {low}..{high} (got {text})")
+            raise ValueError(
+                f"{table.path} {place}: {name} of {clip_id} must be a number in {low}..{high} (got {text})"
+            )
         values.append(value)
     return values
 
 
-def _ids(columns: Columns, path: Path) -> tuple[list[str], list[str]]:
+def _ids(table: text_tables.Table) -> tuple[list[str], list[str]]:
     """Ids of the clips and of their speakers, checked."""
-    pairs: dict[str, str] = {}
-    for number, (clip_id, speaker) in enumerate(zip(*(columns[name] for name in REQUIRED), strict=True), start=1):
+    speakers: list[str] = []
+    seen: dict[str, str] = {}
+    for place, clip_id, speaker in zip(table.places, *(table.columns[name] for name in REQUIRED), strict=True):
+        where = f"{table.path} {place}"
         if not clip_id or not speaker:
-            raise ValueError(f"{path} row {number} has no {'speaker_id' if clip_id else 'clip_id'}")
-        if clip_id in pairs:
-            raise ValueError(f"{path}: clip_id {clip_id} occurs twice; ids are unique")
+            raise ValueError(f"{where} has no {'speaker_id' if clip_id else 'clip_id'}")
+        if clip_id in seen:
+            raise ValueError(f"{where}: clip_id {clip_id} occurs twice, before in {seen[clip_id]}; ids are unique")
         parts = clip_id.split("/")
         if len(parts) != 3 or parts[0] != speaker or not all(parts):
             raise ValueError(
-                f"{path}: clip_id must be <speaker_id>/<video>/<utterance> (got {clip_id!r} of speaker {speaker!r})"
+                f"{where}: clip_id must be <speaker_id>/<video>/<utterance> (got {clip_id!r} of speaker {speaker!r})"
             )
-        pairs[clip_id] = speaker
-    return list(pairs), list(pairs.values())
+        seen[clip_id] = place
+        speakers.append(speaker)
+    return list(seen), speakers
+
+
+def _splits(table: text_tables.Table, name: str, speakers: list[str]) -> list[str | None]:
+    """The column of splits, checked; None where there is none."""
+    if name not in table.columns:
+        return [None] * len(speakers)
+    splits = table.columns[name]
+    try:
+        check_disjoint(dict.fromkeys(zip(speakers, splits, strict=True)))
+    except ValueError as error:
+        raise ValueError(f"{table.path}, column {name}: {error}") from None
+    return splits
 
 
 def _pictures(value: Any) -> tuple[str, ...]:
@@ -136,12 +178,10 @@ def _pictures(value: Any) -> tuple[str, ...]:
     return tuple(str(path).strip() for path in paths if path is not None and str(path).strip())
 
 
-def _attributes(columns: Columns, texts: set[str], path: Path, num_rows: int) -> list[dict[str, str | float | None]]:
+def _attributes(table: text_tables.Table, texts: set[str], split_column: str) -> list[dict[str, str | float | None]]:
     values = {
-        name: [str(value) or None for value in column]
-        if name in texts
-        else text_tables.values_of(path, name, [str(value) for value in column])
-        for name, column in columns.items()
-        if name not in KNOWN
+        name: [text or None for text in column] if name in texts else text_tables.values_of(table, name)
+        for name, column in table.columns.items()
+        if name not in KNOWN and name != split_column
     }
-    return [{name: column[i] for name, column in values.items()} for i in range(num_rows)]
+    return [{name: column[i] for name, column in values.items()} for i in range(len(table.places))]

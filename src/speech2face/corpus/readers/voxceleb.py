@@ -23,7 +23,7 @@ from speech2face.corpus.listing import (
     joined,
     name_key,
 )
-from speech2face.corpus.readers.text_tables import read_columns, values_of
+from speech2face.corpus.readers.text_tables import read_table, values_of
 from speech2face.corpus.voxceleb_layout import ATTRIBUTES_NAME, FACE_FOLDER, META_NAME
 from speech2face.pipeline.rejects import Reject
 
@@ -45,7 +45,7 @@ def read_meta(
     """
     if not path.exists():
         raise ValueError(f"{path} is missing; it comes with the dataset and says who the ids are")
-    columns = read_columns(path)
+    columns = read_table(path).columns
     if any(not columns.get(name) for name in (id_column, *needed)):
         got = ", ".join(columns)[:80]
         raise ValueError(f"{path} must have the columns {' and '.join((id_column, *needed))} (got {got!r})")
@@ -61,7 +61,7 @@ def list_voxceleb1(root: Path, pictures_per_video: int | None = None, base: str 
             f"corpus.root {root / base} has no folder wav with speakers; it must hold wav/, unzippedFaces/ and {META_NAME}"
         )
     meta = read_meta(root / base / META_NAME)
-    extra = _read_attributes(root / base / ATTRIBUTES_NAME)
+    extra = _read_attributes(root / base / ATTRIBUTES_NAME, meta)
     faces = [joined(base, part, "unzippedFaces") for part in PARTS]
     by_name = {name_key(name): joined(folder, name) for folder in reversed(faces) for name in folders(root / folder)}
     listing = Listing(identities=identities1(meta))
@@ -211,12 +211,21 @@ def known_attributes(row: dict[str, str]) -> dict[str, str | float | None]:
     return {"sex": row.get("Gender") or None, "nationality": row.get("Nationality") or None}
 
 
-def _read_attributes(path: Path) -> dict[str, dict[str, str | float | None]]:
+def _read_attributes(path: Path, meta: dict[str, dict[str, str]]) -> dict[str, dict[str, str | float | None]]:
+    """Attributes of clips by clip_id, from a table if there is one. Raises ValueError where its numbers meet the metafile's words."""
     if not path.exists():
         return {}
-    columns = read_columns(path)
-    if "clip_id" not in columns:
-        raise ValueError(f"{path} lacks the column clip_id; it has {', '.join(columns)}")
-    ids = columns.pop("clip_id")
-    values = {name: values_of(path, name, texts) for name, texts in columns.items()}
+    table = read_table(path)
+    if "clip_id" not in table.columns:
+        raise ValueError(f"{path} lacks the column clip_id; it has {', '.join(table.columns)}")
+    ids = table.columns.pop("clip_id")
+    values = {name: values_of(table, name) for name in table.columns}
+    for attributes in map(known_attributes, meta.values()):
+        for name, word in attributes.items():
+            number = next((value for value in values.get(name, ()) if isinstance(value, float)), None)
+            if word is not None and number is not None:
+                raise ValueError(
+                    f"{path}, column {name}: holds numbers ({number:g}), and the metafile has words for it ({word}); "
+                    "use the metafile's words, or call the column something else"
+                )
     return {clip_id: {name: values[name][row] for name in values} for row, clip_id in enumerate(ids)}
