@@ -16,6 +16,7 @@ from speech2face.face_networks.converted import read_converted
 from speech2face.face_networks.onnx_network import OnnxNetwork
 from speech2face.face_networks.store import converted
 from speech2face.face_networks.vgg_face import check_crops
+from speech2face.pipeline.rejects import first_line
 
 RECOGNITION_SIZE_PX = 112
 ATTRIBUTES_SIZE_PX = 96
@@ -163,7 +164,7 @@ def _probe(network: OnnxNetwork, size_px: int) -> int:
         with torch.no_grad():
             output = network(torch.zeros(2, 3, size_px, size_px))
     except RuntimeError as error:
-        raise ValueError(f"the model does not take two faces at a time ({str(error).splitlines()[0]})") from error
+        raise ValueError(f"the model does not take two faces at a time ({first_line(error)})") from error
     if output.ndim != 2 or len(output) != 2:
         raise ValueError(f"the model must give [B, D] (got {list(output.shape)} for two faces)")
     return output.shape[1]

@@ -3,6 +3,8 @@
 import os
 from typing import TYPE_CHECKING
 
+from speech2face.pipeline.rejects import first_line
+
 if TYPE_CHECKING:
     import torch
 
@@ -51,7 +53,7 @@ def device() -> "torch.device":
     try:
         torch.empty(0, device=torch.device(text))
     except (RuntimeError, AssertionError) as error:
-        why = str(error).splitlines()[0]
+        why = first_line(error)
         raise ValueError(
             f"S2F_DEVICE must name a device of this machine (got {text!r}: {why}); unset it for the default"
         ) from None
