@@ -14,8 +14,8 @@ import torch
 import torchaudio.functional
 from PIL import Image
 
-from speech2face.audio.reading import REASONS, read_audio
-from speech2face.pipeline.rejects import UnusableError
+from speech2face.audio.reading import read_audio
+from speech2face.pipeline.rejects import REASONS, UnusableError
 
 RATE_HZ = 16_000
 SAMPLE_FORMATS = {"flac": "s16", "aac": "fltp", "libopus": "flt", "libmp3lame": "fltp"}

@@ -75,7 +75,7 @@ def errors_of(path: Path) -> Iterator[None]:
     except UnusableError:
         raise
     except Exception as error:
-        if _is_of_the_machine(error):
+        if is_of_the_machine(error):
             raise
         if os.environ.get("S2F_DEBUG"):
             traceback.print_exception(error)
@@ -85,10 +85,17 @@ def errors_of(path: Path) -> Iterator[None]:
         raise UnusableError("failed", text.encode("utf-8", "backslashreplace").decode()) from error
 
 
-def _is_of_the_machine(error: Exception) -> bool:
+def is_of_the_machine(error: Exception) -> bool:
+    """Whether an error is no file's fault: want of memory, space or file handles, a missing library, the accelerator."""
     if isinstance(error, MACHINE_ERRORS) or type(error).__name__ in MACHINE_ERROR_NAMES:
         return True
     return isinstance(error, OSError) and error.errno in MACHINE_ERRNOS
+
+
+def in_a_line(error: Exception) -> str:
+    """What an error says, its first line; its type if it says nothing."""
+    text = str(getattr(error, "strerror", None) or error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
 
 
 def read_rejects(directory: Path) -> pa.Table:
