@@ -98,7 +98,7 @@ def test_damaged_packets_are_silence_of_their_length(
 @pytest.mark.parametrize("numbers", [range(60, 120), range(200, 282)], ids=["middle", "end"])
 def test_more_than_a_small_part_that_is_damaged_is_no_recording(tmp_path: Path, numbers: range) -> None:
     path = damage(encode(tmp_path / "a.m4a", "aac", sweep(6)), numbers, 0)
-    with pytest.raises(UnusableError, match=r"a\.m4a: .+ s are damaged, 5% are passed over") as caught:
+    with pytest.raises(UnusableError, match=r"a\.m4a: .+ s are damaged or missing, 5% are passed over") as caught:
         read_audio(path)
     assert caught.value.reason == "unreadable"
 
@@ -245,7 +245,7 @@ def test_of_two_tracks_the_one_that_can_be_decoded(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.wav", "a.flac"])
 def test_channels_that_cancel_are_named(tmp_path: Path, name: str) -> None:
     left = 0.5 * tone(440, 2)
-    for right, reason in ((-left, "cancel"), (-0.99 * left, "cancel"), (0 * left, None), (0.5 * left[::-1], None)):
+    for right, reason in ((-left, "cancel"), (-0.99 * left, None), (0 * left, None), (0.5 * left[::-1], None)):
         path = write_wav(tmp_path / "a.wav", pcm16(np.stack([left, right], 1)))
         if name.endswith("flac"):
             with av.open(str(tmp_path / name), "w") as container:

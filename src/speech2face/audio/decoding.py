@@ -106,7 +106,7 @@ def _decode_track(
 ) -> Iterator[Block]:
     """The sound from about `start_s` on; from the start of the track where a search finds nothing, as in recordings joined together."""
     if start_s <= PREROLL_S:
-        yield from _Decoder(path, container, track, start_s, deadline).blocks(None)
+        yield from _Decoder(path, container, track, 0.0, deadline).blocks(None)
         return
     decoder = _Decoder(path, container, track, start_s, deadline)
     if decoder.learn():
@@ -236,15 +236,20 @@ class _Decoder:
         ahead.popleft()
         assert self._timeline.position is not None
         if self._begin is None:
+            if self._timeline.position + frame.samples <= self._earliest_s * frame.sample_rate:
+                self._timeline.position = None  # it was only to prepare the decoder
+                return
             self._begin = self._timeline.position
         if lost_s is not None:
             if frame.time is None:
                 gap = round(lost_s * frame.sample_rate)
-            self._lost += gap
+            self._lost += max(0, gap)
         yield from self._silence(gap)
         self._judge(LOST_OF_S)
-        yield mixed(data, frame.sample_rate, self._timeline.position)
-        self._timeline.position += frame.samples
+        fresh = data[max(0, -gap) :]
+        if len(fresh):
+            yield mixed(fresh, frame.sample_rate, self._timeline.position)
+        self._timeline.position += len(fresh)
 
     def _silence(self, num_samples: int) -> Iterator[Block]:
         while num_samples > 0:

@@ -1,6 +1,7 @@
 """Packets of a track, from its start or from some time on: read on after damage, and with time stamps that know of what is missing."""
 
 import re
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,12 @@ DAMAGE = (av.FFmpegError, OSError, ValueError, RuntimeError, AttributeError, Loo
 
 SEEKABLE = ("mov", "matroska")  # whose seeking and time stamps can be relied on; others are searched packet by packet
 SEEK_BEYOND_S = 0.5  # a search that ends later than this after the time wanted missed something
+PACKETS_BEFORE = 10  # MP3 needs nine frames
 JOINED_S = 1  # time stamps that go back by more begin another recording
 MPEG_AUDIO = ("mp3", "mp3float", "mp2", "mp2float")
 MOST_TRIES = 50
+MOST_OVERHEAD_BYTES = 500  # of a container between two packets
+PACKETS_AFTER_DAMAGE = 5  # time stamps may leap a packet or two after it
 XING_HEADER = re.compile(rb"\xff[\xe0-\xff]..[^\xff]{0,36}(Xing|Info|VBRI)", re.DOTALL)
 LONGEST_XING_HEADER = 2000
 
@@ -43,7 +47,7 @@ def all_packets(
     if container.format.name == "aac":
         return adts_times(path, pieces)
     if track.codec_context.name in MPEG_AUDIO:
-        return mpeg_times(pieces, has_clock=container.format.name != "mp3")
+        return mpeg_times(pieces, track.codec_context.sample_rate, has_clock=container.format.name != "mp3")
     return pieces
 
 
@@ -104,31 +108,53 @@ def _has_xing_header(path: Path, container: av.container.InputContainer, track: 
 
 def _packets(container: av.container.InputContainer, track: av.AudioStream, deadline: Deadline) -> Iterator[Piece]:
     """The packets as they come. A container that breaks off is asked again: most can be read on after what is damaged."""
-    tries = 0
+    alone = len(container.streams) == 1 and container.format.name.startswith("matroska")
+    # A FLAC file has no pauses, but its reader passes over what is damaged.
+    pauses = container.format.name != "flac"
+    tries = num_after = 0
+    last: av.Packet | None = None
     while True:
         try:
             for packet in container.demux(track):
                 deadline.check()
-                yield Piece(packet, 0.0 if tries else None)
-                tries = 0
+                if alone and last is not None and _bytes_are_missing(last, packet):
+                    num_after = PACKETS_AFTER_DAMAGE
+                yield Piece(packet, 0.0 if num_after or not pauses else None)
+                tries, num_after = 0, max(0, num_after - 1)
+                last = packet
             return
         except (TimeoutError, UnusableError):
             raise
         except DAMAGE as error:
-            tries += 1
+            tries, num_after = tries + 1, PACKETS_AFTER_DAMAGE
             if is_of_the_machine(error) or tries > MOST_TRIES:
                 raise
 
 
+def _bytes_are_missing(last: av.Packet, packet: av.Packet) -> bool:
+    """Whether a leap in time is damage and no pause: the file has bytes there, and no other track that they could belong to."""
+    time_s, last_s, length_s = time_of(packet), time_of(last), duration_of(last)
+    if time_s is None or last_s is None or packet.pos is None or last.pos is None or not length_s:
+        return False
+    leap_s = time_s - last_s - length_s
+    expected = leap_s * last.size / length_s
+    return leap_s > length_s / 2 and packet.pos - last.pos - last.size > MOST_OVERHEAD_BYTES + expected / 4
+
+
 def _from_time(pieces: Iterator[Piece], wanted_s: float) -> Iterator[Piece]:
-    """Those that end after `wanted_s`; none if time stamps begin anew. Two packets have to agree, since one time may be damaged."""
-    before: Piece | None = None
+    """Those from `wanted_s` on, and a few before them for a decoder that begins after a gap; none if time stamps begin anew.
+
+    Two packets have to agree, since one time stamp may be damaged.
+    """
+    before: deque[Piece] = deque(maxlen=PACKETS_BEFORE)
     held: Piece | None = None
     latest_s, num_back = float("-inf"), 0
     for piece in pieces:
         time_s = time_of(piece.packet)
         if piece.packet.size == 0 or (held is not None and time_s is not None and time_s >= wanted_s):
-            yield from (early for early in (before, held) if early is not None)
+            yield from before
+            if held is not None:
+                yield held
             yield piece
             break
         if time_s is None:
@@ -141,7 +167,7 @@ def _from_time(pieces: Iterator[Piece], wanted_s: float) -> Iterator[Piece]:
             held = piece
         else:
             held = None
-            before = piece if time_s + duration_of(piece.packet) > wanted_s else None
+            before.append(piece)
     yield from pieces
 
 

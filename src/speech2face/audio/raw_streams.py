@@ -11,6 +11,8 @@ from typing import NamedTuple
 import av
 
 FRAMES_OF_MEAN = 50
+LONGEST_FRAME = 2048  # of MPEG audio: 1,729 bytes
+MOST_STRANGE = 10  # frames of another kind in a row, or before the first: then that is what they are
 TAGS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3", b"3DI")  # what may follow the sound
 
 # ISO 13818-7, 6.2: ADTS headers
@@ -74,75 +76,112 @@ def adts_times(path: Path, pieces: Iterator[Piece]) -> Iterator[Piece]:
         yield Piece(packet, missing * frame_s) if missing else piece
 
 
-def mpeg_times(pieces: Iterator[Piece], has_clock: bool) -> Iterator[Piece]:
-    """The packets of MPEG audio, each cut to its frame: the parser puts damaged frames in front of the next whole one.
+def mpeg_times(pieces: Iterator[Piece], rate_hz: int, has_clock: bool) -> Iterator[Piece]:
+    """The packets of MPEG audio of a rate, each one frame: after damage ffmpeg's parser puts several, and what is none, into one.
 
-    `has_clock`: the container says when each packet is; else time stamps only count packets, and all after it are moved.
+    `has_clock`: the container says when a packet is; else its time is the number of those before it and of those that are missing.
     """
-    mean, shift, lost_s = _Mean(), 0, 0.0
+    mean, splitter, time, frame_s = _Mean(), _Splitter(rate_hz), None, 0.0
     for piece in pieces:
-        packet, data = piece.packet, bytes(piece.packet)
-        time = packet.pts
-        if not data or time is None or not packet.duration:
-            yield Piece(packet, lost_s) if lost_s else piece
+        packet, data, lost_s = piece.packet, bytes(piece.packet), piece.lost_s
+        if packet.pts is None or not packet.duration or data.startswith(TAGS):
+            missing = 0 if data else mean.frames_in(splitter.num_left(), 1)
+            yield Piece(packet, missing * frame_s) if missing else piece
             continue
-        begin = _frame_in(data)
-        if begin == 0:
-            mean.add(len(data))
-        elif data.startswith(TAGS):
-            continue
-        missing = mean.frames_in(begin, len(data))
-        lost_s += missing * float(packet.duration * packet.time_base)
-        shift += missing * packet.duration
-        if begin == len(data):
-            shift -= packet.duration  # the packet counted as one
-            continue
-        if begin:
-            packet = _cut(packet, data[begin:])
-        packet.pts = packet.dts = time + shift
-        yield Piece(packet, lost_s) if lost_s else piece
-        lost_s = 0.0
-        if has_clock:
-            shift = 0
+        frame_s = float(packet.duration * packet.time_base)
+        if time is None or (has_clock and not splitter.num_left()):
+            time = packet.pts
+        for num_bytes, frame in splitter.split(data):
+            mean.add(len(frame))
+            missing = mean.frames_in(num_bytes, len(frame))
+            time += missing * packet.duration
+            new = packet if len(frame) == len(data) else _cut(packet, frame)
+            new.pts = new.dts = time
+            yield Piece(new, missing * frame_s if missing else lost_s)
+            time += packet.duration
+            lost_s = None
 
 
 def _cut(packet: av.Packet, data: bytes) -> av.Packet:
-    """A packet of the same time with other bytes."""
+    """A packet of the same track and length with other bytes."""
     new = av.Packet(data)
-    new.stream, new.time_base = packet.stream, packet.time_base
-    new.pts, new.dts, new.duration = packet.pts, packet.dts, packet.duration
+    new.stream, new.time_base, new.duration = packet.stream, packet.time_base, packet.duration
     return new
 
 
-def _frame_in(data: bytes) -> int:
-    """Where in a packet of MPEG audio its frame begins, which ends with it; the packet's length if there is none.
+class _Splitter:
+    """Frames of MPEG audio of one version, layer and rate, out of packets that may hold more or less than one.
 
-    0 as well for what begins as a frame and is not: it may be cut off, or of a free format that does not say its size.
+    In what is damaged much looks like a header, so a frame must end where its packet does or where another begins.
     """
-    begin = 0
-    while begin >= 0:
-        if _mpeg_bytes(data[begin : begin + 4]) == len(data) - begin:
-            return begin
-        begin = data.find(b"\xff", begin + 1)
-    return 0 if _is_sync(data) else len(data)
+
+    def __init__(self, rate_hz: int) -> None:
+        self._rate_hz = rate_hz
+        self._kind: tuple[int, int] | None = None
+        self._held = b""
+        self._num_passed = 0  # bytes before those held that are in no frame
+        self._num_strange = 0
+        self._passes_all = False
+
+    def split(self, data: bytes) -> list[tuple[int, bytes]]:
+        """The frames that are whole, each with the number of bytes before it that are in none; all there is if nothing is known."""
+        self._look_at(data)
+        if self._passes_all:
+            return [(0, data)]
+        held, begin, frames = self._held + data, 0, []
+        while found := self._next_frame(held, begin):
+            first, end = found
+            frames.append((self._num_passed + first - begin, held[first:end]))
+            self._num_passed, begin = 0, end
+        keep = max(begin, len(held) - LONGEST_FRAME)
+        self._num_passed += keep - begin
+        self._held = held[keep:]
+        return frames
+
+    def num_left(self) -> int:
+        """Bytes that are in no frame up to now."""
+        return self._num_passed + len(self._held)
+
+    def _look_at(self, data: bytes) -> None:
+        """Learn of which kind the frames are; where they cannot be told apart, or are of another kind from here on, give up."""
+        size, rate_hz = _mpeg_frame(data[:4])
+        if size == len(data) and rate_hz == self._rate_hz:
+            self._kind, self._num_strange = self._kind or _kind(data), 0
+        elif self._kind is None or size == len(data):
+            self._num_strange += 1
+            self._passes_all = self._passes_all or self._num_strange == MOST_STRANGE
+
+    def _next_frame(self, held: bytes, begin: int) -> tuple[int, int] | None:
+        begin = held.find(b"\xff", begin)
+        while begin >= 0:
+            end = begin + self._size(held[begin : begin + 4])
+            if end > begin and (end == len(held) or self._size(held[end : end + 4])):
+                return begin, end
+            begin = held.find(b"\xff", begin + 1)
+        return None
+
+    def _size(self, header: bytes) -> int:
+        size, rate_hz = _mpeg_frame(header)
+        return size if rate_hz == self._rate_hz and self._kind in (None, _kind(header)) else 0
 
 
-def _is_sync(header: bytes) -> bool:
-    return len(header) >= 2 and header[0] == 0xFF and header[1] >= 0xE0
+def _kind(header: bytes) -> tuple[int, int]:
+    """Version and layer, and the rate, as the header codes them."""
+    return header[1] & 0x1E, header[2] & 0x0C
 
 
-def _mpeg_bytes(header: bytes) -> int:
-    """Bytes of a frame of MPEG audio (layers 2 and 3) by its first four; 0 if they are no header, or do not say."""
-    if len(header) < 4 or not _is_sync(header):
-        return 0
+def _mpeg_frame(header: bytes) -> tuple[int, int]:
+    """Bytes and rate of a frame of MPEG audio (layers 2 and 3) by its first four bytes; 0 if they are no header, or do not say."""
+    if len(header) < 4 or header[0] != 0xFF or header[1] < 0xE0:
+        return 0, 0
     version, layer = header[1] >> 3 & 3, header[1] >> 1 & 3  # 3: version 1, 2: 2, 0: 2.5; 2: layer 2, 1: layer 3
     rate, step = header[2] >> 2 & 3, header[2] >> 4
     if version == 1 or layer not in (1, 2) or rate == 3 or not 0 < step < 15:
-        return 0
+        return 0, 0
     table = KBITS_V2 if version != 3 else KBITS_V1_LAYER_3 if layer == 1 else KBITS_V1_LAYER_2
     rate_hz = RATES_HZ[rate] >> {3: 0, 2: 1, 0: 2}[version]
     samples = 576 if layer == 1 and version != 3 else 1152
-    return samples // 8 * table[step - 1] * 1000 // rate_hz + (header[2] >> 1 & 1)
+    return samples // 8 * table[step - 1] * 1000 // rate_hz + (header[2] >> 1 & 1), rate_hz
 
 
 def _adts_rate_hz(packet: bytes) -> int:

@@ -24,6 +24,7 @@ from speech2face.pipeline.deadline import Deadline
 from speech2face.pipeline.rejects import UnusableError
 
 SAMPLE_RATES_HZ = (1_000, 1_000_000)
+CANCELLED_PART = 0.1  # of what is silent
 
 
 class Sound(NamedTuple):
@@ -151,7 +152,7 @@ def checked(path: str | Path, sound: Sound, sample_rate_hz: int, min_duration_s:
         )
     rms = math.sqrt(float(np.dot(waveform, waveform)) / len(waveform))
     if rms < AUDIBLE_RMS:
-        if sound.cancels.mean() > 0.5:
+        if sound.cancels.mean() > CANCELLED_PART:
             raise UnusableError(
                 "silent", f"{path}: its channels cancel each other, their mean is next to nothing; save one of them"
             )

@@ -23,8 +23,8 @@ class Timeline:
     """Positions of a track's frames, in samples from the start of the file's clock.
 
     Samples follow each other without a gap, as long as the time stamps allow: `position` is that of the next one. Where time
-    stamps leap ahead, something is missing; where they go back by more than a second (recordings joined end to end), the clock goes on
-    from where it is. A leap that the frames after it do not share is a mistake in one time stamp.
+    stamps leap ahead, something is missing; where they go back, frames overlap; where they go back by more than a second (recordings
+    joined end to end), the clock goes on from where it is. A leap that the frames after it do not share is a mistake in one time stamp.
     """
 
     def __init__(self, origin: float | None, codec: str) -> None:
@@ -65,8 +65,9 @@ class Timeline:
         return frame.samples % self._step(frame) == 0
 
     def gap_before(self, frames: Sequence[av.AudioFrame], damaged: bool, earliest_s: float) -> int:
-        """Samples that are missing before the first of `frames`; the others, which come after it, have to agree.
+        """Samples that are missing before the first of `frames`, or less than 0 if so many of its own come a second time.
 
+        The other frames, which come after it, have to agree.
         `damaged`: something was lost before it, so that no gap is too short. Before any sound there is silence from `earliest_s` on.
         Raises TimeStampError for a gap of hours.
         """
@@ -92,7 +93,8 @@ class Timeline:
             gap = self._agreed(frames, self.position, smallest)
         if gap < -RESTART_S * rate_hz:
             self._shift(gap / rate_hz)
-        return self._checked(max(0, gap), frame)
+            return 0
+        return self._checked(gap, frame)
 
     def _agreed(self, frames: Sequence[av.AudioFrame], position: int, smallest: float) -> int:
         """Samples by which all frames are away from where they would be if the first was at `position`: what the nearest says.

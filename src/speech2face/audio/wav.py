@@ -18,6 +18,7 @@ from speech2face.audio.blocks import Block, judge_loss, missing_at_end, mixed
 from speech2face.pipeline.rejects import UnusableError, is_of_the_machine
 
 FRAMES_PER_READ = 1 << 17
+FRAMES_PER_READ_OF_MORE = 1 << 13  # channels: whether they cancel is looked at block by block
 BYTES_PER_READ = 1 << 23  # for headers that claim thousands of channels
 
 INTEGERS, FLOATS, EXTENSIBLE = 1, 3, 0xFFFE
@@ -190,7 +191,8 @@ def _wav(
 def _frames(wav: Wav, first: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
     """Position and samples [T, channels], 3 bytes each as the upper ones of an int32."""
     frame_bytes = wav.num_channels * wav.dtype.itemsize
-    at_once = max(1, min(FRAMES_PER_READ, BYTES_PER_READ // frame_bytes))
+    most = FRAMES_PER_READ if wav.num_channels == 1 else FRAMES_PER_READ_OF_MORE
+    at_once = max(1, min(most, BYTES_PER_READ // frame_bytes))
     with wav.path.open("rb") as file:
         file.seek(wav.start_byte + first * frame_bytes)
         while first < wav.num_frames:
