@@ -88,9 +88,7 @@ def _bfloat16() -> str:
     if device().type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        fast = (
-            torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        )  # whether oneDNN, which computes convolutions, has code for it
+        fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # whether oneDNN, which computes convolutions, has code for it
     return "fast here: precision bfloat16 pays" if fast else "slow here: train with precision float32"
 
 

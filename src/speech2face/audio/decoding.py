@@ -1,8 +1,10 @@
 """Decoding with PyAV: every format but plain wav. Damaged packets are passed over, and what is missing is silence of its length."""
 
 import errno
+import math
 from collections import deque
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from itertools import count, islice
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +17,7 @@ from speech2face.audio.blocks import Block, judge_loss, missing_at_end, mixed
 from speech2face.audio.packets import (
     DAMAGE,
     all_packets,
+    clock_start_s,
     duration_of,
     open_container,
     packets_since,
@@ -130,8 +133,7 @@ class _Decoder:
         start_s: float,
         deadline: Deadline,
     ) -> None:
-        start = container.start_time
-        self._timeline = Timeline(None if start is None else start / av.time_base, track.codec_context.name)
+        self._timeline = Timeline(clock_start_s(container), track.codec_context.name)
         self._path, self._container, self._track = path, container, track
         self._earliest_s = max(0.0, start_s - STEP_S)
         self._deadline = deadline
@@ -147,18 +149,20 @@ class _Decoder:
         """Decode the first frames, and say whether frames from the middle can be placed as if all before them had been decoded."""
         with open_container(self._path, self._deadline.limit_s) as container:
             track = _track(container, self._track.index)
+            frames: list[av.AudioFrame] = []
             for packet, _ in islice(all_packets(self._path, container, track, self._deadline), PACKETS_TO_LEARN):
-                self._timeline.begin(time_of(packet))
-                try:
-                    frames = packet.decode()
-                except DAMAGE:
-                    frames = []
-                for frame in frames:
-                    assert isinstance(frame, av.AudioFrame)
-                    if self._timeline.learn(frame):
-                        fine = frame.time_base is not None and frame.time_base * frame.sample_rate <= 1
-                        return self._timeline.frames_on_grid or fine
-        return False
+                if self._timeline.origin is None:
+                    self._timeline.begin(time_of(packet))
+                with suppress(*DAMAGE):
+                    for frame in packet.decode():
+                        assert isinstance(frame, av.AudioFrame)
+                        frames += [frame] if frame.samples else []
+                if len(frames) >= FRAMES_AHEAD:
+                    break
+        self._timeline.learn(frames[:FRAMES_AHEAD])
+        unit = frames[0].time_base if frames else None
+        fine = unit is not None and unit * frames[0].sample_rate <= 1
+        return self._timeline.is_learned and (self._timeline.frames_on_grid or fine)
 
     def blocks(self, from_s: float | None) -> Iterator[Block]:
         """Decode from a time on the file's clock on, None: from the start.
@@ -236,9 +240,13 @@ class _Decoder:
         ahead.popleft()
         assert self._timeline.position is not None
         if self._begin is None:
-            if self._timeline.position + frame.samples <= self._earliest_s * frame.sample_rate:
-                self._timeline.position = None  # it was only to prepare the decoder
+            early = max(0, math.floor(self._earliest_s * frame.sample_rate) - self._timeline.position)
+            if gap + frame.samples <= early:  # it was only to prepare the decoder
+                self._timeline.position += gap + frame.samples
                 return
+            skipped = min(early, max(0, gap))
+            self._timeline.position += skipped
+            gap -= skipped
             self._begin = self._timeline.position
         if lost_s is not None:
             if frame.time is None:

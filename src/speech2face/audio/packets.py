@@ -22,7 +22,9 @@ PACKETS_BEFORE = 10  # MP3 needs nine frames
 JOINED_S = 1  # time stamps that go back by more begin another recording
 MPEG_AUDIO = ("mp3", "mp3float", "mp2", "mp2float")
 MOST_TRIES = 50
+PASSING_OVER = ("matroska", "mpegts")  # whose readers go on at the next cluster or packet and say nothing
 MOST_OVERHEAD_BYTES = 500  # of a container between two packets
+MOST_TAIL_BYTES = 4096
 PACKETS_AFTER_DAMAGE = 5  # time stamps may leap a packet or two after it
 XING_HEADER = re.compile(rb"\xff[\xe0-\xff]..[^\xff]{0,36}(Xing|Info|VBRI)", re.DOTALL)
 LONGEST_XING_HEADER = 2000
@@ -39,11 +41,18 @@ def open_container(path: Path, limit_s: float) -> av.container.InputContainer:
     return av.open(f"file:{path}", timeout=limit_s, **(OPEN_OPTIONS | {"options": options}))
 
 
+def clock_start_s(container: av.container.InputContainer) -> float | None:
+    """Time stamp at which the clock of a file starts, s; None if the file does not say."""
+    if container.format.name == "aac":
+        return 0.0
+    return None if container.start_time is None else container.start_time / av.time_base
+
+
 def all_packets(
     path: Path, container: av.container.InputContainer, track: av.AudioStream, deadline: Deadline
 ) -> Iterator[Piece]:
     """The packets from where the container stands to its end."""
-    pieces = _packets(container, track, deadline)
+    pieces = _packets(path, container, track, deadline)
     if container.format.name == "aac":
         return adts_times(path, pieces)
     if track.codec_context.name in MPEG_AUDIO:
@@ -56,7 +65,10 @@ def packets_since(
 ) -> Iterator[Piece]:
     """The packets from the time stamp `wanted_s` on; none where recordings are joined, of which time stamps say nothing."""
     assert track.time_base is not None
-    if sought := container.format.name.startswith(SEEKABLE):
+    end = (container.start_time or 0) + container.duration if container.duration else None
+    # After the end that the header states there is another recording, if anything, and its time stamps begin anew.
+    within = end is None or wanted_s * av.time_base <= end
+    if sought := within and container.format.name.startswith(SEEKABLE):
         try:
             container.seek(int(wanted_s / float(track.time_base)), stream=track)
         except (av.FFmpegError, OSError):  # no index
@@ -106,9 +118,11 @@ def _has_xing_header(path: Path, container: av.container.InputContainer, track: 
         return XING_HEADER.search(file.read(min(first.pos, LONGEST_XING_HEADER))) is not None
 
 
-def _packets(container: av.container.InputContainer, track: av.AudioStream, deadline: Deadline) -> Iterator[Piece]:
+def _packets(
+    path: Path, container: av.container.InputContainer, track: av.AudioStream, deadline: Deadline
+) -> Iterator[Piece]:
     """The packets as they come. A container that breaks off is asked again: most can be read on after what is damaged."""
-    alone = len(container.streams) == 1 and container.format.name.startswith("matroska")
+    alone = len(container.streams) == 1 and container.format.name.startswith(PASSING_OVER)
     # A FLAC file has no pauses, but its reader passes over what is damaged.
     pauses = container.format.name != "flac"
     tries = num_after = 0
@@ -117,9 +131,13 @@ def _packets(container: av.container.InputContainer, track: av.AudioStream, dead
         try:
             for packet in container.demux(track):
                 deadline.check()
-                if alone and last is not None and _bytes_are_missing(last, packet):
-                    num_after = PACKETS_AFTER_DAMAGE
-                yield Piece(packet, 0.0 if num_after or not pauses else None)
+                lost_s = 0.0 if num_after or not pauses else None
+                if alone and last is not None:
+                    if packet.size == 0:
+                        lost_s = _passed_over_s(path, last) or lost_s
+                    elif _bytes_are_missing(last, packet):
+                        lost_s, num_after = 0.0, PACKETS_AFTER_DAMAGE
+                yield Piece(packet, lost_s)
                 tries, num_after = 0, max(0, num_after - 1)
                 last = packet
             return
@@ -138,7 +156,16 @@ def _bytes_are_missing(last: av.Packet, packet: av.Packet) -> bool:
         return False
     leap_s = time_s - last_s - length_s
     expected = leap_s * last.size / length_s
-    return leap_s > length_s / 2 and packet.pos - last.pos - last.size > MOST_OVERHEAD_BYTES + expected / 4
+    return leap_s > length_s / 2 and packet.pos - last.pos - last.size > MOST_OVERHEAD_BYTES + 0.75 * expected
+
+
+def _passed_over_s(path: Path, last: av.Packet) -> float:
+    """How much sound the bytes after the last packet were, if they are too many for an index and tags."""
+    if last.pos is None:
+        return 0.0
+    size = path.stat().st_size
+    left = size - last.pos - last.size
+    return left / last.size * duration_of(last) if left > MOST_TAIL_BYTES + size / 50 else 0.0
 
 
 def _from_time(pieces: Iterator[Piece], wanted_s: float) -> Iterator[Piece]:

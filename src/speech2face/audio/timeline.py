@@ -41,16 +41,31 @@ class Timeline:
         if self.origin is None:
             self.origin = time
 
-    def learn(self, frame: av.AudioFrame) -> bool:
-        """Take in the first frames of a track, in their order; whether enough is known to place any other."""
-        time = frame.time
-        if time is None or not frame.samples:
-            return False
-        self.begin(time)
+    def learn(self, frames: Sequence[av.AudioFrame]) -> None:
+        """Take in the first frames of a track, in their order: all others are placed by them."""
+        for frame in frames:
+            time = frame.time
+            if time is None:
+                continue
+            self.begin(time)
+            if self._first is None:
+                self._first = (time, self._of_first(time, frame), frame.samples)
+            elif not self._frame_samples and not self._is_first(frame):
+                self._frame_samples = frame.samples
         if self._first is None:
-            self._first = (time, self._of_first(time, frame), frame.samples)
-        elif not self._frame_samples and not self._is_first(frame):
-            self._frame_samples = frame.samples
+            return
+        # Time does not go back: where all that follow are earlier than the first, its time stamp is wrong.
+        time, position, num_samples = self._first
+        back = min(0, self._agreed(frames[1:], position + num_samples, GAP_S * frames[0].sample_rate))
+        if back:
+            right = max(0, position + back)
+            assert self.origin is not None
+            self.origin += (back + position - right) / frames[0].sample_rate
+            self._first = (time + back / frames[0].sample_rate, right, num_samples)
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether enough is known to place any frame."""
         return self._frame_samples > 0
 
     @property
@@ -73,15 +88,13 @@ class Timeline:
         """
         frame = frames[0]
         if not self._frame_samples:
-            for early in frames:
-                self.learn(early)
+            self.learn(frames)
         if frame.time is None:
             self.position = self.position or 0
             return 0
         rate_hz = frame.sample_rate
         if self.position is None:
             there = self._place(frame)
-            # Time does not go back: where all that follow are earlier, this one's time stamp is wrong.
             there += min(0, self._agreed(frames[1:], there + frame.samples, GAP_S * rate_hz))
             self.position = min(there, math.floor(earliest_s * rate_hz))
             return self._checked(there - self.position, frame)
@@ -136,7 +149,7 @@ class Timeline:
         """By the clock; where frames are on a grid, at its nearest step."""
         assert self._first is not None and frame.time is not None
         first_time, first_position, first_samples = self._first
-        if frame.time == first_time:
+        if self._is_first(frame):
             return first_position
         rate_hz = frame.sample_rate
         by_clock = round((frame.time - first_time) * rate_hz) + first_position
