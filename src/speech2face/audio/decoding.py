@@ -23,6 +23,8 @@ from speech2face.audio.packets import (
     packets_since,
     stated_end_s,
     time_of,
+    track_of,
+    tracks_of,
 )
 from speech2face.audio.raw_streams import Piece
 from speech2face.audio.timeline import Timeline, TimeStampError
@@ -62,7 +64,7 @@ def decode_any(path: Path, start_s: float, deadline: Deadline) -> Generator[Bloc
     try:
         for choice in count():
             with open_container(path, deadline.limit_s) as container:
-                tracks = _tracks(path, container)
+                tracks = tracks_of(path, container)
                 if choice >= len(tracks):
                     break
                 try:
@@ -88,22 +90,6 @@ def decode_any(path: Path, start_s: float, deadline: Deadline) -> Generator[Bloc
     raise UnusableError("unreadable", f"{path}: {failure}; check that it is a recording")
 
 
-def _tracks(path: Path, container: av.container.InputContainer) -> list[av.AudioStream]:
-    """The audio tracks that there is a decoder for, the best first."""
-    tracks = list(container.streams.audio)
-    if not tracks:
-        raise UnusableError("no_audio_stream", f"{path}: has no sound; leave it out or use a file with an audio stream")
-    best = container.streams.best("audio")
-    tracks.sort(key=lambda track: best is None or track.index != best.index)
-    return [track for track in tracks if track.codec_context is not None]
-
-
-def _track(container: av.container.InputContainer, index: int) -> av.AudioStream:
-    track = container.streams[index]
-    assert isinstance(track, av.AudioStream)
-    return track
-
-
 def _decode_track(
     path: Path, container: av.container.InputContainer, track: av.AudioStream, start_s: float, deadline: Deadline
 ) -> Iterator[Block]:
@@ -119,7 +105,7 @@ def _decode_track(
             yield from blocks
             return
     with open_container(path, deadline.limit_s) as again:
-        yield from _Decoder(path, again, _track(again, track.index), 0.0, deadline).blocks(None)
+        yield from _Decoder(path, again, track_of(again, track.index), 0.0, deadline).blocks(None)
 
 
 class _Decoder:
@@ -148,7 +134,7 @@ class _Decoder:
     def learn(self) -> bool:
         """Decode the first frames, and say whether frames from the middle can be placed as if all before them had been decoded."""
         with open_container(self._path, self._deadline.limit_s) as container:
-            track = _track(container, self._track.index)
+            track = track_of(container, self._track.index)
             frames: list[av.AudioFrame] = []
             for packet, _ in islice(all_packets(self._path, container, track, self._deadline), PACKETS_TO_LEARN):
                 if self._timeline.origin is None:

@@ -41,6 +41,23 @@ def open_container(path: Path, limit_s: float) -> av.container.InputContainer:
     return av.open(f"file:{path}", timeout=limit_s, **(OPEN_OPTIONS | {"options": options}))
 
 
+def tracks_of(path: Path, container: av.container.InputContainer) -> list[av.AudioStream]:
+    """The audio tracks that there is a decoder for, the best first. Raises UnusableError with reason `no_audio_stream`."""
+    tracks = list(container.streams.audio)
+    if not tracks:
+        raise UnusableError("no_audio_stream", f"{path}: has no sound; leave it out or use a file with an audio stream")
+    best = container.streams.best("audio")
+    tracks.sort(key=lambda track: best is None or track.index != best.index)
+    return [track for track in tracks if track.codec_context is not None]
+
+
+def track_of(container: av.container.InputContainer, index: int) -> av.AudioStream:
+    """The track of that number among all streams."""
+    track = container.streams[index]
+    assert isinstance(track, av.AudioStream)
+    return track
+
+
 def clock_start_s(container: av.container.InputContainer) -> float | None:
     """Time stamp at which the clock of a file starts, s; None if the file does not say."""
     if container.format.name == "aac":
