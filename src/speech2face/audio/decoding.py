@@ -100,7 +100,10 @@ def _decode_track(
     decoder = _Decoder(path, container, track, start_s, deadline)
     if decoder.learn():
         blocks = decoder.blocks(start_s - PREROLL_S)
-        if (first := next(blocks, None)) is not None:
+        first = None
+        with suppress(_UndecodableError):
+            first = next(blocks, None)
+        if first is not None:
             yield first
             yield from blocks
             return

@@ -92,6 +92,8 @@ def stream_audio(
             deadline.pause()
             yield Sound(piece, channels.cancel(len(piece)))
             deadline.resume()
+        if channels.failure is not None:
+            raise channels.failure
         if channels.number == wanted > 0:
             raise UnusableError(
                 "too_short",
@@ -107,19 +109,23 @@ class _Channels:
         """Of the next new sample."""
         self.end = 0
         """Position of the end of what was read, in old samples."""
+        self.failure: UnusableError | None = None
         self._ratio = float(ratio)
         self._runs: deque[tuple[int, bool]] = (
             deque()
         )  # of old samples: where a run ends, and whether channels cancel in it
 
     def samples(self, blocks: Iterator[Block]) -> Iterator[Samples]:
-        """Those of the blocks, which are looked at on their way."""
-        for block in blocks:
-            self.end = block.first + len(block.samples)
-            if self._runs and self._runs[-1][1] == block.cancels:
-                self._runs.pop()
-            self._runs.append((self.end, block.cancels))
-            yield block.samples
+        """Those of the blocks, which are looked at on their way; what ends them too early is kept, so that all before it can be used."""
+        try:
+            for block in blocks:
+                self.end = block.first + len(block.samples)
+                if self._runs and self._runs[-1][1] == block.cancels:
+                    self._runs.pop()
+                self._runs.append((self.end, block.cancels))
+                yield block.samples
+        except UnusableError as error:
+            self.failure = error
 
     def cancel(self, num_new: int) -> npt.NDArray[np.bool_]:
         """For each of the next new samples, whether it is made of channels that cancel."""
