@@ -234,6 +234,20 @@ def test_one_wrong_time_stamp_moves_nothing(tmp_path: Path, number: int, more_ms
     np.testing.assert_allclose(later, found[round(3.5 * RATE_HZ) : round(4.5 * RATE_HZ)], rtol=0, atol=2e-3)
 
 
+def test_time_stamps_that_run_slow_are_followed_up_to_a_small_part(tmp_path: Path) -> None:
+    whole = encode(tmp_path / "a.webm", "libopus", sweep(20))
+    path = remux(whole, tmp_path / "slow.webm", lambda _: True, lambda time: -0.02 * time)
+    found = read_audio(path)
+    assert len(found) == pytest.approx(0.98 * 20 * RATE_HZ, abs=800)
+    later = read_audio(path, start_s=12, max_duration_s=1)
+    assert second_of(found, 12.5) == pytest.approx(12.5 / 0.98, abs=0.06)
+    assert second_of(later, 0.5) == pytest.approx(12.5 / 0.98, abs=0.06)
+    path = remux(whole, tmp_path / "slower.webm", lambda _: True, lambda time: -0.2 * time)
+    with pytest.raises(UnusableError, match="are damaged or missing") as caught:
+        read_audio(path)
+    assert caught.value.reason == "unreadable"
+
+
 def test_time_stamps_that_leap_by_days_are_refused_and_no_memory_taken(tmp_path: Path) -> None:
     whole = encode(tmp_path / "a.mkv", "aac", sweep(4))
     path = remux(whole, tmp_path / "b.mkv", lambda _: True, lambda time: 2e6 if time > 2 else 0.0)

@@ -242,8 +242,9 @@ class _Decoder:
                 gap = round(lost_s * frame.sample_rate)
             self._lost += max(0, gap)
         yield from self._silence(gap)
-        self._judge(LOST_OF_S)
         fresh = data[max(0, -gap) :]
+        self._lost += len(data) - len(fresh)  # what the frame before it has already
+        self._judge(LOST_OF_S)
         if len(fresh):
             yield mixed(fresh, frame.sample_rate, self._timeline.position)
         self._timeline.position += len(fresh)
