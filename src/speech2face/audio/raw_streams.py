@@ -12,7 +12,7 @@ import av
 
 FRAMES_OF_MEAN = 50
 LONGEST_FRAME = 2048  # of MPEG audio: 1,729 bytes
-MOST_STRANGE = 10  # frames of another kind in a row, or before the first: then that is what they are
+MOST_STRANGE = 10  # frames of another kind in a row: then that is what they are
 TAGS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3", b"3DI")  # what may follow the sound
 
 # ISO 13818-7, 6.2: ADTS headers
@@ -126,7 +126,7 @@ class _Splitter:
     def split(self, data: bytes) -> list[tuple[int, bytes]]:
         """The frames that are whole, each with the number of bytes before it that are in none; all there is if nothing is known."""
         self._look_at(data)
-        if self._passes_all:
+        if self._kind is None or self._passes_all:
             return [(0, data)]
         held, begin, frames = self._held + data, 0, []
         while found := self._next_frame(held, begin):
@@ -143,13 +143,14 @@ class _Splitter:
         return self._num_passed + len(self._held)
 
     def _look_at(self, data: bytes) -> None:
-        """Learn of which kind the frames are; where they cannot be told apart, or are of another kind from here on, give up."""
+        """Learn of which kind the frames are; where they are of another kind from here on, give up."""
         size, rate_hz = _mpeg_frame(data[:4])
         if size == len(data) and rate_hz == self._rate_hz:
             self._kind, self._num_strange = self._kind or _kind(data), 0
-        elif self._kind is None or size == len(data):
+        elif size == len(data):
             self._num_strange += 1
-            self._passes_all = self._passes_all or self._num_strange == MOST_STRANGE
+            if self._num_strange == MOST_STRANGE:
+                self._held, self._num_passed, self._passes_all = b"", 0, True
 
     def _next_frame(self, held: bytes, begin: int) -> tuple[int, int] | None:
         begin = held.find(b"\xff", begin)
@@ -161,8 +162,8 @@ class _Splitter:
         return None
 
     def _size(self, header: bytes) -> int:
-        size, rate_hz = _mpeg_frame(header)
-        return size if rate_hz == self._rate_hz and self._kind in (None, _kind(header)) else 0
+        size, _ = _mpeg_frame(header)
+        return size if size and self._kind == _kind(header) else 0
 
 
 def _kind(header: bytes) -> tuple[int, int]:
