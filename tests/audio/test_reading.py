@@ -14,11 +14,11 @@ import torch
 import torchaudio.functional
 from PIL import Image
 
-from speech2face.audio.reading import REASONS, read_audio
-from speech2face.pipeline.rejects import UnusableError
+from speech2face.audio.reading import read_audio
+from speech2face.pipeline.rejects import REASONS, UnusableError
 
 RATE_HZ = 16_000
-SAMPLE_FORMATS = {"flac": "s16", "aac": "fltp", "libopus": "flt", "libmp3lame": "fltp"}
+SAMPLE_FORMATS = {"flac": "s16", "aac": "fltp", "libopus": "flt", "libmp3lame": "fltp", "pcm_s16be": "s16"}
 
 
 def tone(frequency_hz: float = 440, duration_s: float = 1.0, rate_hz: int = RATE_HZ) -> np.ndarray:
@@ -35,11 +35,19 @@ def pcm16(samples: np.ndarray) -> np.ndarray:
     return np.round(samples * 32767).astype(np.int16)
 
 
-def encode(path: Path, codec: str | None, samples: np.ndarray, rate_hz: int = 48_000, video: bool = False) -> Path:
+def encode(
+    path: Path,
+    codec: str | None,
+    samples: np.ndarray,
+    rate_hz: int = 48_000,
+    video: bool = False,
+    codec_options: dict[str, str] | None = None,
+    options: dict[str, str] | None = None,
+) -> Path:
     """Write `samples` with an audio codec, a few black pictures, or both."""
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options=options or {}) as container:
         pictures = container.add_stream("mpeg4", rate=25, width=64, height=48, pix_fmt="yuv420p") if video else None
-        sound = container.add_stream(codec, rate=rate_hz, layout="mono") if codec else None
+        sound = container.add_stream(codec, rate=rate_hz, layout="mono", options=codec_options or {}) if codec else None
         if sound:
             sound.format = SAMPLE_FORMATS[codec]
         if pictures:
@@ -132,6 +140,24 @@ def test_resampling_in_blocks_equals_resampling_the_whole(tmp_path: Path, rate_h
     np.testing.assert_allclose(waveform, whole, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("rate_hz", [15_999, 44_099, 96_001])
+@pytest.mark.parametrize("name", ["a.wav", "a.flac"])
+def test_positions_are_exact_at_odd_rates(tmp_path: Path, rate_hz: int, name: str) -> None:
+    """The phase of a tone says when a sample is, to a small part of it."""
+    t = np.arange(60 * rate_hz) / rate_hz
+    samples = 0.5 * np.sin(2 * np.pi * 1000 * t)
+    path = tmp_path / name
+    if name == "a.wav":
+        write_wav(path, samples.astype(np.float32), rate_hz)
+    else:
+        encode(path, "flac", samples, rate_hz)
+    waveform = read_audio(path)
+    assert len(waveform) == 60 * RATE_HZ
+    for found, start_s in ((waveform, 0.0), (read_audio(path, start_s=50.3, max_duration_s=2), 50.3)):
+        truth = 0.5 * np.sin(2 * np.pi * 1000 * (start_s + np.arange(len(found)) / RATE_HZ))
+        np.testing.assert_allclose(found[100:-100], truth[100:-100], rtol=0, atol=1e-3)
+
+
 def test_an_odd_rate_needs_no_giant_filter_bank(tmp_path: Path) -> None:
     rate_hz = 44_099  # shares no factor with 16,000: an exact bank would hold 16,000 filters of 44,000 taps, 2.8 GB
     path = write_wav(tmp_path / "a.wav", tone(1000, 2, rate_hz).astype(np.float32), rate_hz)
@@ -142,8 +168,15 @@ def test_an_odd_rate_needs_no_giant_filter_bank(tmp_path: Path) -> None:
         waveform = read_audio(path)
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (memory_limit, memory_limit))
-    assert abs(len(waveform) - 32_000) <= 2
+    assert len(waveform) == 32_000
     assert strength(waveform, 1000) == pytest.approx(0.5, rel=0.01)
+
+
+def test_an_odd_rate_does_not_fold(tmp_path: Path) -> None:
+    high = tone(440, 2, 44_099) + 0.5 * tone(10_000, 2, 44_099)
+    waveform = read_audio(write_wav(tmp_path / "a.wav", high.astype(np.float32), 44_099))
+    assert strength(waveform, 440) == pytest.approx(0.5, rel=0.01)
+    assert strength(waveform, 6_000) < 0.01 * 0.25
 
 
 @pytest.mark.parametrize(
@@ -191,16 +224,48 @@ def test_clipped_sound_is_kept_and_overshoot_cut(tmp_path: Path) -> None:
     np.testing.assert_allclose(loud, np.clip(3 * tone(), -1, 1), rtol=0, atol=1e-6)
 
 
-def test_a_recording_that_breaks_off_gives_what_is_there(tmp_path: Path) -> None:
-    for samples in (pcm16(tone()), tone().astype(np.float32)):
-        content = write_wav(tmp_path / "whole.wav", samples).read_bytes()
-        (tmp_path / "half.wav").write_bytes(content[: len(content) // 2 + 1])
-        waveform = read_audio(tmp_path / "half.wav")
-        assert len(waveform) == pytest.approx(8000, abs=40)
-        np.testing.assert_allclose(waveform, tone()[: len(waveform)], rtol=0, atol=1e-4)
-    content = encode(tmp_path / "whole.mp3", "libmp3lame", tone(440, 2, 48_000)).read_bytes()
-    (tmp_path / "half.mp3").write_bytes(content[: len(content) // 2])
-    assert len(read_audio(tmp_path / "half.mp3")) == pytest.approx(16_000, abs=2000)
+def whole(path: Path, samples: np.ndarray) -> bytes:
+    """A recording at 16 kHz whose header says how long it is."""
+    name = path.name
+    if name == "float.wav":
+        write_wav(path, samples.astype(np.float32))
+    elif name.endswith("wav"):
+        write_wav(path, pcm16(samples))
+    elif name.endswith("m4a"):  # the header in front
+        encode(path, "aac", samples, RATE_HZ, options={"movflags": "+faststart"})
+    else:
+        encode(
+            path,
+            {"flac": "flac", "mp3": "libmp3lame", "avi": "libmp3lame", "aiff": "pcm_s16be"}[name[2:]],
+            samples,
+            RATE_HZ,
+        )
+    return path.read_bytes()
+
+
+CUT = ["a.wav", "float.wav", "a.m4a", "a.flac", "a.mp3", "a.avi", "a.aiff"]
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_a_recording_that_breaks_off_is_no_recording_if_more_than_a_small_part_is_missing(
+    tmp_path: Path, name: str
+) -> None:
+    content = whole(tmp_path / name, tone(duration_s=8))
+    (tmp_path / name).write_bytes(content[: len(content) // 2 + 1])
+    with pytest.raises(UnusableError, match=r"[34]\.\d\d of .+ s are damaged or missing, 5% are passed over") as caught:
+        read_audio(tmp_path / name)
+    assert caught.value.reason == "unreadable"
+    beginning = read_audio(tmp_path / name, max_duration_s=2)  # nothing of it is missing
+    assert len(beginning) == 32_000 and strength(beginning, 440) == pytest.approx(0.5, rel=0.05)
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_a_recording_that_lacks_a_small_part_gives_what_is_there(tmp_path: Path, name: str) -> None:
+    content = whole(tmp_path / name, tone(duration_s=8))
+    (tmp_path / name).write_bytes(content[: round(len(content) * 0.97)])
+    waveform = read_audio(tmp_path / name)
+    assert 7.6 * RATE_HZ < len(waveform) < 8.2 * RATE_HZ
+    assert strength(waveform, 440) == pytest.approx(0.5, rel=0.05)
 
 
 def test_a_wav_of_unknown_length_is_read_to_its_end(tmp_path: Path) -> None:
@@ -260,6 +325,41 @@ def test_a_slow_file_runs_out_of_time(tmp_path: Path) -> None:
     with pytest.raises(UnusableError, match="longer than 0 s") as caught:
         read_audio(path, time_limit_s=0)
     assert caught.value.reason == "timeout"
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.wav", None), ("a.flac", "flac"), ("a.mp3", "libmp3lame"), ("a.mkv", "aac")]
+)
+def test_a_start_after_the_end_says_both(tmp_path: Path, name: str, codec: str | None) -> None:
+    path = tmp_path / name
+    if codec:
+        encode(path, codec, tone(440, 3, 48_000))
+    else:
+        write_wav(path, pcm16(tone(440, 3)))
+    for start_s in (5, 100):
+        with pytest.raises(
+            UnusableError, match=rf"start_s is {start_s} s, and the recording ends at 3\.0\d\d s"
+        ) as caught:
+            read_audio(path, start_s=start_s)
+        assert caught.value.reason == "too_short"
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.m4a", "a.aac"])
+@pytest.mark.parametrize("start_s", [0.0, 2.0])
+def test_a_want_of_file_handles_is_no_fault_of_the_recording(tmp_path: Path, name: str, start_s: float) -> None:
+    path = tmp_path / name
+    if name == "a.wav":
+        write_wav(path, pcm16(tone(duration_s=3)))
+    else:
+        encode(path, "flac" if name == "a.flac" else "aac", tone(440, 3, 48_000))
+    read_audio(path)  # what is imported late is there
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            read_audio(path, start_s=start_s)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_errors_survive_the_way_between_processes() -> None:

@@ -96,6 +96,19 @@ def test_24_bits_in_32_that_fill_all_32_are_refused(tmp_path: Path) -> None:
     assert caught.value.reason == "unreadable"
 
 
+@pytest.mark.parametrize("sample_bytes", [1, 2, 4, 8, 3])
+@pytest.mark.parametrize(("bits", "code"), [(16, 1), (32, 1), (32, 3)])
+def test_a_wrong_size_of_a_block_is_not_believed(tmp_path: Path, bits: int, code: int, sample_bytes: int) -> None:
+    data = integers(bits) if code == 1 else RAMP.astype("<f4").tobytes()
+    path = wav(tmp_path / "a.wav", fmt(bits, code=code, sample_bytes=sample_bytes), chunk(b"data", data))
+    np.testing.assert_array_equal(read_audio(path), RAMP.astype(np.float32))
+
+
+def test_16_bits_in_32_by_the_extensible_header(tmp_path: Path) -> None:
+    path = wav(tmp_path / "a.wav", extensible(16, 32), chunk(b"data", integers(16, "<", 4, 16)))
+    np.testing.assert_array_equal(read_audio(path), RAMP.astype(np.float32))
+
+
 @pytest.mark.parametrize("size", [0, 36, 100, 5000, 0xFFFFFFFF])
 @pytest.mark.parametrize("before", [b"", chunk(b"LIST", b"INFOISFT\5\0\0\0abcde\0")])
 def test_the_size_of_the_whole_does_not_matter(tmp_path: Path, size: int, before: bytes) -> None:
@@ -103,9 +116,15 @@ def test_the_size_of_the_whole_does_not_matter(tmp_path: Path, size: int, before
     np.testing.assert_array_equal(read_audio(path), RAMP.astype(np.float32))
 
 
-@pytest.mark.parametrize("size", [0, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 40_000])
-def test_a_size_of_the_samples_that_is_not_known(tmp_path: Path, size: int) -> None:
-    path = wav(tmp_path / "a.wav", fmt(16), chunk(b"data", integers(16), size=size))
+@pytest.mark.parametrize("riff_size", [None, 0, 36, 0x7FFFFFFF, 0xFFFFFFFF])
+@pytest.mark.parametrize("size", [0, 0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])
+def test_a_size_of_the_samples_that_is_not_known(tmp_path: Path, size: int, riff_size: int | None) -> None:
+    path = wav(tmp_path / "a.wav", fmt(16), chunk(b"data", integers(16), size=size), size=riff_size)
+    np.testing.assert_array_equal(read_audio(path), RAMP.astype(np.float32))
+
+
+def test_a_file_that_is_whole_by_its_own_size_lacks_nothing(tmp_path: Path) -> None:
+    path = wav(tmp_path / "a.wav", fmt(16), chunk(b"data", integers(16), size=40_000))
     np.testing.assert_array_equal(read_audio(path), RAMP.astype(np.float32))
 
 

@@ -1,7 +1,6 @@
 """What decoders give: runs of mono samples that know where in the recording they are."""
 
 from pathlib import Path
-from time import monotonic
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +13,9 @@ Samples = npt.NDArray[np.float32]
 AUDIBLE_RMS = 1e-4  # -80 dB full scale
 # One channel of n by itself leaves a share of 1/n in the mean of all; a tenth of that takes channels that cancel.
 CANCELLED_SHARE = 0.1
+
+LARGEST_LOST_PART = 0.05
+PADDING_S = 0.2
 
 
 class Block(NamedTuple):
@@ -46,27 +48,17 @@ def mixed(data: npt.NDArray[Any], rate_hz: int, first: int) -> Block:
     return Block(rate_hz, first, mono, cancels)
 
 
-class Deadline:
-    """A limit to the time spent on one recording; time that passes between `pause` and `resume` does not count."""
+def missing_at_end(stated: int, found: int, rate_hz: int) -> int:
+    """Samples by which a recording is shorter than its header states; 0 where that is no more than an encoder's padding."""
+    missing = stated - found
+    return missing if missing > PADDING_S * rate_hz else 0
 
-    def __init__(self, path: Path, limit_s: float) -> None:
-        self.limit_s = limit_s
-        self._path = path
-        self._spent_s = 0.0
-        self._resumed = monotonic()
 
-    def check(self) -> None:
-        """Raise UnusableError with reason `timeout` if the limit is passed."""
-        if self._spent_s + monotonic() - self._resumed > self.limit_s:
-            raise UnusableError(
-                "timeout",
-                f"{self._path}: decoding took longer than {self.limit_s:g} s; re-encode it or raise the limit",
-            )
-
-    def pause(self) -> None:
-        """Stop counting."""
-        self._spent_s += monotonic() - self._resumed
-
-    def resume(self) -> None:
-        """Count on."""
-        self._resumed = monotonic()
+def judge_loss(path: Path, lost: int, total: int, rate_hz: int, cause: str) -> None:
+    """Raise UnusableError with reason `unreadable` if more than a small part of `total` samples is `lost`."""
+    if lost > LARGEST_LOST_PART * total:
+        raise UnusableError(
+            "unreadable",
+            f"{path}: {lost / rate_hz:.2f} of {total / rate_hz:.2f} s are damaged or missing, "
+            f"{LARGEST_LOST_PART:.0%} are passed over ({cause}); copy it again",
+        )

@@ -1,28 +1,43 @@
 """Decoding with PyAV: every format but plain wav. Damaged packets are passed over, and what is missing is silence of its length."""
 
+import errno
+import math
+from collections import deque
 from collections.abc import Generator, Iterator
-from itertools import count
+from contextlib import suppress
+from itertools import count, islice
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import numpy as np
 from av.audio.frame import format_dtypes
 
-from speech2face.audio.blocks import Block, Deadline, mixed
+from speech2face.audio.blocks import Block, judge_loss, missing_at_end, mixed
+from speech2face.audio.packets import (
+    DAMAGE,
+    all_packets,
+    clock_start_s,
+    duration_of,
+    open_container,
+    packets_since,
+    stated_end_s,
+    time_of,
+    track_of,
+    tracks_of,
+)
+from speech2face.audio.raw_streams import Piece
 from speech2face.audio.timeline import Timeline, TimeStampError
-from speech2face.corpus.containers import OPEN_OPTIONS
-from speech2face.pipeline.rejects import UnusableError
-
-# What PyAV raises over damaged files, besides its own errors: which one depends on where the damage is.
-DAMAGE = (av.FFmpegError, OSError, ValueError, RuntimeError, AttributeError, LookupError, ArithmeticError, MemoryError)
+from speech2face.pipeline.deadline import Deadline
+from speech2face.pipeline.rejects import UnusableError, first_line, is_of_the_machine
 
 # Decoders need what comes before to give what a reading of the whole gives: MP3 up to nine frames, Opus some 80 ms to be alike and
 # more to be equal.
 PREROLL_S = 1
-SEEKABLE = ("mov", "matroska")  # whose seeking and time stamps can be relied on; others are searched packet by packet
+STEP_S = 0.1  # resampling begins up to 63 ms after what it is given
 PACKETS_TO_LEARN = 50
+FRAMES_AHEAD = 3  # a frame and those that have to agree with its time stamp
 
-LARGEST_LOST_PART = 0.05
 LOST_OF_S = 10  # a recording is not judged by less than this, until its end
 LARGEST_PEAK = 8.0  # a lossy codec's own overshoot is far below this, and what a damaged packet gives may be above
 
@@ -31,16 +46,25 @@ class _UndecodableError(Exception):
     """Nothing of a track could be decoded."""
 
 
+class _Heard(NamedTuple):
+    """A frame and its samples, [T, channels]; `lost_s`: as of `Piece`."""
+
+    frame: av.AudioFrame
+    data: np.ndarray
+    lost_s: float | None
+
+
 def decode_any(path: Path, start_s: float, deadline: Deadline) -> Generator[Block, None, None]:
     """The sound of a file from `start_s` or earlier on, block by block; of its tracks the best that can be decoded.
 
-    Raises UnusableError with reason `unreadable`, `no_audio_stream` or `timeout`.
+    Where nothing is found from `start_s` on, that is all of it. Raises UnusableError with reason `unreadable`, `no_audio_stream` or
+    `timeout`.
     """
     failure = "no decoder for its sound"
     try:
         for choice in count():
-            with _open(path, deadline) as container:
-                tracks = _tracks(path, container)
+            with open_container(path, deadline.limit_s) as container:
+                tracks = tracks_of(path, container)
                 if choice >= len(tracks):
                     break
                 try:
@@ -57,163 +81,173 @@ def decode_any(path: Path, start_s: float, deadline: Deadline) -> Generator[Bloc
     except TimeStampError as error:
         raise UnusableError("unreadable", f"{path}: {error}; cut it there, or write it anew") from error
     except DAMAGE as error:
-        failure = in_a_line(error)
+        if isinstance(error, av.FFmpegError) and error.errno == errno.ENOMEM:
+            # Either memory is short or a damaged header asks for too much: not the stage's end, and tried again the next time.
+            raise UnusableError("failed", f"{path}: {first_line(error)}; check that it is a recording") from error
+        if is_of_the_machine(error):
+            raise
+        failure = first_line(error)
     raise UnusableError("unreadable", f"{path}: {failure}; check that it is a recording")
-
-
-def in_a_line(error: Exception) -> str:
-    """What an error says, or its type if that is nothing."""
-    text = str(getattr(error, "strerror", None) or error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
-
-
-def _open(path: Path, deadline: Deadline) -> av.container.InputContainer:
-    return av.open(f"file:{path}", timeout=deadline.limit_s, **OPEN_OPTIONS)
-
-
-def _tracks(path: Path, container: av.container.InputContainer) -> list[av.AudioStream]:
-    """The audio tracks that there is a decoder for, the best first."""
-    tracks = list(container.streams.audio)
-    if not tracks:
-        raise UnusableError("no_audio_stream", f"{path}: has no sound; leave it out or use a file with an audio stream")
-    best = container.streams.best("audio")
-    tracks.sort(key=lambda track: best is None or track.index != best.index)
-    return [track for track in tracks if track.codec_context is not None]
 
 
 def _decode_track(
     path: Path, container: av.container.InputContainer, track: av.AudioStream, start_s: float, deadline: Deadline
 ) -> Iterator[Block]:
-    start = container.start_time
-    timeline = Timeline(None if start is None else start / av.time_base, track.codec_context.name)
-    packets: Iterator[av.Packet] = container.demux(track)
-    if start_s > PREROLL_S and _learn(path, track.index, timeline, deadline):
-        assert timeline.origin is not None
-        packets = _packets_from(container, track, timeline.origin + start_s - PREROLL_S, deadline)
-    yield from _Decoder(path, track, timeline, deadline).blocks(packets)
-
-
-def _learn(path: Path, index: int, timeline: Timeline, deadline: Deadline) -> bool:
-    """Decode the first frames, and say whether frames from the middle can be placed as if all before them had been decoded."""
-    with _open(path, deadline) as container:
-        track = container.streams[index]
-        for number, packet in enumerate(container.demux(track)):
-            timeline.begin(_time(packet))
-            try:
-                frames = packet.decode()
-            except DAMAGE:
-                frames = []
-            for frame in frames:
-                assert isinstance(frame, av.AudioFrame)
-                if timeline.learn(frame):
-                    fine = frame.time_base is not None and frame.time_base * frame.sample_rate <= 1
-                    return timeline.equal_frames or fine
-            if number > PACKETS_TO_LEARN:
-                break
-    return False
-
-
-def _packets_from(
-    container: av.container.InputContainer, track: av.AudioStream, wanted: float, deadline: Deadline
-) -> Iterator[av.Packet]:
-    """The packets of a track from the time stamp `wanted` (s) on."""
-    assert track.time_base is not None
-    if sought := container.format.name.startswith(SEEKABLE):
-        try:
-            container.seek(int(wanted / float(track.time_base)), stream=track)
-        except (av.FFmpegError, OSError):  # no index
-            sought = False
-    packets = container.demux(track)
-    if sought:
-        found = next(packets, None)
-        time = None if found is None else _time(found)
-        if time is None or time > wanted + PREROLL_S / 2:  # an index with holes
-            container.seek(container.start_time or 0)
-            packets = container.demux(track)
-    for packet in packets:
-        deadline.check()
-        time = _time(packet)
-        if packet.size == 0 or (time is not None and time >= wanted):
-            yield packet
-            break
-    yield from packets
-
-
-def _time(packet: av.Packet) -> float | None:
-    return None if packet.pts is None or packet.time_base is None else float(packet.pts * packet.time_base)
+    """The sound from about `start_s` on; from the start of the track where a search finds nothing, as in recordings joined together."""
+    if start_s <= PREROLL_S:
+        yield from _Decoder(path, container, track, 0.0, deadline).blocks(None)
+        return
+    decoder = _Decoder(path, container, track, start_s, deadline)
+    if decoder.learn():
+        blocks = decoder.blocks(start_s - PREROLL_S)
+        first = None
+        with suppress(_UndecodableError):
+            first = next(blocks, None)
+        if first is not None:
+            yield first
+            yield from blocks
+            return
+    with open_container(path, deadline.limit_s) as again:
+        yield from _Decoder(path, again, track_of(again, track.index), 0.0, deadline).blocks(None)
 
 
 class _Decoder:
     """One pass over the packets of a track."""
 
-    def __init__(self, path: Path, track: av.AudioStream, timeline: Timeline, deadline: Deadline) -> None:
-        self._path = path
-        self._timeline = timeline
+    def __init__(
+        self,
+        path: Path,
+        container: av.container.InputContainer,
+        track: av.AudioStream,
+        start_s: float,
+        deadline: Deadline,
+    ) -> None:
+        self._timeline = Timeline(clock_start_s(container), track.codec_context.name)
+        self._path, self._container, self._track = path, container, track
+        self._earliest_s = max(0.0, start_s - STEP_S)
         self._deadline = deadline
         self._is_pcm = track.codec_context.name.startswith("pcm_")
         self._rate_hz = 0
         self._begin: int | None = None
-        self._pending_s = 0.0  # lost since the last frame
+        self._lost_s: float | None = None  # since the last frame; None: nothing
         self._lost = 0  # samples
-        self._last_packet_s = 0.0
+        self._frame_s = 0.0
         self._failure: Exception | None = None
 
-    def blocks(self, packets: Iterator[av.Packet]) -> Iterator[Block]:
-        """Decode them. Raises _UndecodableError if all fail, UnusableError if too many do."""
-        try:
-            for packet in packets:
-                self._deadline.check()
+    def learn(self) -> bool:
+        """Decode the first frames, and say whether frames from the middle can be placed as if all before them had been decoded."""
+        with open_container(self._path, self._deadline.limit_s) as container:
+            track = track_of(container, self._track.index)
+            frames: list[av.AudioFrame] = []
+            for packet, _ in islice(all_packets(self._path, container, track, self._deadline), PACKETS_TO_LEARN):
                 if self._timeline.origin is None:
-                    self._timeline.begin(_time(packet))
+                    self._timeline.begin(time_of(packet))
+                with suppress(*DAMAGE):
+                    for frame in packet.decode():
+                        assert isinstance(frame, av.AudioFrame)
+                        frames += [frame] if frame.samples else []
+                if len(frames) >= FRAMES_AHEAD:
+                    break
+        self._timeline.learn(frames[:FRAMES_AHEAD])
+        unit = frames[0].time_base if frames else None
+        fine = unit is not None and unit * frames[0].sample_rate <= 1
+        return self._timeline.is_learned and (self._timeline.frames_on_grid or fine)
+
+    def blocks(self, from_s: float | None) -> Iterator[Block]:
+        """Decode from a time on the file's clock on, None: from the start.
+
+        Raises _UndecodableError if everything fails, UnusableError if too much does.
+        """
+        ahead: deque[_Heard] = deque()
+        for heard in self._frames(self._packets(from_s)):
+            ahead.append(heard)
+            if len(ahead) == FRAMES_AHEAD:
+                yield from self._block(ahead)
+        while ahead:
+            yield from self._block(ahead)
+        yield from self._end()
+
+    def _packets(self, from_s: float | None) -> Iterator[Piece]:
+        if from_s is None:
+            return all_packets(self._path, self._container, self._track, self._deadline)
+        assert self._timeline.origin is not None
+        wanted_s = self._timeline.origin + from_s
+        return packets_since(self._path, self._container, self._track, wanted_s, self._deadline)
+
+    def _frames(self, packets: Iterator[Piece]) -> Iterator[_Heard]:
+        """The frames that can be decoded, each with what was lost before it."""
+        begun = False
+        try:
+            for packet, lost_s in packets:
+                if self._timeline.origin is None:
+                    self._timeline.begin(time_of(packet))
+                if lost_s is not None:
+                    self._lost_s = (self._lost_s or 0.0) + lost_s
                 try:
                     frames = packet.decode()
-                except TimeoutError:
-                    raise
                 except DAMAGE as error:
                     self._lose(packet, error)
                     continue
                 for frame in frames:
                     assert isinstance(frame, av.AudioFrame)
-                    if frame.samples and self._timeline.may_begin(frame):
-                        yield from self._frame(frame, packet)
-        except (TimeoutError, UnusableError, TimeStampError):
+                    begun = begun or (frame.samples > 0 and self._timeline.may_begin(frame))
+                    if frame.samples and begun and (data := self._data(frame, packet)) is not None:
+                        yield _Heard(frame, data, self._lost_s)
+                        self._lost_s = None
+        except UnusableError:
             raise
         except DAMAGE as error:  # the container breaks off: what came before counts
+            _raise_if_no_files_fault(error)
             self._failure = error
-        yield from self._end()
+
+    def _data(self, frame: av.AudioFrame, packet: av.Packet) -> np.ndarray | None:
+        """Its samples; None if they cannot be what was recorded."""
+        data = _samples(frame)
+        if not self._is_pcm and not np.abs(data).max(initial=0) <= _full_scale(data) * LARGEST_PEAK:
+            self._lose(packet, ValueError("samples far above full scale"))
+            return None
+        self._frame_s = frame.samples / frame.sample_rate
+        return data
 
     def _lose(self, packet: av.Packet, error: Exception) -> None:
+        _raise_if_no_files_fault(error)
         if packet.size == 0:  # the call that asks for what the decoder still holds
             return
         self._failure = error
-        duration, unit = packet.duration, packet.time_base
-        self._pending_s += float(duration * unit) if duration and unit else self._last_packet_s
+        self._lost_s = (self._lost_s or 0.0) + (duration_of(packet) or self._frame_s)
 
-    def _frame(self, frame: av.AudioFrame, packet: av.Packet) -> Iterator[Block]:
-        if frame.sample_rate != self._rate_hz and self._rate_hz:
+    def _block(self, ahead: deque[_Heard]) -> Iterator[Block]:
+        """The first of the frames, and silence before it for what is missing."""
+        frame, data, lost_s = ahead[0]
+        if self._rate_hz not in (0, frame.sample_rate):
             raise UnusableError(
                 "unreadable",
                 f"{self._path}: changes from {self._rate_hz} to {frame.sample_rate} Hz; re-encode it at one rate",
             )
         self._rate_hz = frame.sample_rate
-        self._last_packet_s = frame.samples / frame.sample_rate
-        gap = self._timeline.gap_before(frame, damaged=self._pending_s > 0)
-        data = _samples(frame)
-        if not self._is_pcm and not np.abs(data).max(initial=0) <= _full_scale(data) * LARGEST_PEAK:
-            self._lose(packet, ValueError("samples far above full scale"))
-            return
-        if self._begin is None:
-            self._begin = self._timeline.position
-        if self._pending_s:
-            if frame.time is None:
-                gap = round(self._pending_s * frame.sample_rate)
-            self._lost += gap
-            self._pending_s = 0.0
-        yield from self._silence(gap)
-        self._judge(LOST_OF_S)
+        gap = self._timeline.gap_before([heard.frame for heard in ahead], lost_s is not None, self._earliest_s)
+        ahead.popleft()
         assert self._timeline.position is not None
-        yield mixed(data, frame.sample_rate, self._timeline.position)
-        self._timeline.position += frame.samples
+        if self._begin is None:
+            early = max(0, math.floor(self._earliest_s * frame.sample_rate) - self._timeline.position)
+            if gap + frame.samples <= early:  # it was only to prepare the decoder
+                self._timeline.position += gap + frame.samples
+                return
+            skipped = min(early, max(0, gap))
+            self._timeline.position += skipped
+            gap -= skipped
+            self._begin = self._timeline.position
+        if lost_s is not None:
+            if frame.time is None:
+                gap = round(lost_s * frame.sample_rate)
+            self._lost += max(0, gap)
+        yield from self._silence(gap)
+        fresh = data[max(0, -gap) :]
+        self._lost += len(data) - len(fresh)  # what the frame before it has already
+        self._judge(LOST_OF_S)
+        if len(fresh):
+            yield mixed(fresh, frame.sample_rate, self._timeline.position)
+        self._timeline.position += len(fresh)
 
     def _silence(self, num_samples: int) -> Iterator[Block]:
         while num_samples > 0:
@@ -227,22 +261,29 @@ class _Decoder:
     def _end(self) -> Iterator[Block]:
         if self._begin is None:
             if self._failure is not None:
-                raise _UndecodableError(in_a_line(self._failure))
+                raise _UndecodableError(first_line(self._failure))
             return
-        missing = round(self._pending_s * self._rate_hz)
+        missing = round((self._lost_s or 0.0) * self._rate_hz)
         self._lost += missing
         yield from self._silence(missing)
+        stated_s = stated_end_s(self._path, self._container, self._track)
+        assert self._timeline.position is not None
+        if stated_s is not None:
+            missing = missing_at_end(round(stated_s * self._rate_hz), self._timeline.position, self._rate_hz)
+            self._lost += missing
+            self._timeline.position += missing
         self._judge(0)
 
     def _judge(self, at_least_s: float) -> None:
         assert self._timeline.position is not None and self._begin is not None
-        heard = self._timeline.position - self._begin
-        if self._lost > LARGEST_LOST_PART * max(heard, at_least_s * self._rate_hz):
-            raise UnusableError(
-                "unreadable",
-                f"{self._path}: {self._lost / self._rate_hz:.2f} of {heard / self._rate_hz:.2f} s are damaged, "
-                f"{LARGEST_LOST_PART:.0%} are passed over ({in_a_line(self._failure or ValueError())}); copy it again",
-            )
+        heard = max(self._timeline.position - self._begin, round(at_least_s * self._rate_hz))
+        cause = "a part is not there" if self._failure is None else first_line(self._failure)
+        judge_loss(self._path, self._lost, heard, self._rate_hz, cause)
+
+
+def _raise_if_no_files_fault(error: Exception) -> None:
+    if isinstance(error, TimeoutError | TimeStampError) or is_of_the_machine(error):
+        raise error
 
 
 def _samples(frame: av.AudioFrame) -> np.ndarray:

@@ -2,14 +2,14 @@
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from speech2face.audio.reading import checked, stream_audio
+from speech2face.audio.reading import Sound, checked, stream_audio
 from speech2face.audio.segments import fit_length
 from speech2face.audio.spectrogram import HOP_LENGTH, SAMPLE_RATE_HZ, compress, num_frames, stft
 from speech2face.audio.speech import load_detector, speech_fraction
@@ -19,8 +19,8 @@ from speech2face.pipeline.rejects import Reject, UnusableError, errors_of
 
 ROW_KEYS = ("clip_id", "speaker_id", "audio_path", "audio_sha256", "audio_bytes", "start_s", "end_s")
 
-Segment = tuple[int, int, np.ndarray]
-"""Number, first sample and waveform, float32 [T] at 16 kHz."""
+Segment = tuple[int, int, Sound]
+"""Number, first sample and sound at 16 kHz."""
 
 
 def segment_samples(segment_s: float) -> int:
@@ -53,24 +53,28 @@ def read_segments(
     `stream_audio` does.
     """
     left = None if end_s is None else round((end_s - start_s) * SAMPLE_RATE_HZ)
-    held = np.zeros(0, np.float32)
+    held = Sound(np.zeros(0, np.float32), np.zeros(0, np.bool_))
     number = skip = 0
     with closing(stream_audio(path, SAMPLE_RATE_HZ, start_s=start_s, time_limit_s=time_limit_s)) as stream:
-        for block in stream:
-            fresh = block[:left]
-            left = None if left is None else left - len(fresh)
-            held = np.concatenate([held, fresh])
-            skipped = min(skip, len(held))
-            held, skip = held[skipped:], skip - skipped
-            while len(held) >= segment_samples:
-                yield number, number * stride_samples, held[:segment_samples]
+        for piece in stream:
+            fresh = _cut(piece, 0, left)
+            left = None if left is None else left - len(fresh.samples)
+            held = Sound(np.concatenate([held.samples, fresh.samples]), np.concatenate([held.cancels, fresh.cancels]))
+            skipped = min(skip, len(held.samples))
+            held, skip = _cut(held, skipped), skip - skipped
+            while len(held.samples) >= segment_samples:
+                yield number, number * stride_samples, _cut(held, 0, segment_samples)
                 number += 1
-                skip = max(0, stride_samples - len(held))
-                held = held[stride_samples:]
+                skip = max(0, stride_samples - len(held.samples))
+                held = _cut(held, stride_samples)
             if left == 0:
                 break
     if number == 0:
         yield 0, 0, held
+
+
+def _cut(sound: Sound, first: int, end: int | None = None) -> Sound:
+    return Sound(sound.samples[first:end], sound.cancels[first:end])
 
 
 def spectrogram_shard(
@@ -86,15 +90,35 @@ def spectrogram_shard(
         load_detector()  # here, because that it cannot be loaded is no recording's fault
     for row in rows:
         path = inside(root, row["audio_path"], context.get("caches", ()))
-        try:
-            with errors_of(path):
-                if changed := why_changed(path, row["audio_bytes"]):
-                    raise UnusableError("vanished", changed)
-                for number, first, waveform in _segments(path, row, settings):
-                    item = row["clip_id"] if settings.segments == "first" else f"{row['clip_id']}#{number}"
-                    yield _segment_row(item, path, row, (number, first, waveform), num_samples, settings)
-        except UnusableError as error:
-            yield Reject(row["clip_id"], error.reason, str(error))
+        yield from _without_runs(_rows(path, row, num_samples, settings))
+
+
+def _rows(path: Path, row: dict[str, Any], num_samples: int, settings: Audio) -> Iterator[dict[str, Any] | Reject]:
+    try:
+        with errors_of(path):
+            if changed := why_changed(path, row["audio_bytes"]):
+                raise UnusableError("vanished", changed)
+            for segment in _segments(path, row, settings):
+                item = row["clip_id"] if settings.segments == "first" else f"{row['clip_id']}#{segment[0]}"
+                yield _segment_row(item, path, row, segment, num_samples, settings)
+    except UnusableError as error:
+        yield Reject(row["clip_id"], error.reason, str(error))
+
+
+def _without_runs(found: Iterator[dict[str, Any] | Reject]) -> Iterator[dict[str, Any] | Reject]:
+    """Of segments left out one after the other for one reason, one reject: a pause of hours is one fault, and not hundreds."""
+    first: Reject | None = None
+    last, num_left_out = "", 0
+    for item in chain(found, [None]):
+        if first is not None and not (isinstance(item, Reject) and item.reason == first.reason):
+            more = f" (and all segments up to {last}, {num_left_out} in all)" if num_left_out > 1 else ""
+            yield Reject(first.item, first.reason, first.message + more)
+            first = None
+        if isinstance(item, Reject):
+            first = first or item
+            last, num_left_out = item.item, num_left_out + 1 if item is not first else 1
+        elif item is not None:
+            yield item
 
 
 def _segments(path: Path, row: dict[str, Any], settings: Audio) -> Iterator[Segment]:
@@ -113,10 +137,10 @@ def _segments(path: Path, row: dict[str, Any], settings: Audio) -> Iterator[Segm
 def _segment_row(
     item: str, path: Path, row: dict[str, Any], segment: Segment, num_samples: int, settings: Audio
 ) -> dict[str, Any] | Reject:
-    number, first, waveform = segment
+    number, first, sound = segment
     start_s = (row["start_s"] or 0.0) + first / SAMPLE_RATE_HZ
     try:
-        waveform = checked(path, waveform, SAMPLE_RATE_HZ, settings.min_clip_s)
+        waveform = checked(path, sound, SAMPLE_RATE_HZ, settings.min_clip_s)
     except UnusableError as error:
         return Reject(item, error.reason, f"{error} (from {start_s:g} s on)" if number else str(error))
     if settings.min_speech_fraction and (part := speech_fraction(waveform)) < settings.min_speech_fraction:

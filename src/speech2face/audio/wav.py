@@ -14,10 +14,11 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from speech2face.audio.blocks import Block, mixed
-from speech2face.pipeline.rejects import UnusableError
+from speech2face.audio.blocks import Block, judge_loss, missing_at_end, mixed
+from speech2face.pipeline.rejects import UnusableError, is_of_the_machine
 
 FRAMES_PER_READ = 1 << 17
+FRAMES_PER_READ_OF_MORE = 1 << 13  # channels: whether they cancel is looked at block by block
 BYTES_PER_READ = 1 << 23  # for headers that claim thousands of channels
 
 INTEGERS, FLOATS, EXTENSIBLE = 1, 3, 0xFFFE
@@ -37,15 +38,20 @@ KNOWN_CHUNKS = (
 )
 MOST_CHUNKS = 1000
 LARGEST_SIZE = 0xFFFFFFFF
+UNKNOWN_SIZE = 0x7FFF0000  # from here on sizes are those of programs that write to a pipe and know none
 
 
 @dataclass(frozen=True)
 class Wav:
-    """Where the samples of a file are and what they are: `dtype` of one of them, 3 bytes as `V3`; `bits` of them are used."""
+    """Where the samples of a file are and what they are: `dtype` of one of them, 3 bytes as `V3`; `bits` of them are used.
+
+    `num_frames` are there; `stated_frames` were, by the header, or as many where it does not know.
+    """
 
     path: Path
     start_byte: int
     num_frames: int
+    stated_frames: int
     num_channels: int
     rate_hz: int
     dtype: np.dtype[Any]
@@ -67,6 +73,8 @@ def open_wav(path: Path) -> Wav | None:
                 return None
             found = _layout(path, file, little_endian=head[:4] == b"RIFF")
     except OSError as error:
+        if is_of_the_machine(error):
+            raise
         raise UnusableError("unreadable", f"{path}: {error.strerror}; check that it can be read") from error
     if found is None and head[:4] == b"RIFX":
         raise UnusableError(
@@ -76,17 +84,28 @@ def open_wav(path: Path) -> Wav | None:
 
 
 def decode_wav(wav: Wav, start_s: float) -> Iterator[Block]:
-    """Its samples from `start_s` on, block by block."""
-    first = min(round(start_s * wav.rate_hz), wav.num_frames)
+    """Its samples from `start_s` on, or the last of them, block by block.
+
+    Raises UnusableError with reason `unreadable` at the end if more than a small part is missing there.
+    """
+    first = max(0, min(round(start_s * wav.rate_hz), wav.num_frames - 1))
     shift = _unused_bits(wav)
     for position, data in _frames(wav, first):
         yield mixed(data << shift if shift else data, wav.rate_hz, position)
+    missing = missing_at_end(wav.stated_frames, wav.num_frames, wav.rate_hz)
+    judge_loss(wav.path, missing, wav.num_frames - first + missing, wav.rate_hz, "it breaks off")
 
 
 def _layout(path: Path, file: BinaryIO, little_endian: bool) -> Wav | None:
-    """Walk the chunks to the samples. The size of the whole in the header is not looked at: recorders leave it at what it was."""
+    """Walk the chunks to the samples.
+
+    Recorders leave the size of the whole in the header at what it was, so no sound is cut off by it. Where it is larger than the file
+    and the size of the samples is too, the file was cut off; one of them alone is wrong.
+    """
     num_bytes = file.seek(0, 2)
     order = "<" if little_endian else ">"
+    file.seek(4)
+    riff_size = struct.unpack(f"{order}I", file.read(4))[0]
     kind = None
     offset = 12
     for _ in range(MOST_CHUNKS):
@@ -98,7 +117,10 @@ def _layout(path: Path, file: BinaryIO, little_endian: bool) -> Wav | None:
         if name == b"data":
             if kind is None:
                 return None
-            return _wav(path, offset + 8, _data_bytes(file, offset + 8, size, num_bytes), kind, little_endian)
+            start = offset + 8
+            there = _data_bytes(file, start, size, num_bytes)
+            broken_off = size < UNKNOWN_SIZE and start + size > num_bytes and riff_size + 8 > num_bytes
+            return _wav(path, start, there, size if broken_off else there, kind, little_endian)
         if name == b"fmt ":
             kind = _kind(file.read(min(size, 40)), order)
             if kind is None:
@@ -134,7 +156,9 @@ def _kind(chunk: bytes, order: str) -> tuple[int, int, int, int, int, bool] | No
         return None
     sample_bytes = -(-bits // 8)
     per_channel, remainder = divmod(block_bytes, channels)
-    if remainder == 0 and per_channel in (4, 8) and per_channel > sample_bytes:
+    # Samples of the usual sizes are never padded but by the extensible header: there the size of a block is wrong in some files.
+    trusted = extensible or bits not in (8, 16, 32)
+    if trusted and remainder == 0 and per_channel in (4, 8) and per_channel > sample_bytes:
         sample_bytes = per_channel
     if extensible:
         code = struct.unpack(f"{order}I", chunk[24:28])[0]
@@ -144,7 +168,12 @@ def _kind(chunk: bytes, order: str) -> tuple[int, int, int, int, int, bool] | No
 
 
 def _wav(
-    path: Path, start: int, size: int, kind: tuple[int, int, int, int, int, bool], little_endian: bool
+    path: Path,
+    start: int,
+    size: int,
+    stated_size: int,
+    kind: tuple[int, int, int, int, int, bool],
+    little_endian: bool,
 ) -> Wav | None:
     code, channels, rate_hz, sample_bytes, bits, extensible = kind
     names = {
@@ -154,14 +183,16 @@ def _wav(
     if sample_bytes not in names:
         return None
     dtype = np.dtype(names[sample_bytes]).newbyteorder("<" if little_endian else ">")
-    num_frames = size // (channels * sample_bytes)
-    return Wav(path, start, num_frames, channels, rate_hz, dtype, little_endian, bits, extensible)
+    frame_bytes = channels * sample_bytes
+    frames, stated = size // frame_bytes, stated_size // frame_bytes
+    return Wav(path, start, frames, stated, channels, rate_hz, dtype, little_endian, bits, extensible)
 
 
 def _frames(wav: Wav, first: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
     """Position and samples [T, channels], 3 bytes each as the upper ones of an int32."""
     frame_bytes = wav.num_channels * wav.dtype.itemsize
-    at_once = max(1, min(FRAMES_PER_READ, BYTES_PER_READ // frame_bytes))
+    most = FRAMES_PER_READ if wav.num_channels == 1 else FRAMES_PER_READ_OF_MORE
+    at_once = max(1, min(most, BYTES_PER_READ // frame_bytes))
     with wav.path.open("rb") as file:
         file.seek(wav.start_byte + first * frame_bytes)
         while first < wav.num_frames:
