@@ -1,6 +1,7 @@
 """How the tests share the processors, and evaluations of simulated corpora that many tests look at.
 
-`make test` runs a file's tests in one process, and files in several beside each other.
+`make test` runs a file's tests in one process, and files in several beside each other. Tests marked `spread` go
+wherever there is room.
 """
 
 import os
@@ -36,8 +37,11 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     long = {item.path for item in items if OF_PIPELINE & set(getattr(item, "fixturenames", ()))}
     for item in items:
-        evaluates = OF_EVALUATION & set(getattr(item, "fixturenames", ()))
-        item.add_marker(pytest.mark.xdist_group("evaluations" if evaluates else item.path.as_posix()))
+        fixtures = set(getattr(item, "fixturenames", ()))
+        group = item.nodeid if item.get_closest_marker("spread") else item.path.as_posix()
+        item.add_marker(pytest.mark.xdist_group("evaluations" if OF_EVALUATION & fixtures else group))
+        if (OF_PIPELINE | OF_EVALUATION) & fixtures:
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: item.path not in long)
 
 

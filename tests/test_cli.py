@@ -23,6 +23,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]):
         assert command in text
 
 
+@pytest.mark.slow
 def test_a_weight_file_is_described(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     torch.manual_seed(0)
     path = tmp_path / "w.pth"

@@ -239,6 +239,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_a_three_hour_recording_takes_no_more_memory_than_a_short_one(tmp_path: Path):
     path = tmp_path / "long.wav"
     block = pcm16(noise(60)).tobytes()

@@ -114,6 +114,7 @@ def test_tables_that_are_no_manifest(tmp_path: Path):
         read_manifest(touch(tmp_path / "text.parquet", b"text"))
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_rows_load_in_two_seconds(tmp_path: Path):
     path = tmp_path / "m.parquet"
     write_manifest(path, manifest(100_000))

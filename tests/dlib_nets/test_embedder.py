@@ -10,6 +10,8 @@ from speech2face.dlib_nets.embedder import Embedder, Residual
 from speech2face.dlib_nets.weights import EMBEDDER, model_path
 from tests.dlib_nets import pictures
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def embedder() -> Embedder:

@@ -16,6 +16,8 @@ from speech2face.measures.measure import measure
 from speech2face.measures.tables import make_tables
 from tests.simulated import CORPORA, QUICK, SETTINGS, simulate, table_of_clips
 
+pytestmark = pytest.mark.slow
+
 BETTER_IF_HIGHER = ("cosine", "centred_cosine", "recall_at_10_percent", "reciprocal_rank", "one_of_2", "decoded_cosine")
 
 

@@ -7,6 +7,8 @@ from speech2face.evaluation.people import choose_people
 from speech2face.measures.retrieval import distances, middle_rank
 from tests.simulated import simulate, with_pictures
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def shown(measured):

@@ -10,6 +10,8 @@ import pytest
 from speech2face.evaluation.run import evaluate
 from tests.simulated import CORPORA, QUICK, simulate, with_pictures
 
+pytestmark = pytest.mark.slow
+
 
 class TestFiles:
     def test_all_are_written(self, evaluated):

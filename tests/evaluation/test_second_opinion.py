@@ -9,6 +9,8 @@ import torch
 from speech2face.evaluation.second_opinion import load_judge
 from tests.face_networks.test_arcface import write_age_sex, write_recognition
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_pack_is_asked_only_where_the_parameter_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     folder = tmp_path / "models" / "buffalo_l"

@@ -19,6 +19,8 @@ from tests.face_networks.files import weight_files
 from tests.face_networks.files.weight_files import NARROW_H5
 from tests.face_networks.test_arcface import write_recognition
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:

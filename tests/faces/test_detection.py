@@ -10,6 +10,8 @@ from speech2face.faces import detection
 from speech2face.faces.detection import Detection, detect
 from tests.dlib_nets import pictures
 
+pytestmark = pytest.mark.slow
+
 # Sizes at which the face is just large enough to be found, so that dlib's 6 us a pixel stay bearable.
 SIZES_PX = {0: (130, 175), 1: (66, 90), 2: (33, 46)}
 NUM_PICTURES = {0: 10, 1: 7, 2: 5}  # of each kind; 220 in all

@@ -187,6 +187,7 @@ def test_large_pictures_are_scaled_down(tmp_path: Path):
     assert next(read_frames(path, [0.5], max_px=224, time_limit_s=30)).image.shape == (126, 224, 3)
 
 
+@pytest.mark.slow
 def test_a_three_hour_video_costs_what_its_frames_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     long = write_video(tmp_path / "long.mp4", 10_800, 10, "mpeg4", picture=lambda n: numbered(n % 100), rate_hz=1)
     decoded = []

@@ -12,6 +12,8 @@ from speech2face.measures.controls import CONSTANT, NOT_SHOWN, check_controls
 from speech2face.measures.measure import measure
 from tests.simulated import QUICK, ROLES, SETTINGS, fitted, simulate
 
+pytestmark = pytest.mark.slow
+
 CONTROLS = [name for name, role in ROLES.items() if role == "control"]
 
 

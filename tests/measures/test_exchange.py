@@ -10,6 +10,8 @@ from scipy.stats import binom
 from speech2face.measures.attributes import Attribute, significance
 from speech2face.measures.exchange import exchanges
 
+pytestmark = pytest.mark.slow
+
 
 def clips_of(videos: Sequence[int], clips: int = 1, rows: int = 1) -> pd.DataFrame:
     """Rows of speakers with so many videos each, of so many clips, of so many rows."""

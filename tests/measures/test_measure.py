@@ -16,6 +16,8 @@ from speech2face.measures.measure import measure
 from speech2face.measures.scores import chance_scores
 from tests.simulated import QUICK, simulate, with_pictures
 
+pytestmark = pytest.mark.slow
+
 
 def estimates(results, prefix=""):
     """Every nested estimate by its dotted name."""

@@ -197,6 +197,7 @@ print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_large_gallery_is_compared_in_blocks(tmp_path, metric):
     rng = np.random.default_rng(0)

@@ -129,6 +129,7 @@ class Embedder(nn.Module):
         return self.layers(image).flatten(1)
 
 
+@pytest.mark.slow
 class TestTraining:
     def test_embedding_term_alone_reaches_landmarks_and_texture(self, decoder: FaceDecoder) -> None:
         """Through the warp: with no landmark and no texture term, the landmark network still learns."""

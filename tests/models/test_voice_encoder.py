@@ -225,6 +225,7 @@ class TestRunning:
             VoiceEncoder(**{name: 0})
 
     @pytest.mark.slow
+    @pytest.mark.slow
     def test_full_width_forward(self) -> None:
         torch.manual_seed(0)
         encoder = VoiceEncoder().eval()

@@ -89,6 +89,7 @@ class TestAgainstTensorFlowAddons:
 class TestGradients:
     """Closed-form gradients against finite differences, for both orders."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("order", "regularization"), [(1, 0.1), (1, 0.0), (2, 0.05), (2, 0.0)])
     def test_gradcheck(self, order: int, regularization: float) -> None:
         generator = torch.Generator().manual_seed(3)
@@ -226,6 +227,7 @@ class TestPrecision:
             torch.set_float32_matmul_precision(before)
 
 
+@pytest.mark.slow
 def test_peak_memory_of_16_pictures_with_gradients() -> None:
     """Less than 1 GB above what PyTorch and the pictures take; all of phi at once would be 0.5 GB in float32 alone."""
     code = """

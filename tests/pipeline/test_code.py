@@ -275,6 +275,7 @@ def test_other_versions_than_those_recorded_stop_a_stage(tmp_path: Path, monkeyp
         code.check_libraries("toy")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("python", ["python3.12", "python3.13"])
 def test_other_versions_of_python_read_the_same(tree: Tree, python: str, tmp_path: Path):
     source = str(Path(code.__file__).parents[2])

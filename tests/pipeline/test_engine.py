@@ -13,6 +13,8 @@ from speech2face.pipeline.shards import read_columns
 from tests.pipeline import slow_stage
 from tests.pipeline.slow_stage import Settings
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -21,6 +21,8 @@ from speech2face.faces.table import FACES
 from speech2face.pipeline.rejects import Reject
 from speech2face.pipeline.shards import write_shard
 
+pytestmark = pytest.mark.slow
+
 DOCS = Path(__file__).parents[2] / "docs" / "data.md"
 NUM_FRAMES, NUM_CLIPS = 601, 20
 SPLITS = {"ann": "train", "bo": "test", "cy": "val"}

@@ -4,10 +4,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from speech2face.report import charts
 
 
+@pytest.mark.slow
 def test_charts_say_what_they_show_and_are_the_same_each_time():
     rng = np.random.default_rng(0)
     counts = pd.DataFrame([[7, 1], [2, 9]], ["f", "m"], ["f", "m"])

@@ -7,6 +7,8 @@ from speech2face.synthetic.hair import Hair, brow_line_mm, ribbons
 from speech2face.synthetic.head_shape import Head
 from speech2face.synthetic.skin import chart
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def hair() -> Hair:

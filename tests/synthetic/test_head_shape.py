@@ -9,6 +9,8 @@ from speech2face.synthetic.eyes import eyeball_places
 from speech2face.synthetic.head_shape import Head
 from speech2face.synthetic.speakers import Speaker, draw_speaker
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def head() -> Head:

@@ -15,6 +15,8 @@ from speech2face.pipeline.shards import iterate_rows, write_shard
 from speech2face.synthetic.recordings import FILES, UNREAD, export, plan, render_shard, restorer
 from speech2face.synthetic.speakers import draw_speaker
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = Synthetic(
     seed=5, num_speakers=3, videos_per_speaker=2, clips_per_video=2, clip_s=1.0, size_px=128, samples_per_pixel=1
 )

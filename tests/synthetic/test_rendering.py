@@ -14,6 +14,8 @@ import pytest
 from speech2face.synthetic.rendering import FaceRenderer
 from speech2face.synthetic.speakers import Speaker, Video, draw_speaker, draw_video
 
+pytestmark = pytest.mark.slow
+
 SIZE_PX = 192
 Landmarks = Callable[[np.ndarray], np.ndarray]
 

@@ -10,6 +10,8 @@ from speech2face.synthetic.head_shape import Head
 from speech2face.synthetic.skin import S_MM, TEXELS_PER_MM, Y_MM, Skin, chart, scalp_height_mm, texture_coordinates
 from speech2face.synthetic.speakers import Speaker, draw_speaker
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def skin() -> Skin:

@@ -15,6 +15,8 @@ from speech2face.synthetic.speakers import ACCENTS, NUM_TEXTS, ROOMS, Speaker, V
 from speech2face.synthetic.texts import TEXTS
 from speech2face.synthetic.voices import synthesise
 
+pytestmark = pytest.mark.slow
+
 RATE_HZ = 16_000
 QUIET = replace(draw_video(0, 0, 0), room="dry", noise_db=-60.0, words=0)
 MAN = replace(

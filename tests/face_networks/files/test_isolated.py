@@ -14,6 +14,8 @@ from speech2face.face_networks.vgg_face_file import check_command, describe
 from tests.face_networks.files import weight_files
 from tests.face_networks.files.weight_files import NARROW_H5
 
+pytestmark = pytest.mark.slow
+
 MISBEHAVING = "tests.face_networks.files.misbehaving"
 
 

@@ -24,6 +24,8 @@ from tests.face_networks.files import weight_files
 from tests.face_networks.files.weight_files import LAYERS, NARROW_H5, T7Writer, state_dict
 from tests.face_networks.test_vgg_face import close, crops, golden
 
+pytestmark = pytest.mark.slow
+
 WRITERS = {
     "pytorch": weight_files.write_pytorch,
     "pytorch_before_1_6": lambda path: weight_files.write_pytorch(path, zipped=False),
