@@ -1,5 +1,6 @@
 """Recordings whose packets are damaged or missing, whose tags and tracks are odd: the sound is where the clock says it is."""
 
+import errno
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ import av
 import numpy as np
 import pytest
 
+from speech2face.audio import decoding
 from speech2face.audio.reading import read_audio
 from speech2face.pipeline.rejects import UnusableError
 from tests.audio.test_reading import encode, pcm16, strength, tone, write_wav
@@ -432,3 +434,17 @@ def test_channels_are_judged_where_they_are_read(tmp_path: Path, name: str) -> N
     assert len(read_audio(path)) == 20 * RATE_HZ
     with pytest.raises(UnusableError, match="its channels cancel each other"):
         read_audio(path, start_s=12, max_duration_s=6)
+
+
+def test_a_header_that_asks_for_more_memory_than_there_is_is_the_files_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(path: Path, limit_s: float) -> None:
+        raise av.error.MemoryError(errno.ENOMEM, "Cannot allocate memory", str(path))
+
+    monkeypatch.setattr(decoding, "open_container", refuse)
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"x" * 100)
+    with pytest.raises(UnusableError, match=r"a\.mp4: Cannot allocate memory; check that it is a recording$") as caught:
+        read_audio(path)
+    assert caught.value.reason == "unreadable"

@@ -1,6 +1,5 @@
 """Decoding with PyAV: every format but plain wav. Damaged packets are passed over, and what is missing is silence of its length."""
 
-import errno
 import math
 from collections import deque
 from collections.abc import Generator, Iterator
@@ -81,9 +80,6 @@ def decode_any(path: Path, start_s: float, deadline: Deadline) -> Generator[Bloc
     except TimeStampError as error:
         raise UnusableError("unreadable", f"{path}: {error}; cut it there, or write it anew") from error
     except DAMAGE as error:
-        if isinstance(error, av.FFmpegError) and error.errno == errno.ENOMEM:
-            # Either memory is short or a damaged header asks for too much: not the stage's end, and tried again the next time.
-            raise UnusableError("failed", f"{path}: {first_line(error)}; check that it is a recording") from error
         if is_of_the_machine(error):
             raise
         failure = first_line(error)
