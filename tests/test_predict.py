@@ -198,6 +198,7 @@ def test_missing_models_say_how_to_get_them(voice, tmp_path, capsys):
     assert errors.count("\n") == 1 and "encoder.safetensors is missing: train the network" in errors
 
 
+@pytest.mark.slow
 def test_the_command_itself_exits_non_zero_without_a_traceback(tmp_path: Path):
     command = [sys.executable, "-m", "speech2face.cli", "predict", str(tmp_path / "none.wav")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment())

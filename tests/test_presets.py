@@ -70,6 +70,7 @@ def moved(network: torch.nn.Module, loss: torch.Tensor, optimizer: torch.optim.O
     ) > 0.9 * len(pairs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
 def test_one_training_step_of_each_network_at_reduced_width(path: Path):
     torch.manual_seed(0)

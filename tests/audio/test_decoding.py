@@ -14,6 +14,8 @@ from speech2face.audio.reading import read_audio
 from speech2face.pipeline.rejects import UnusableError
 from tests.audio.test_reading import encode, pcm16, strength, tone, write_wav
 
+pytestmark = pytest.mark.slow
+
 RATE_HZ = 16_000
 ENCODED = [
     ("a.m4a", "aac"), ("a.mov", "aac"), ("a.aac", "aac"), ("a.ts", "aac"), ("a.mkv", "aac"), ("a.flv", "aac"),

@@ -140,6 +140,7 @@ def test_resampling_in_blocks_equals_resampling_the_whole(tmp_path: Path, rate_h
     np.testing.assert_allclose(waveform, whole, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate_hz", [15_999, 44_099, 96_001])
 @pytest.mark.parametrize("name", ["a.wav", "a.flac"])
 def test_positions_are_exact_at_odd_rates(tmp_path: Path, rate_hz: int, name: str) -> None:

@@ -61,6 +61,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "project"
 
 
+@pytest.mark.slow
 def test_what_dvc_has_linked_is_read(repository: Path, tmp_path: Path):
     root = repository / "videos"
     assert (root / "Ann/a.mp4").is_symlink() and not (root / "Ann/a.mp4").resolve().is_relative_to(repository)

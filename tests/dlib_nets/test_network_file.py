@@ -25,6 +25,8 @@ from speech2face.dlib_nets.network_file import read_network
 from speech2face.dlib_nets.weights import DETECTOR, EMBEDDER, model_path
 from tests.dlib_nets import dat_files
 
+pytestmark = pytest.mark.slow
+
 TINY_DETECTOR = dat_files.tiny_detector(np.random.default_rng(0))
 TINY_EMBEDDER = dat_files.tiny_embedder(np.random.default_rng(1))
 

@@ -22,6 +22,8 @@ from speech2face.pipeline.params import load_params
 from speech2face.pipeline.rejects import REJECTS
 from speech2face.pipeline.shards import write_shard, write_table
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
 SPEAKERS = {"id0": "test", "id1": "test", "id2": "test", "id3": "train", "id4": "train"}  # id2 has no face

@@ -11,6 +11,8 @@ from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.pipeline.shards import write_shard
 from speech2face.training.pairs import Pairs, Targets
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

@@ -20,6 +20,8 @@ from speech2face.pipeline.shards import write_shard
 from tests.face_networks.files import weight_files
 from tests.face_networks.test_arcface import write_recognition
 
+pytestmark = pytest.mark.slow
+
 
 def features(**changes) -> Features:
     return Features(**{"backend": "dlib_resnet", "weights": None, "layer": "fc7", "head_l2": 0.001} | changes)

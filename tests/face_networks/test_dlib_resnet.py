@@ -15,6 +15,8 @@ from speech2face.models.losses import DecoderLossWeights, decoder_loss
 from tests.dlib_nets import dat_files, pictures
 from tests.simulated import face as drawn_face
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def backend() -> DlibResnet:

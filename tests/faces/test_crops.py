@@ -19,6 +19,8 @@ from tests.audio.test_reading import encode, tone
 from tests.dlib_nets import pictures
 from tests.faces.videos import write_video
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = load_params(Path(__file__).parents[2] / "params.yaml").faces
 
 

@@ -13,6 +13,7 @@ from speech2face.measures.statistics import Bootstrap
 from tests.simulated import ROLES, fitted, simulate, with_photographs
 
 
+@pytest.mark.slow
 class TestProbes:
     def test_read_what_faces_of_unseen_speakers_show(self):
         aligned, attributes = fitted(simulate(), list(ROLES))

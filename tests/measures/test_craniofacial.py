@@ -9,6 +9,8 @@ from speech2face.measures.craniofacial import PUBLISHED, correlate, measures
 from speech2face.pipeline.params import Evaluation
 from tests.simulated import SETTINGS, face
 
+pytestmark = pytest.mark.slow
+
 
 def test_each_by_hand():
     found = {name: value[0] for name, value in measures(face()[None]).items()}

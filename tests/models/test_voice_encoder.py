@@ -6,6 +6,8 @@ from torch import Tensor, nn
 
 from speech2face.models.voice_encoder import MIN_FRAMES, OUT_BINS, VoiceEncoder, in_size, out_size
 
+pytestmark = pytest.mark.slow
+
 # layer: channels, frequency, time for 598 frames (6 s, not padded), time for 601 (6 s, padded)
 TABLE = {
     "conv1": (64, 254, 595, 598),

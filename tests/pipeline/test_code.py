@@ -297,6 +297,7 @@ def test_other_versions_of_python_read_the_same(tree: Tree, python: str, tmp_pat
     assert len(found[python]) >= 8
 
 
+@pytest.mark.slow
 def test_every_library_of_the_stages_is_installed_under_the_name_that_is_looked_up():
     root = Path(code.__file__).parents[3]
     for name, found in reached_by_stages(root / "stages").items():

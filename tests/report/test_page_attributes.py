@@ -50,6 +50,7 @@ def test_guessing_is_of_the_measure_shown(noisy):
     assert guess_of(table, "sex: balanced accuracy") == "0.500"
 
 
+@pytest.mark.slow
 def test_guessing_of_a_control_is_of_the_measure_shown():
     # One prediction for everyone has no correlation, so the error is shown, and beside it the error of guessing.
     inputs = simulate(60)
