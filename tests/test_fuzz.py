@@ -7,6 +7,8 @@ import torch
 
 from tests.fuzzing import items
 
+pytestmark = pytest.mark.slow
+
 SEEDS = range(1000, 1030)
 
 

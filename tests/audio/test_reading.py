@@ -17,6 +17,8 @@ from PIL import Image
 from speech2face.audio.reading import read_audio
 from speech2face.pipeline.rejects import REASONS, UnusableError
 
+pytestmark = pytest.mark.slow
+
 RATE_HZ = 16_000
 SAMPLE_FORMATS = {"flac": "s16", "aac": "fltp", "libopus": "flt", "libmp3lame": "fltp", "pcm_s16be": "s16"}
 

@@ -19,6 +19,8 @@ from speech2face.corpus.manifest import (
 )
 from tests.corpus.trees import touch
 
+pytestmark = pytest.mark.slow
+
 
 def manifest(num_clips: int = 4) -> pa.Table:
     clips = [

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from speech2face.dlib_nets.dat import DatReader
 from tests.dlib_nets import dat_files
 
+pytestmark = pytest.mark.slow
+
 
 def test_known_bytes():
     assert DatReader(b"\x01\x00").integer("x") == 0

@@ -21,7 +21,7 @@ from tests.training.toy import EPOCHS, STEPS, Toy, assert_equal, build_other, bu
 OUT, RESULTS = Path("models/toy/toy"), Path("results/toy")
 WORK = Path(".work")
 ALL = EPOCHS * STEPS
-pytestmark = pytest.mark.usefixtures("work")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("work")]
 
 
 def cpu() -> torch.device:
