@@ -7,7 +7,6 @@ are on the device already: reading and decoding are other benchmarks. On a CPU, 
 """
 
 import argparse
-import time
 from collections.abc import Callable, Iterator
 from itertools import chain
 
@@ -18,21 +17,10 @@ from speech2face.face_networks.dlib_resnet import DlibResnet
 from speech2face.face_networks.vgg_face import VggFace
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.voice_encoder import VoiceEncoder
+from vgg_face import best_s
 
-FRAMES = 601
+FRAMES, REPEATS = 601, 10
 PRECISIONS = ("float32", "bfloat16")
-
-
-def seconds(function: Callable[[], object], device: torch.device, repeats: int = 10) -> float:
-    """The median of a call's times, after two that warm up."""
-    times = []
-    for _ in range(repeats + 2):
-        start = time.perf_counter()
-        function()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - start)
-    return sorted(times[2:])[repeats // 2]
 
 
 def encoder_step(device: torch.device, batch: int, width: int, precision: str) -> Callable[[], None]:
@@ -75,10 +63,10 @@ def training_rates(device: torch.device, quick: bool) -> Iterator[tuple[str, flo
     for precision in PRECISIONS if device.type == "cuda" else PRECISIONS[:1]:
         for batch in (8,) if quick else (8, 32, 128):
             step = encoder_step(device, batch, 8 if quick else 64, precision)
-            yield f"train_encoder, {precision}, batch {batch}: clips of 6 s", batch / seconds(step, device)
+            yield f"train_encoder, {precision}, batch {batch}: clips of 6 s", batch / best_s(step, device, REPEATS)
             if batch < 128:
                 step = decoder_step(device, batch, precision)
-                yield f"train_decoder, {precision}, batch {batch}: faces", batch / seconds(step, device)
+                yield f"train_decoder, {precision}, batch {batch}: faces", batch / best_s(step, device, REPEATS)
 
 
 @torch.inference_mode()
@@ -87,15 +75,18 @@ def extraction_rates(device: torch.device, quick: bool) -> Iterator[tuple[str, f
     detector, side = load_detector(device=device), 128 if quick else 224
     for batch in (1, 16):
         images = torch.randint(0, 256, (batch, side, side, 3), dtype=torch.uint8, device=device)
-        yield f"crop_faces, batch {batch}: pictures of {side} px", batch / seconds(lambda i=images: detector(i), device)
+        yield (
+            f"crop_faces, batch {batch}: pictures of {side} px",
+            batch / best_s(lambda i=images: detector(i), device, REPEATS),
+        )
     crops, landmarks = torch.rand(16, 3, 224, 224, device=device), torch.rand(16, 68, 2, device=device) * 120 + 50
     embedder = DlibResnet().to(device)
     yield (
         "extract_features, dlib_resnet, batch 16: crops",
-        16 / seconds(lambda: embedder.embed(crops, landmarks), device),
+        16 / best_s(lambda: embedder.embed(crops, landmarks), device),
     )
     network = (VggFace((8,) * 5, 64, 64, 8) if quick else VggFace()).to(device).eval()
-    yield "extract_features, vgg_face, batch 16: crops", 16 / seconds(lambda: network.embed(crops), device)
+    yield "extract_features, vgg_face, batch 16: crops", 16 / best_s(lambda: network.embed(crops), device, REPEATS)
 
 
 def main() -> None:

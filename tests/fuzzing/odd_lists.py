@@ -24,8 +24,6 @@ CELLS = (
     "train",
     "split",
     "a.wav",
-)
-CELLS += (
     "../a.wav",
     "/etc/passwd",
     "a.wav;a.wav",
