@@ -101,10 +101,8 @@ def _try(subject: str, check: Callable[[], str]) -> Finding:
 def _bfloat16() -> str:
     if device().type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        fast = (
-            torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        )  # whether oneDNN, which computes convolutions, has code for it
+    else:  # whether oneDNN, which computes convolutions, has code for it
+        fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return "fast here: precision bfloat16 pays" if fast else "slow here: train with precision float32"
 
 

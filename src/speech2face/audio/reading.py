@@ -111,9 +111,8 @@ class _Channels:
         """Position of the end of what was read, in old samples."""
         self.failure: UnusableError | None = None
         self._ratio = float(ratio)
-        self._runs: deque[tuple[int, bool]] = (
-            deque()
-        )  # of old samples: where a run ends, and whether channels cancel in it
+        self._runs: deque[tuple[int, bool]] = deque()
+        """Of old samples: where a run ends, and whether channels cancel in it."""
 
     def samples(self, blocks: Iterator[Block]) -> Iterator[Samples]:
         """Those of the blocks, which are looked at on their way; what ends them too early is kept, so that all before it can be used."""
