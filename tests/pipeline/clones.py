@@ -85,7 +85,7 @@ class Run:
 
 
 def small_clone(path: Path) -> Clone:
-    """A clone with what is not committed yet, and with the small corpus as its parameters."""
+    """A clone with what is not committed yet, and with the small corpus as its parameters; no stage has run in it."""
     run(["git", "clone", "--quiet", str(ROOT), str(path)], ROOT)
     tracked = run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], ROOT).stdout.split("\0")
     for name in filter(None, tracked):
@@ -97,6 +97,7 @@ def small_clone(path: Path) -> Clone:
     clone = Clone(path)
     for old, new in SMALL.items():
         clone.edit("params.yaml", f"{old}\n", f"{new}\n")
+    (path / "dvc.lock").unlink()
     clone.commit("six speakers")
     return clone
 
