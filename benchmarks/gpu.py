@@ -17,6 +17,7 @@ from speech2face.face_networks.dlib_resnet import DlibResnet
 from speech2face.face_networks.vgg_face import VggFace
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.voice_encoder import VoiceEncoder
+from speech2face.pipeline import machine
 from vgg_face import best_s
 
 FRAMES, REPEATS = 601, 10
@@ -83,7 +84,7 @@ def extraction_rates(device: torch.device, quick: bool) -> Iterator[tuple[str, f
     embedder = DlibResnet().to(device)
     yield (
         "extract_features, dlib_resnet, batch 16: crops",
-        16 / best_s(lambda: embedder.embed(crops, landmarks), device),
+        16 / best_s(lambda: embedder.embed(crops, landmarks), device, REPEATS),
     )
     network = (VggFace((8,) * 5, 64, 64, 8) if quick else VggFace()).to(device).eval()
     yield "extract_features, vgg_face, batch 16: crops", 16 / best_s(lambda: network.embed(crops), device, REPEATS)
@@ -94,6 +95,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--quick", action="store_true", help="narrow networks, one batch size")
     arguments = parser.parse_args()
+    machine.device()  # full float32, as in the stages
     device = torch.device(arguments.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     print(f"{name}, torch {torch.__version__}")

@@ -11,6 +11,7 @@ import torch
 from scipy.interpolate import RBFInterpolator
 from torch import Tensor
 
+from speech2face.models import warp
 from speech2face.models.warp import boundary_points, sparse_image_warp
 
 ROOT = Path(__file__).parents[2]
@@ -228,10 +229,25 @@ class TestPrecision:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("block", [1, 76 * 64 * 10, 76 * 64 * 64 * 2, 2**26])
+def test_size_of_the_blocks_changes_nothing(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    image, source, dest = face_like(3, 64)
+    found = []
+    for size in (warp.CPU_BLOCK, block):
+        monkeypatch.setattr(warp, "CPU_BLOCK", size)
+        moved = dest.clone().requires_grad_()
+        warped, flow = sparse_image_warp(image, source, moved)
+        warped.square().sum().backward()
+        found.append((warped, flow, moved.grad))
+    for seen, expected in zip(found[1], found[0], strict=True):
+        torch.testing.assert_close(seen, expected, rtol=1e-9, atol=1e-9)
+
+
 def test_peak_memory_of_16_pictures_with_gradients() -> None:
     """Less than 1 GB above what PyTorch and the pictures take; all of phi at once would be 0.5 GB in float32 alone."""
     code = """
 import torch
+from speech2face.models import warp
 from speech2face.models.warp import sparse_image_warp
 def peak():  # ru_maxrss would start at the parent's
     with open("/proc/self/status") as status:

@@ -39,12 +39,13 @@ def num_workers(on_device: bool = False) -> int:
 
 def device() -> "torch.device":
     """Where networks run: `S2F_DEVICE` (for example cpu, cuda:1), else a GPU (workers of a map over shards take turns among all), else
-    the CPU.
+    the CPU. From then on convolutions on GPUs compute in full float32, as on a CPU: PyTorch's default there, TF32, keeps 10 bits.
 
     Raises ValueError if the setting names no device or one that this machine lacks.
     """
     import torch  # here, because a stage that only lists files does without its half gigabyte
 
+    torch.backends.cudnn.allow_tf32 = False
     text = os.environ.get("S2F_DEVICE")
     if text is None:
         if not torch.cuda.is_available():
