@@ -228,7 +228,6 @@ class TestPrecision:
             torch.set_float32_matmul_precision(before)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("block", [1, 76 * 64 * 10, 76 * 64 * 64 * 2, 2**26])
 def test_size_of_the_blocks_changes_nothing(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     image, source, dest = face_like(3, 64)
@@ -243,6 +242,7 @@ def test_size_of_the_blocks_changes_nothing(block: int, monkeypatch: pytest.Monk
         torch.testing.assert_close(seen, expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_peak_memory_of_16_pictures_with_gradients() -> None:
     """Less than 1 GB above what PyTorch and the pictures take; all of phi at once would be 0.5 GB in float32 alone."""
     code = """
