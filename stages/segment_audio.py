@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from speech2face.audio.extraction import ROW_KEYS, segment_frames, spectrogram_shard
+from speech2face.audio.extraction import ROW_KEYS, recordings, segment_frames, spectrogram_shard
 from speech2face.audio.table import spectrograms_schema
 from speech2face.corpus.manifest import iterate_clips
 from speech2face.corpus.paths import places
@@ -10,18 +10,16 @@ from speech2face.pipeline.atomic import write_json
 from speech2face.pipeline.engine import map_shards
 from speech2face.pipeline.params import Params
 from speech2face.pipeline.plan import Plan
-from speech2face.pipeline.provenance import chunk
 from speech2face.pipeline.stage import run_stage
 
 OUT = Path("data/spectrograms")
 
 
 def plan(params: Params) -> Plan:
-    rows = {row["clip_id"]: row for row in iterate_clips(ROW_KEYS) if row["audio_path"] is not None}
     return Plan(
         "segment_audio",
         spectrogram_shard,
-        [[rows[clip_id] for clip_id in run] for run in chunk(rows, params.corpus.clips_per_shard)],
+        recordings(iterate_clips(ROW_KEYS), params.corpus.clips_per_shard),
         spectrograms_schema(segment_frames(params.audio.segment_s)),
         params.audio,
         places(params.corpus.root),

@@ -15,6 +15,7 @@ ROOMS = (
     "faces",
     "models",
     "face_networks",
+    "speaker_networks",
     "synthetic",
     "measures",
     "training",

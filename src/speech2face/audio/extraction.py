@@ -1,6 +1,6 @@
 """From recordings to rows of the spectrogram table."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import chain, islice
 from pathlib import Path
@@ -15,12 +15,14 @@ from speech2face.audio.spectrogram import HOP_LENGTH, SAMPLE_RATE_HZ, compress, 
 from speech2face.audio.speech import load_detector, speech_fraction
 from speech2face.corpus.paths import inside, why_changed
 from speech2face.pipeline.params import Audio
+from speech2face.pipeline.provenance import chunk
 from speech2face.pipeline.rejects import Reject, UnusableError, errors_of
 
 ROW_KEYS = ("clip_id", "speaker_id", "audio_path", "audio_sha256", "audio_bytes", "start_s", "end_s")
 
 Segment = tuple[int, int, Sound]
 """Number, first sample and sound at 16 kHz."""
+Describe = Callable[[np.ndarray], dict[str, Any]]
 
 
 def segment_samples(segment_s: float) -> int:
@@ -38,9 +40,9 @@ def segment_frames(segment_s: float) -> int:
     return num_frames(segment_samples(segment_s))
 
 
-def spectrogram_of(waveform: np.ndarray, num_samples: int) -> torch.Tensor:
-    """float32 [T] at 16 kHz to the compressed spectrogram [2, 257, frames] of its first `num_samples`, repeated if shorter."""
-    return compress(stft(torch.from_numpy(fit_length(waveform, num_samples))))
+def spectrogram(waveform: np.ndarray) -> torch.Tensor:
+    """float32 [T] at 16 kHz to its compressed spectrogram [2, 257, frames]."""
+    return compress(stft(torch.from_numpy(waveform)))
 
 
 def read_segments(
@@ -77,6 +79,12 @@ def _cut(sound: Sound, first: int, end: int | None = None) -> Sound:
     return Sound(sound.samples[first:end], sound.cancels[first:end])
 
 
+def recordings(clips: Iterable[dict[str, Any]], per_shard: int) -> list[list[dict[str, Any]]]:
+    """The clips that have a recording, in shards of about `per_shard`."""
+    rows = {row["clip_id"]: row for row in clips if row["audio_path"] is not None}
+    return [[rows[clip_id] for clip_id in run] for run in chunk(rows, per_shard)]
+
+
 def spectrogram_shard(
     rows: Sequence[dict[str, Any]], settings: Audio, context: dict[str, Any]
 ) -> Iterator[dict[str, Any] | Reject]:
@@ -84,23 +92,30 @@ def spectrogram_shard(
 
     `rows` are clips, their columns `ROW_KEYS`; `context` is of `corpus.paths.places`.
     """
-    num_samples = segment_samples(settings.segment_s)
+    return segment_rows(rows, settings, context, lambda waveform: {"spectrogram": spectrogram(waveform).half().numpy()})
+
+
+def segment_rows(
+    rows: Sequence[dict[str, Any]], settings: Audio, context: dict[str, Any], describe: Describe
+) -> Iterator[dict[str, Any] | Reject]:
+    """Rows of a table of segments: which part of which recording, and what `describe` says of it. Arguments and rejects as those of
+    `spectrogram_shard`; `describe` hears float32 [T] at 16 kHz, T as `segment_samples` gives it: what is shorter is repeated."""
     root = Path(context["root"])
     if settings.min_speech_fraction:
         load_detector()  # here, because that it cannot be loaded is no recording's fault
     for row in rows:
         path = inside(root, row["audio_path"], context.get("caches", ()))
-        yield from _without_runs(_rows(path, row, num_samples, settings))
+        yield from _without_runs(_rows(path, row, settings, describe))
 
 
-def _rows(path: Path, row: dict[str, Any], num_samples: int, settings: Audio) -> Iterator[dict[str, Any] | Reject]:
+def _rows(path: Path, row: dict[str, Any], settings: Audio, describe: Describe) -> Iterator[dict[str, Any] | Reject]:
     try:
         with errors_of(path):
             if changed := why_changed(path, row["audio_bytes"]):
                 raise UnusableError("vanished", changed)
             for segment in _segments(path, row, settings):
                 item = row["clip_id"] if settings.segments == "first" else f"{row['clip_id']}#{segment[0]}"
-                yield _segment_row(item, path, row, segment, num_samples, settings)
+                yield _segment_row(item, path, row, segment, settings, describe)
     except UnusableError as error:
         yield Reject(row["clip_id"], error.reason, str(error))
 
@@ -135,7 +150,7 @@ def _segments(path: Path, row: dict[str, Any], settings: Audio) -> Iterator[Segm
 
 
 def _segment_row(
-    item: str, path: Path, row: dict[str, Any], segment: Segment, num_samples: int, settings: Audio
+    item: str, path: Path, row: dict[str, Any], segment: Segment, settings: Audio, describe: Describe
 ) -> dict[str, Any] | Reject:
     number, first, sound = segment
     start_s = (row["start_s"] or 0.0) + first / SAMPLE_RATE_HZ
@@ -152,5 +167,5 @@ def _segment_row(
         "segment": number,
         "start_s": start_s,
         "duration_s": len(waveform) / SAMPLE_RATE_HZ,
-        "spectrogram": spectrogram_of(waveform, num_samples).half().numpy(),
+        **describe(fit_length(waveform, segment_samples(settings.segment_s))),
     }

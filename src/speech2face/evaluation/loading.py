@@ -17,12 +17,14 @@ from speech2face.evaluation.voices import describe_voices
 from speech2face.face_networks.backends import load_backend
 from speech2face.faces.pictures import decode_jpeg
 from speech2face.measures.inputs import Faces, Inputs, Pictures
+from speech2face.models.encoders import Encoder, load_encoder
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.voice_encoder import VoiceEncoder
-from speech2face.models.weight_files import load_network
+from speech2face.models.weight_files import load_network, read_about
 from speech2face.pipeline.params import Params
 from speech2face.pipeline.rejects import read_rejects
 from speech2face.pipeline.shards import read_columns, shard_paths, to_numpy
+from speech2face.speaker_networks.table import describe_networks, table_weights
 from speech2face.training.pairs import Pairs, check_known, read_targets
 
 
@@ -34,9 +36,9 @@ def load_inputs(data: Path, models: Path, params: Params, device: torch.device) 
     spectrograms, features = data / "spectrograms", data / "features"
     manifest, splits = read_manifest(data / "corpus" / MANIFEST_NAME), read_splits(data / "speakers.parquet")
     targets = read_targets(features, splits, params.encoder.target)
-    encoder = load_network(VoiceEncoder, models / "encoder" / "encoder")
+    encoder = load_encoder(models)
     decoder = load_network(FaceDecoder, models / "decoder" / "decoder")
-    clips = Pairs(spectrograms, targets, "test")
+    clips = Pairs(table_heard(encoder, data, models), targets, "test")
     clip_ids, predicted = predict_test_clips(encoder, clips, params.audio.segment_s, device)
     return Inputs(
         clip_ids,
@@ -54,6 +56,19 @@ def load_inputs(data: Path, models: Path, params: Params, device: torch.device) 
         description={"Corpus": params.corpus.source, "Face features": params.features.backend},
         num_without_face=clips.num_without_face,
     )
+
+
+def table_heard(encoder: Encoder, data: Path, models: Path) -> Path:
+    """The table that an encoder hears. Raises ValueError if it was made by other speaker networks than the encoder learned from."""
+    if isinstance(encoder, VoiceEncoder):
+        return data / "spectrograms"
+    learned = read_about(models / "encoder" / "encoder.safetensors")["speaker_networks"]
+    if (found := table_weights(data / "embeddings")) != learned:
+        raise ValueError(
+            f"{data / 'embeddings'} was made by {describe_networks(found)} and the encoder learned from {describe_networks(learned)}; "
+            "run: dvc repro"
+        )
+    return data / "embeddings"
 
 
 def attribute_table(manifest: pa.Table) -> pd.DataFrame:

@@ -6,34 +6,56 @@ import torch
 from speech2face.face_networks.backends import Backend
 from speech2face.face_networks.extraction import to_crops
 from speech2face.measures.inputs import Decode, Embed
+from speech2face.models.encoders import Encoder
 from speech2face.models.face_decoder import FaceDecoder
-from speech2face.models.voice_encoder import HOP_LENGTH, MIN_FRAMES, SAMPLE_RATE_HZ, VoiceEncoder
+from speech2face.models.speaker_encoder import SpeakerEncoder
+from speech2face.models.voice_encoder import HOP_LENGTH, MIN_FRAMES, SAMPLE_RATE_HZ
+from speech2face.speaker_networks.table import rows_of
 from speech2face.training.encoder import to_input
 from speech2face.training.pairs import Pairs
 
 BATCH = 8
-LENGTHS_S = (3.0, 6.0)
-"""The lengths of speech that Oh et al. 2019 compare."""
+LENGTHS_S = (6.0, 3.0, 1.5)
+"""Oh et al. 2019 compare 3 and 6 s of speech."""
 
 
 @torch.inference_mode()
 def predict_test_clips(
-    encoder: VoiceEncoder, clips: Pairs, segment_s: float, device: torch.device
+    encoder: Encoder, clips: Pairs, segment_s: float, device: torch.device
 ) -> tuple[list[str], dict[str, np.ndarray]]:
-    """Ids [N] of the clips, and features [N, D] predicted from the whole segment and, as far as they are shorter, from its
-    first 3 s and 6 s, by length ("6 s"); the whole segment first. In float32."""
-    encoder.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    """Ids [N] of the clips, and features [N, D] predicted from parts of them, by how much was heard, the most first: `all` segments,
+    where clips have more than one, whose predictions are averaged; the first segment ("6 s"); and, as far as they are shorter, its first
+    6 s, 3 s and 1.5 s. In float32."""
+    encoder.to(device).eval()
     lengths = [segment_s, *(length for length in LENGTHS_S if length < segment_s)]
-    frames = {f"{length:g} s": 1 + round(length * SAMPLE_RATE_HZ / HOP_LENGTH) for length in lengths}
-    frames = {name: count for name, count in frames.items() if count >= MIN_FRAMES}
-    clip_ids: list[str] = []
-    predicted: dict[str, list[np.ndarray]] = {name: [] for name in frames}
+    rows: list[str] = []
+    predicted: dict[str, list[np.ndarray]] = {f"{length:g} s": [] for length in lengths}
     for batch in clips.in_order(BATCH):
-        clip_ids += batch.clip_ids
-        spectrogram = to_input(batch.spectrograms, device)
-        for name, count in frames.items():
-            predicted[name].append(encoder(spectrogram[..., :count]).cpu().numpy())
-    return clip_ids, {name: np.concatenate(parts) for name, parts in predicted.items()}
+        rows += batch.clip_ids
+        heard = to_input(batch.heard, device)
+        for length in lengths:
+            predicted[f"{length:g} s"].append(_predict(encoder, heard, length, segment_s).cpu().numpy())
+    clip_ids, first, row_clip = np.unique(rows, return_index=True, return_inverse=True)
+    by_row = {name: np.concatenate(parts) for name, parts in predicted.items()}
+    found = {name: features[first] for name, features in by_row.items()}
+    if len(clip_ids) < len(rows):
+        sums = np.zeros(found[f"{segment_s:g} s"].shape)
+        np.add.at(sums, row_clip, by_row[f"{segment_s:g} s"])
+        found = {"all": (sums / np.bincount(row_clip)[:, None]).astype(np.float32)} | found
+    return clip_ids.tolist(), found
+
+
+def _predict(encoder: Encoder, heard: torch.Tensor, length_s: float, segment_s: float) -> torch.Tensor:
+    """Features [B, D] from the first `length_s` of segments."""
+    if isinstance(encoder, SpeakerEncoder):
+        return encoder(heard[:, rows_of(length_s, segment_s)])
+    if length_s == segment_s:
+        return encoder(heard)
+    # What is shorter than a segment is repeated, as short recordings are.
+    frames = round(length_s * SAMPLE_RATE_HZ / HOP_LENGTH)
+    if frames >= MIN_FRAMES:
+        return encoder(heard[..., : frames + 1])
+    return encoder(heard[..., :frames].repeat(1, 1, 1, -(-MIN_FRAMES // frames)))
 
 
 def decode_with(decoder: FaceDecoder, device: torch.device) -> Decode:

@@ -23,6 +23,8 @@ READERS = {
     "vgg_face": "speech2face.face_networks.files.vgg_face:convert",
     "arcface": "speech2face.face_networks.files.insightface_pack:convert_recognition",
     "age_sex": "speech2face.face_networks.files.insightface_pack:convert_age_sex",
+    "ge2e": "speech2face.speaker_networks.files:convert_ge2e",
+    "campplus": "speech2face.speaker_networks.files:convert_campplus",
 }
 """The functions that convert. Names, because they run in another process and this one does without what they import. A change of theirs
 runs the stages that ask for weights again, and converts again; it computes nothing again if the weights come out as before."""

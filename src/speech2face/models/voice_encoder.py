@@ -100,6 +100,7 @@ class VoiceEncoder(nn.Module):
         self.norm = nn.BatchNorm2d(in_channels)
         self.fc1 = nn.Linear(in_channels * OUT_BINS, hidden_dim)
         self.fc2 = nn.Linear(hidden_dim, feature_dim)
+        self.feature_dim = feature_dim
 
     def forward(self, spectrogram: Tensor) -> Tensor:
         """Face features [B, feature_dim] of spectrograms [B, 2, 257, frames].

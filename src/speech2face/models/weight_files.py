@@ -76,6 +76,14 @@ def load_network(cls: type[Network], path: str | Path, device: str | torch.devic
     return network
 
 
+def network_name(path: str | Path) -> str:
+    """The class of the network whose files have this path, as `load_network` takes it; "" where there is none to be read."""
+    try:
+        return str(json.loads(_paths(path)[1].read_text("utf-8"))["network"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""  # load_network says what is wrong
+
+
 def read_about(weights_path: Path) -> dict[str, Any]:
     """What a .safetensors file says of its network besides the dimensions; empty if it says nothing. The file may have any name, as
     those in DVC's cache have.

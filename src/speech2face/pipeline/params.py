@@ -160,7 +160,28 @@ class EncoderWeights(_Section):
     contrastive_temperature: Positive
 
 
+class SpeakerEmbedding(_Section):
+    networks: Annotated[list[Literal["ge2e", "campplus"]], Field(min_length=1)]
+    hidden_dim: Count
+    num_layers: Count
+    members: Count
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    lr: Positive
+    weight_decay: NonNegative
+    batch_size: Annotated[int, Field(ge=2)]
+    epochs: Count
+    contrastive: NonNegative
+    contrastive_temperature: Positive
+
+    @model_validator(mode="after")
+    def _names_each_once(self) -> "SpeakerEmbedding":
+        if len(set(self.networks)) < len(self.networks):
+            raise ValueError(f"networks must name each network once (got {', '.join(self.networks)})")
+        return self
+
+
 class Encoder(_Section):
+    network: Literal["published", "speaker_embedding"]
     target: Literal["video", "other_video", "speaker"]
     base_channels: Count
     hidden_dim: Count
@@ -173,6 +194,7 @@ class Encoder(_Section):
     lr_decay_steps: Count
     precision: Literal["float32", "bfloat16"]
     weights: EncoderWeights
+    speaker_embedding: SpeakerEmbedding
 
 
 class Evaluation(_Section):

@@ -11,8 +11,8 @@ T = TypeVar("T")
 LINE_EVERY_S = 30.0
 
 
-def progress(items: Iterable[T], total: int, description: str, unit: str = "it") -> Iterator[T]:
-    """Yield `items`, showing how many of `total` are done."""
+def progress(items: Iterable[T], total: int | None, description: str, unit: str = "it") -> Iterator[T]:
+    """Yield `items`, showing how many of `total` are done; None where nobody knows how many there are."""
     if sys.stderr.isatty():
         yield from tqdm(items, total=total, desc=description, unit=unit, dynamic_ncols=True)
         return
@@ -22,4 +22,5 @@ def progress(items: Iterable[T], total: int, description: str, unit: str = "it")
         now = time.monotonic()
         if now - last >= LINE_EVERY_S:
             last = now
-            print(f"{description}: {done} of {total} {unit}, {now - started:.0f} s", file=sys.stderr, flush=True)
+            of_total = "" if total is None else f" of {total}"
+            print(f"{description}: {done}{of_total} {unit}, {now - started:.0f} s", file=sys.stderr, flush=True)

