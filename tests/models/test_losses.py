@@ -249,6 +249,16 @@ class TestDecoderLoss:
         with pytest.raises(ValueError, match="mask must have the shape of"):
             decoder_loss(decoded, *truth, embed=self.embed, mask=mask[:1])
 
+    def test_without_weight_the_face_network_is_not_used(self) -> None:
+        def embed(image: Tensor) -> Tensor:
+            raise AssertionError("used")
+
+        decoded = self.decoded()
+        truth = (torch.zeros(2, 3, 224, 224), torch.zeros(2, 68, 2), torch.eye(3)[:2])
+        terms = decoder_loss(decoded, *truth, embed=embed, weights=DecoderLossWeights(embedding=0.0))
+        assert terms.embedding == 0
+        torch.testing.assert_close(terms.total, terms.texture + 0.01 * terms.landmarks)
+
     def test_each_term_reaches_its_own_part(self) -> None:
         for name in ("texture", "landmarks", "image"):
             decoded = self.decoded()

@@ -140,6 +140,35 @@ def test_what_no_photograph_shows_teaches_nothing(cut_off: CanonicalFaces, targe
     assert tasks[0].validate() == tasks[1].validate()
 
 
+def test_without_the_embedding_term_pixels_outside_have_no_gradient(cut_off: CanonicalFaces, targets: Targets):
+    weights = DecoderWeights(texture=1.0, landmarks=0.01, embedding=0.0)
+    task = make_task(cut_off, targets, texture="linear", weights=weights)
+    bias = task.network.texture_network.get_submodule("to_rgb").bias  # one number a pixel
+    for epoch in range(2):
+        (batch,) = task.batches(epoch)
+        task.optimizer.zero_grad()
+        task.losses(batch, None)["total"].backward()
+        gradient = bias.grad.reshape(3, 224, 224)
+        shown = batch.masks.any(0)
+        assert (gradient[:, ~shown] == 0).all() and (gradient[:, shown] != 0).float().mean() > 0.9
+        task.optimizer.step()
+
+
+def test_without_the_embedding_term_no_face_network_is_used(
+    faces: CanonicalFaces, targets: Targets, work: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def embed(*_: object) -> torch.Tensor:
+        raise AssertionError("used")
+
+    monkeypatch.setattr(Colour, "embed", embed)
+    task = make_task(faces, targets, weights=DecoderWeights(texture=1.0, landmarks=0.01, embedding=0.0))
+    state, num_steps = train(task, 0, work / "c.pt", lambda metrics: None)
+    assert num_steps == 2 and state.history[-1]["val/embedding"] == 0
+    assert state.history[-1]["val/total"] == pytest.approx(
+        state.history[-1]["val/texture"] + 0.01 * state.history[-1]["val/landmarks"]
+    )
+
+
 def whose(features: torch.Tensor, targets: Targets) -> list[int]:
     """The face that each feature is of; -1 for none."""
     distance = torch.cdist(features, torch.from_numpy(targets.features[:6]))

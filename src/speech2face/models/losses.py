@@ -126,7 +126,7 @@ def decoder_loss(
         mask: bool [B, 224, 224], the pixels whose texture is known, over which its error is a mean; None for all
 
     Args:
-        embed: the face network, [B, 3, 224, 224] in 0..1 to [B, D].
+        embed: the face network, [B, 3, 224, 224] in 0..1 to [B, D]; used if the weight of its term is not zero.
 
     Raises:
         ValueError: for shapes that differ, an embedder with trainable parameters, or one that cuts the gradient.
@@ -142,10 +142,12 @@ def decoder_loss(
         num_known = mask.sum((1, 2)).clamp(min=1)  # a texture of which nothing is known has no error
         texture_error = ((texture_errors * mask).sum((1, 2)) / num_known).mean()
         landmark_error = (_at_least_float32(decoded.landmarks) - landmarks).square().mean()
-        embedding = _at_least_float32(_through("embed", embed, _at_least_float32(decoded.image)))
-        _check_same_shape("feature", feature, "embed(decoded.image)", embedding, ndim=2)
-        cosine = (unit_vector(embedding) * unit_vector(_at_least_float32(feature.detach()))).sum(1)
-        embedding_error = -cosine.mean()
+        embedding_error = landmark_error.new_zeros(())
+        if weights.embedding:
+            embedding = _at_least_float32(_through("embed", embed, _at_least_float32(decoded.image)))
+            _check_same_shape("feature", feature, "embed(decoded.image)", embedding, ndim=2)
+            cosine = (unit_vector(embedding) * unit_vector(_at_least_float32(feature.detach()))).sum(1)
+            embedding_error = -cosine.mean()
         total = (
             weights.texture * texture_error + weights.landmarks * landmark_error + weights.embedding * embedding_error
         )
