@@ -143,7 +143,13 @@ def test_pictures_are_found_by_id(tmp_path):
     names = [f"id1/v/{i}" for i in range(40)]
     crops = [np.full((224, 224, 3), 6 * i, np.uint8) for i in range(40)]
     rest = {"frame": 0, "box": [0, 0, 1, 1], "confidence": 1.0, "landmarks": np.zeros((68, 2), np.float32)}
-    rest |= {"clip_id": "id1/v/1", "speaker_id": "id1", "yaw_deg": 0.0, "sharpness": 0.0}
+    rest |= {
+        "clip_id": "id1/v/1",
+        "speaker_id": "id1",
+        "yaw_deg": 0.0,
+        "sharpness": 0.0,
+        "inside": [-0.5, -0.5, 223.5, 223.5],
+    }
     rows = [{"face_id": name, **rest, "image": encode_jpeg(crop, 95)} for name, crop in zip(names, crops, strict=True)]
     write_shard(tmp_path / "shard-a.parquet", rows, FACES, {})
     read = picture_reader(tmp_path)

@@ -11,6 +11,7 @@ from PIL import Image
 from speech2face.faces import crops
 from speech2face.faces.crops import best_faces, choose_face, count_items, crop, face_rows, face_shard
 from speech2face.faces.detection import Detection
+from speech2face.faces.geometry import inside_mask, sharpness
 from speech2face.faces.pictures import decode_jpeg
 from speech2face.pipeline.params import load_params
 from speech2face.pipeline.provenance import json_digest
@@ -70,17 +71,47 @@ def test_a_crop_shows_what_the_box_held():
     rows, columns = np.mgrid[0:300, 0:400]
     image = np.dstack([columns // 2, rows // 2, np.zeros_like(rows)]).astype(np.uint8)
     points = np.array([[150.0, 100.0], [249.0, 199.0], [100.0, 50.0]])
-    cut, moved = crop(image, points, (150, 100, 249, 199), margin=0.5, size_px=100)
+    cut, moved, inside = crop(image, points, (150, 100, 249, 199), margin=0.5, size_px=100)
     # A side of 200 px from (100, 50) on, halved: pixel (i, j) of the crop is at 100 + 2 i + 0.5.
     np.testing.assert_allclose(moved, (points - [100, 50] + 0.5) / 2 - 0.5, atol=1e-5)
     np.testing.assert_allclose(cut[40, 30, :2], [(100 + 60) / 2, (50 + 80) / 2], atol=1)
+    assert inside.tolist() == [-0.5, -0.5, 99.5, 99.5]
 
 
-def test_a_box_over_the_edge_repeats_the_edge():
-    image = np.full((100, 100, 3), 50, np.uint8)
-    image[:, 0] = 200
-    cut, _ = crop(image, np.zeros((68, 2)), (-60, 20, 19, 99), margin=0.0, size_px=80)
-    assert (cut[:, :55] == 200).all() and (cut[:, 66:] == 50).all()
+def test_a_crop_wholly_inside_is_the_pictures_own_pixels_scaled():
+    image = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    cut, _, _ = crop(image, np.zeros((68, 2)), (150, 100, 249, 199), margin=0.35, size_px=224)
+    area = (150 - 35, 100 - 35, 250 + 35, 200 + 35)
+    scaled = Image.fromarray(image).resize((224, 224), Image.Resampling.BICUBIC, box=area)
+    np.testing.assert_array_equal(cut, scaled)
+
+
+@pytest.mark.parametrize("box", [(-60, 20, 19, 99), (37, -11, 110, 62), (-20, -30, 120, 110), (50, 60, 133, 143)])
+def test_beyond_the_picture_a_crop_is_black_to_the_pixel(box: tuple[int, int, int, int]):
+    """White and nothing else: each pixel whose centre lies in the picture, in none the black mixed in."""
+    height, width, margin = 97, 131, 0.35
+    image = np.full((height, width, 3), 255, np.uint8)
+    cut, _, inside = crop(image, np.zeros((68, 2)), box, margin=margin, size_px=224)
+    side = (box[2] - box[0] + 1) * (1 + 2 * margin)
+    start = np.array(box[:2]) - (box[2] - box[0] + 1) * margin
+    x, y = start[:, None] + (np.arange(224) + 0.5) * side / 224  # of the centres, in the picture, from its edge on
+    expected = ((y > 0) & (y < height))[:, None] & ((x > 0) & (x < width))
+    assert 0 < expected.sum() < 224**2
+    assert (cut[expected] == 255).all() and (cut[~expected] == 0).all()
+    np.testing.assert_array_equal(inside_mask(inside, 224), expected)
+    # The edges are the picture's corners in the pixels of the crop, as far as those lie in it.
+    corners = (np.array([0, 0, width, height]) - np.tile(start, 2)) * 224 / side - 0.5
+    np.testing.assert_allclose(inside, corners.clip(-0.5, 223.5), atol=1e-4)
+
+
+def test_inside_the_picture_its_end_changes_nothing():
+    image = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    whole, _, _ = crop(image, np.zeros((68, 2)), (60, 60, 139, 139), margin=0.0, size_px=224)
+    part, _, inside = crop(image[:, :100], np.zeros((68, 2)), (60, 60, 139, 139), margin=0.0, size_px=224)
+    assert inside.tolist() == [-0.5, -0.5, 111.5, 223.5]
+    # Bicubic sampling looks at two pixels of the picture on each side, here 2 x 2.8 of the crop.
+    np.testing.assert_array_equal(part[:, : 112 - 6], whole[:, : 112 - 6])
+    assert (part[:, 112:] == 0).all()
 
 
 def test_the_largest_face_or_the_one_at_the_place():
@@ -134,6 +165,18 @@ def test_pictures(tmp_path: Path):
         faces[0]["landmarks"].shape == (68, 2) and faces[0]["landmarks"].min() > 0 and faces[0]["landmarks"].max() < 224
     )
     assert {(r.item, r.reason) for r in rejects} == {("s/v/none", "no_face"), ("s/v/text", "unreadable")}
+
+
+def test_a_face_at_the_pictures_border(tmp_path: Path):
+    """Beyond it the crop is black, which makes the face no sharper."""
+    (face,), _ = faces_of(tmp_path, with_pictures(tmp_path, one=scene((60, 30, 280))[:, 110:]))
+    left, top, right, bottom = face["inside"]
+    assert 8 < left < 112 and -0.5 <= top < 8 and (right, bottom) == (223.5, 223.5)
+    picture = decode_jpeg(face["image"])
+    assert picture[:, : int(left) - 8].max() <= 8  # JPEG works in blocks of 8 px
+    shown = sharpness(picture[int(top) + 1 :, int(left) + 1 :])
+    assert face["sharpness"] == pytest.approx(shown, rel=0.1)  # JPEG rounds, too
+    assert face["sharpness"] < sharpness(picture)
 
 
 def test_several_are_kept_and_their_names_differ(tmp_path: Path):

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from speech2face.models.face_decoder import DecodedFace, FaceDecoder
+from speech2face.models.face_decoder import DecodedFace, FaceDecoder, ResizeConv2d
 from speech2face.models.losses import DecoderLossWeights, decoder_loss
 
 
@@ -27,7 +28,7 @@ def centre(image: Tensor) -> tuple[float, float]:
     return (weight.sum(0) @ axis).item(), (weight.sum(1) @ axis).item()
 
 
-@pytest.fixture(params=["cnn", "linear"])
+@pytest.fixture(params=["cnn", "linear", "resize"])
 def decoder(request: pytest.FixtureRequest) -> FaceDecoder:
     torch.manual_seed(0)
     decoder = FaceDecoder(16, request.param, first_dim=40, landmark_hidden_dim=32, texture_channels=32)
@@ -36,23 +37,25 @@ def decoder(request: pytest.FixtureRequest) -> FaceDecoder:
 
 
 class TestNetworks:
-    @pytest.mark.parametrize("texture", ["cnn", "linear"])
+    @pytest.mark.parametrize("texture", ["cnn", "linear", "resize"])
     def test_shapes_and_parameters_at_the_papers_widths(self, texture: str) -> None:
         with torch.device("meta"):
             decoder = FaceDecoder(4096, texture)
         count = {"cnn": 0, "linear": (1000 + 1) * 224 * 224 * 3}
-        count["cnn"] = (1000 + 1) * 14 * 14 * 256 + (32 + 1) * 3
-        for inputs, outputs in ((256, 128), (128, 64), (64, 32), (32, 32)):
-            count["cnn"] += inputs * outputs * 5 * 5 + outputs
+        for name, kernel_size in (("cnn", 5), ("resize", 3)):
+            count[name] = (1000 + 1) * 14 * 14 * 256 + (32 + 1) * 3
+            for inputs, outputs in ((256, 128), (128, 64), (64, 32), (32, 32)):
+                count[name] += inputs * outputs * kernel_size**2 + outputs
         assert sum(parameter.numel() for parameter in decoder.texture_network.parameters()) == count[texture]
         assert decoder.f_dec.weight.shape == (1000, 4096)
         assert sum(parameter.numel() for parameter in decoder.f_dec.parameters()) == 4097 * 1000
         assert decoder.texture_network(torch.empty(2, 1000, device="meta")).shape == (2, 3, 224, 224)
         assert decoder.landmark_network(torch.empty(2, 1000, device="meta")).shape == (2, 136)
 
-    def test_sizes_double_from_14_to_224(self) -> None:
+    @pytest.mark.parametrize("texture", ["cnn", "resize"])
+    def test_sizes_double_from_14_to_224(self, texture: str) -> None:
         with torch.device("meta"):
-            network = FaceDecoder(128).texture_network
+            network = FaceDecoder(128, texture).texture_network
         out, shapes = torch.empty(1, 1000, device="meta"), []
         for name, layer in network.named_children():
             out = layer(out)
@@ -74,6 +77,55 @@ class TestNetworks:
         faces = decoder(x)
         torch.testing.assert_close(faces.texture[0], faces.texture[1])
         torch.testing.assert_close(faces.landmarks[0], faces.landmarks[1])
+
+
+def from_features(texture: str, features: Tensor) -> Tensor:
+    """The middle [B, 3, 160, 160] of a new texture network's pictures of features [B, 32, 14, 14]: no kernel there reaches the border."""
+    torch.manual_seed(1)
+    network = FaceDecoder(16, texture, first_dim=40, texture_channels=32).texture_network
+    with torch.no_grad():
+        for name, layer in network.named_children():
+            features = features if name in ("fc", "unflatten") else layer(features)
+    return features[:, :, 32:192, 32:192]
+
+
+class TestGrid:
+    """Steps that double the size four times can leave a grid of 2, 4, 8 and 16 px (Odena et al. 2016)."""
+
+    PERIODS_PX = (2, 4, 8, 16)
+
+    def test_a_resize_convolution_enlarges_and_then_convolves(self) -> None:
+        torch.manual_seed(0)
+        layer, x = ResizeConv2d(5, 7), torch.randn(2, 5, 6, 9)
+        expected = F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), layer.weight, layer.bias, padding=1)
+        torch.testing.assert_close(layer(x), expected)
+
+    def test_weights_keep_the_size_of_signals_before_a_relu(self) -> None:
+        """He et al. 2015, equation 10: a standard deviation of sqrt(2 / taps), within 4 standard errors."""
+        torch.manual_seed(0)
+        layers = [m for m in FaceDecoder(16, "resize", first_dim=4).modules() if isinstance(m, ResizeConv2d)]
+        for layer in layers:
+            count, taps = layer.weight.numel(), layer.in_channels * 9
+            assert layer.weight.std().item() == pytest.approx((2 / taps) ** 0.5, rel=4 / (2 * count) ** 0.5)
+        assert len(layers) == 4
+
+    def test_flat_features_make_a_flat_picture(self) -> None:
+        """What does the same at every pixel keeps flat what is flat; transposed convolutions repeat a pattern of 16 px."""
+        flat = torch.rand(1, 32, 1, 1, generator=torch.Generator().manual_seed(0)).expand(1, 32, 14, 14)
+        picture = from_features("resize", flat)
+        torch.testing.assert_close(picture, picture[:, :, :1, :1].expand_as(picture))
+        picture = from_features("cnn", flat)
+        torch.testing.assert_close(picture[..., 16:], picture[..., :-16])
+        for period in (1, 2, 4, 8):
+            assert not torch.allclose(picture[..., period:], picture[..., :-period])
+
+    def test_random_features_make_no_peak_at_the_grids_frequencies(self) -> None:
+        """A peak: more power than the grid's two neighbouring frequencies have together."""
+        noise = torch.randn(8, 32, 14, 14, generator=torch.Generator().manual_seed(0))
+        for texture, has_peaks in (("cnn", True), ("resize", False)):
+            power = torch.fft.fft(from_features(texture, noise), dim=-1).abs().square().mean((0, 1, 2))
+            for k in (160 // period for period in self.PERIODS_PX):
+                assert (power[k] > power[k - 1] + power[k + 1]) == has_peaks, (texture, k)
 
 
 class TestOutput:
@@ -182,7 +234,7 @@ class TestTraining:
 
 class TestErrors:
     def test_bad_arguments(self) -> None:
-        with pytest.raises(ValueError, match=r"texture must be one of \('cnn', 'linear'\) \(got 'gan'\)"):
+        with pytest.raises(ValueError, match=r"texture must be one of \('cnn', 'linear', 'resize'\) \(got 'gan'\)"):
             FaceDecoder(16, "gan")
         with pytest.raises(ValueError, match=r"feature_dim must be at least 1 \(got 0\)"):
             FaceDecoder(0)

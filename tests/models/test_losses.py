@@ -233,6 +233,32 @@ class TestDecoderLoss:
         assert terms.embedding.item() == pytest.approx(-(1 + second) / 2, rel=1e-5)
         torch.testing.assert_close(terms.total, 2 * terms.texture + 3 * terms.landmarks + 5 * terms.embedding)
 
+    def test_the_texture_term_is_a_mean_over_the_pixels_that_are_known(self) -> None:
+        """Errors of 0.25 and 0.75 where the texture is known; of the rest neither the error nor the gradient counts."""
+        decoded = self.decoded()
+        mask = torch.zeros(2, 224, 224, dtype=torch.bool)
+        mask[0, :50], mask[1, :, 200:] = True, True
+        errors = torch.where(mask, torch.tensor([0.25, -0.75])[:, None, None], 1e6)[:, None]
+        truth = (decoded.texture.detach() + errors, decoded.landmarks.detach(), torch.eye(3)[:2])
+        terms = decoder_loss(decoded, *truth, embed=self.embed, mask=mask)
+        assert terms.texture.item() == pytest.approx(0.5, rel=1e-5)
+        terms.texture.backward()
+        assert torch.equal(decoded.texture.grad != 0, mask[:, None].expand(-1, 3, -1, -1))
+        nothing = decoder_loss(decoded, *truth, embed=self.embed, mask=torch.zeros_like(mask))
+        assert nothing.texture == 0
+        with pytest.raises(ValueError, match="mask must have the shape of"):
+            decoder_loss(decoded, *truth, embed=self.embed, mask=mask[:1])
+
+    def test_without_weight_the_face_network_is_not_used(self) -> None:
+        def embed(image: Tensor) -> Tensor:
+            raise AssertionError("used")
+
+        decoded = self.decoded()
+        truth = (torch.zeros(2, 3, 224, 224), torch.zeros(2, 68, 2), torch.eye(3)[:2])
+        terms = decoder_loss(decoded, *truth, embed=embed, weights=DecoderLossWeights(embedding=0.0))
+        assert terms.embedding == 0
+        torch.testing.assert_close(terms.total, terms.texture + 0.01 * terms.landmarks)
+
     def test_each_term_reaches_its_own_part(self) -> None:
         for name in ("texture", "landmarks", "image"):
             decoded = self.decoded()

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 DOCS = Path(__file__).parents[2] / "docs" / "data.md"
 NUM_FRAMES, NUM_CLIPS = 601, 20
 SPLITS = {"ann": "train", "bo": "test", "cy": "val"}
-SHAPES = {"landmarks": (68, 2), "feature": (5,), "box": (4,)}
+SHAPES = {"landmarks": (68, 2), "feature": (5,), "box": (4,), "inside": (4,)}
 KEYS = {"corpus": "clip_id", "spectrograms": "clip_id", "faces": "face_id", "features": "face_id"}
 
 Rows = list[dict[str, Any]]
@@ -37,7 +37,8 @@ def rows_of(speaker: str, rng: np.random.Generator) -> dict[str, Rows]:
     clips = [{"clip_id": f"{speaker}/v/{i:02d}", "speaker_id": speaker} for i in range(NUM_CLIPS)]
     faces = [{"face_id": f"{speaker}/v/{i:02d}-f", **clip} for i, clip in enumerate(clips)]
     heard = {"segment": 0, "start_s": 0.5, "duration_s": 6.0}
-    seen = {"box": (-3, 1, 90, 94), "confidence": 1.25, "yaw_deg": -2.5, "sharpness": 0.125}
+    seen = {"box": (-3, 1, 90, 94), "inside": (12.25, -0.5, 223.5, 180.0), "confidence": 1.25}
+    seen |= {"yaw_deg": -2.5, "sharpness": 0.125}
 
     def normal(kind: type, *shape: int) -> np.ndarray:
         return rng.normal(size=shape).astype(kind)

@@ -48,6 +48,7 @@ def test_a_face_row_keeps_bytes_boxes_and_landmarks(tmp_path):
         "frame": 3,
         "image": b"\xff\xd8\x00",
         "box": (-3, 1, 90, 94),
+        "inside": (12.25, -0.5, 223.5, 180.0),
         "confidence": 1.0,
         "landmarks": np.arange(136, dtype=np.float32).reshape(68, 2),
         "yaw_deg": -2.0,
@@ -58,6 +59,7 @@ def test_a_face_row_keeps_bytes_boxes_and_landmarks(tmp_path):
     (back,) = iterate_rows(path)
     np.testing.assert_array_equal(back.pop("landmarks"), row.pop("landmarks"))
     assert tuple(back.pop("box")) == row.pop("box")
+    assert tuple(back.pop("inside")) == row.pop("inside")
     assert back.pop("sharpness") == pytest.approx(row.pop("sharpness"))
     assert back == row
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from speech2face.faces.pictures import encode_jpeg
 from speech2face.faces.table import FACES
 from speech2face.pipeline.params import Frontal
 from speech2face.pipeline.shards import write_shard
@@ -13,6 +14,7 @@ from speech2face.training.canonical import canonical_faces, is_canonical, mean_s
 from tests.training.tables import rename_shards
 
 FRONTAL = Frontal(max_yaw_deg=15.0, max_mouth_opening=0.25, min_sharpness=0.01)
+WHOLE = (-0.5, -0.5, 223.5, 223.5)
 SPLITS = {"a": "train", "b": "train", "c": "val", "d": "test", "e": "train"}
 
 
@@ -44,6 +46,7 @@ def face(speaker: str, number: int, points: np.ndarray, brightness: int | None =
         "frame": 0,
         "image": buffer.getvalue(),
         "box": (0, 0, 10, 10),
+        "inside": WHOLE,
         "confidence": 1.0,
         "landmarks": points,
         "yaw_deg": 0.0,
@@ -72,8 +75,8 @@ def test_the_mean_shape_of_moved_copies_is_the_shape():
 def test_warping_to_the_mean_shape_brings_the_landmarks_there():
     source = grid_shape()
     target = ((source - 112) * [1.06, 0.95] + [115, 110]).astype(np.float32)  # wider, flatter, moved
-    texture = to_mean_shape(dots(source), source, target)
-    assert texture.shape == (3, 224, 224)
+    texture, mask = to_mean_shape(dots(source), WHOLE, source, target)
+    assert texture.shape == (3, 224, 224) and mask.all()
     for x, y in target[[36, 45, 62]]:
         window = texture[0, int(y) - 4 : int(y) + 6, int(x) - 4 : int(x) + 6]
         row, column = np.unravel_index(window.argmax(), window.shape)
@@ -101,6 +104,35 @@ def test_a_speakers_photographs_are_averaged_and_others_left_out(tmp_path: Path)
     assert faces.counts() == {"photographs": 6, "photographs_not_canonical": 2}
     # position is taken out of a speaker's shape: all three are the mean shape
     np.testing.assert_allclose(faces.landmarks, np.broadcast_to(faces.mean_landmarks, (3, 68, 2)), atol=1e-2)
+
+
+def test_the_mask_goes_with_the_picture_to_the_mean_shape():
+    """A photograph that ends at a dot, moved with the dot by 8 px: known to the left of it, in the colour that is there."""
+    source = grid_shape()
+    target = source + np.float32([8, 0])
+    edge = float(source[36, 0])  # the outer corner of an eye
+    picture = np.full((224, 224, 3), 200, np.uint8)
+    picture[:, int(edge) + 1 :] = 0
+    texture, mask = to_mean_shape(picture, (-0.5, -0.5, int(edge) + 0.5, 223.5), source, target)
+    np.testing.assert_allclose(texture[:, mask], 200 / 255, rtol=1e-5)  # no black mixed into it
+    row = int(source[36, 1])
+    assert mask[row, : int(edge) + 7].all() and not mask[row, int(edge) + 10 :].any()
+
+
+def test_what_lies_outside_a_photograph_is_left_out_of_a_speakers_mean(tmp_path: Path):
+    points = grid_shape()
+    rows = [face("a", 0, points, 140), face("a", 1, points, 100), face("b", 0, points, 60)]
+    black = np.full((224, 224, 3), 100, np.uint8)
+    black[:, 120:] = 0
+    rows[1] |= {"image": encode_jpeg(black, 98), "inside": (-0.5, -0.5, 119.5, 223.5)}
+    rows[2] |= {"inside": (-0.5, 39.5, 223.5, 223.5)}
+    write_shard(tmp_path / "shard-0.parquet", rows, FACES, {})
+    faces = canonical_faces(tmp_path, SPLITS, FRONTAL)
+    # The shape is the mean shape but for rounding: of what is mixed from two pixels at the edge, nothing is said here.
+    np.testing.assert_allclose(faces.textures[0, :, :, :112], 120, atol=2)
+    np.testing.assert_allclose(faces.textures[0, :, :, 121:], 140, atol=2)
+    assert faces.masks[0].all()
+    assert not faces.masks[1, :40].any() and faces.masks[1, 41:].all()
 
 
 def test_test_speakers_do_not_touch_the_mean_shape(tmp_path: Path):
@@ -138,9 +170,9 @@ def test_the_names_of_shards_change_no_face(tmp_path: Path, monkeypatch: pytest.
     """The photographs of a speaker are added in the order of their ids: with these numbers another order gives another sum."""
     numbers = {100: 1e20, 140: -1e20, 60: 0.5}
 
-    def as_number(image: np.ndarray, *_: np.ndarray) -> np.ndarray:
+    def as_number(image: np.ndarray, *_: object) -> tuple[np.ndarray, np.ndarray]:
         nearest = min(numbers, key=lambda brightness: abs(brightness - image.mean()))
-        return np.full((3, 224, 224), numbers[nearest], np.float32)
+        return np.full((3, 224, 224), numbers[nearest], np.float32), np.ones((224, 224), bool)
 
     monkeypatch.setattr(canonical, "to_mean_shape", as_number)
     for number, brightness in enumerate(numbers):

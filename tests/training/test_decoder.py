@@ -1,5 +1,6 @@
 """The decoder's training on eight flat faces, with a face network whose feature is the picture's mean colour."""
 
+import dataclasses
 import functools
 from pathlib import Path
 
@@ -64,7 +65,8 @@ def faces() -> CanonicalFaces:
     colours[6:] = colours[:2]  # what is learned of the training faces holds for the validation faces
     textures = np.broadcast_to(colours, (8, 3, 224, 224)).astype(np.uint8)
     landmarks = (mean + rng.normal(size=(8, 68, 2))).astype(np.float32)
-    return CanonicalFaces(tuple("abcdefgh"), SPLITS, textures, landmarks, mean, 9, 1)
+    masks = np.ones((8, 224, 224), bool)
+    return CanonicalFaces(tuple("abcdefgh"), SPLITS, textures, masks, landmarks, mean, 9, 1)
 
 
 @pytest.fixture
@@ -72,6 +74,14 @@ def targets(faces: CanonicalFaces) -> Targets:
     features = faces.textures.mean((2, 3), dtype=np.float64).astype(np.float32) / 255
     index = {f"{speaker}/v": i for i, speaker in enumerate(faces.speaker_ids)}
     return Targets(features, index, dict(zip(faces.speaker_ids, SPLITS, strict=True)))
+
+
+@pytest.fixture
+def cut_off(faces: CanonicalFaces) -> CanonicalFaces:
+    """The same faces from photographs that end at different heights, the lowest at row 180, and black below."""
+    masks = np.arange(224)[:, None] < np.array([100, 120, 180, 130, 170, 110, 150, 140])[:, None, None]
+    masks = np.broadcast_to(masks, (8, 224, 224))
+    return dataclasses.replace(faces, masks=masks, textures=faces.textures * masks[:, None])
 
 
 def make_task(faces: CanonicalFaces, targets: Targets, seed: int = 0, **changes: object) -> Task:
@@ -105,6 +115,60 @@ def test_a_morph_is_the_same_way_between_two_faces_in_everything(faces: Canonica
     np.testing.assert_allclose(batch.features[1], 0.75 * data.features[1] + 0.25 * data.features[3], rtol=1e-5)
 
 
+def test_of_a_morph_is_known_what_both_faces_show(cut_off: CanonicalFaces, targets: Targets):
+    data = decoder_data(cut_off, targets, "train")
+    first, second = np.array([2, 2, 0]), np.array([1, 1, 2])
+    masks = data.blend(first, second, np.array([0.5, 0.0, 1.0]), CPU).masks
+    assert masks[:, :, 0].sum(1).tolist() == [120, 180, 100]
+    np.testing.assert_array_equal(masks, masks[:, :, :1].expand(-1, -1, 224))
+
+
+def test_what_no_photograph_shows_teaches_nothing(cut_off: CanonicalFaces, targets: Targets):
+    """Two steps, after which a network that saw noise in its place is the same to the bit."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, cut_off.textures.shape, dtype=np.uint8)
+    noisy = dataclasses.replace(cut_off, textures=np.where(cut_off.masks[:, None], cut_off.textures, noise))
+    tasks = [make_task(faces, targets) for faces in (cut_off, noisy)]
+    for epoch in range(2):
+        for task in tasks:
+            (batch,) = task.batches(epoch)
+            task.optimizer.zero_grad()
+            task.losses(batch, None)["total"].backward()
+            task.optimizer.step()
+    first, second = (task.network.state_dict() for task in tasks)
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    assert tasks[0].validate() == tasks[1].validate()
+
+
+def test_without_the_embedding_term_pixels_outside_have_no_gradient(cut_off: CanonicalFaces, targets: Targets):
+    weights = DecoderWeights(texture=1.0, landmarks=0.01, embedding=0.0)
+    task = make_task(cut_off, targets, texture="linear", weights=weights)
+    bias = task.network.texture_network.get_submodule("to_rgb").bias  # one number a pixel
+    for epoch in range(2):
+        (batch,) = task.batches(epoch)
+        task.optimizer.zero_grad()
+        task.losses(batch, None)["total"].backward()
+        gradient = bias.grad.reshape(3, 224, 224)
+        shown = batch.masks.any(0)
+        assert (gradient[:, ~shown] == 0).all() and (gradient[:, shown] != 0).float().mean() > 0.9
+        task.optimizer.step()
+
+
+def test_without_the_embedding_term_no_face_network_is_used(
+    faces: CanonicalFaces, targets: Targets, work: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def embed(*_: object) -> torch.Tensor:
+        raise AssertionError("used")
+
+    monkeypatch.setattr(Colour, "embed", embed)
+    task = make_task(faces, targets, weights=DecoderWeights(texture=1.0, landmarks=0.01, embedding=0.0))
+    state, num_steps = train(task, 0, work / "c.pt", lambda metrics: None)
+    assert num_steps == 2 and state.history[-1]["val/embedding"] == 0
+    assert state.history[-1]["val/total"] == pytest.approx(
+        state.history[-1]["val/texture"] + 0.01 * state.history[-1]["val/landmarks"]
+    )
+
+
 def whose(features: torch.Tensor, targets: Targets) -> list[int]:
     """The face that each feature is of; -1 for none."""
     distance = torch.cdist(features, torch.from_numpy(targets.features[:6]))
@@ -126,7 +190,7 @@ def test_without_morphs_an_epoch_shows_faces_as_they_are_each_at_most_once(faces
 
 def test_morphs_lie_between_a_face_and_one_of_its_neighbours(faces: CanonicalFaces, targets: Targets):
     task = make_task(faces, targets, morph_fraction=1.0, morph_neighbours=1)
-    nearest = decoder.nearest_neighbours(faces.landmarks[:6], faces.textures[:6], 1)[:, 0]
+    nearest = decoder.nearest_neighbours(faces.landmarks[:6], faces.textures[:6], faces.masks[:6], 1)[:, 0]
     own = targets.features[:6]
     for epoch in range(4):
         (batch,) = task.batches(epoch)
@@ -149,6 +213,15 @@ def test_training_starts_at_the_mean_of_the_training_faces(faces: CanonicalFaces
     np.testing.assert_allclose(task.network.mean_texture.mean((1, 2)), mean, rtol=1e-5)
     assert (decoded.texture.mean((2, 3)) - torch.from_numpy(mean)).abs().max() < 0.1
     assert (decoded.landmarks - torch.from_numpy(faces.mean_landmarks)).abs().mean() < 2
+
+
+def test_the_mean_texture_is_that_of_the_faces_that_show_a_pixel(cut_off: CanonicalFaces, targets: Targets):
+    mean = make_task(cut_off, targets).network.mean_texture * 255
+    colours = cut_off.textures[:6, :, 0, 0]
+    np.testing.assert_allclose(mean[:, 99, 5], colours.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(mean[:, 169, 5], colours[[2, 4]].mean(0), rtol=1e-5)
+    np.testing.assert_allclose(mean[:, 179, 5], colours[2], rtol=1e-5)
+    assert (mean[:, 180:] == 0).all()
 
 
 def test_a_step_lowers_the_loss_of_its_batch(faces: CanonicalFaces, targets: Targets):

@@ -13,7 +13,7 @@ from speech2face.corpus.ids import video_of
 from speech2face.corpus.paths import inside, why_changed
 from speech2face.faces.detection import Detection, detect, load_detector
 from speech2face.faces.frames import Frame, read_frames
-from speech2face.faces.geometry import sharpness, yaw_deg
+from speech2face.faces.geometry import inside_mask, sharpness, yaw_deg
 from speech2face.faces.landmarks import landmarks as find_landmarks
 from speech2face.faces.landmarks import load_predictor
 from speech2face.faces.pictures import encode_jpeg, read_picture
@@ -61,22 +61,26 @@ def count_items(rows: Iterable[FaceRow]) -> int:
 
 def crop(
     image: np.ndarray, landmarks: np.ndarray, box: Box, margin: float, size_px: int
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cut a square around `box` (left, top, right, bottom; edges included), wider by `margin` of its side on every side, and scale it.
 
-    Beyond the picture's edge its outermost pixels are repeated. Landmarks are (x, y) pixels with whole numbers at pixel centres.
-    Returns the crop, uint8 [size_px, size_px, 3], and the landmarks [68, 2] in its pixels.
+    Landmarks are (x, y) pixels with whole numbers at pixel centres. Beyond the picture's edge the crop is black, as dlib's `get_face_chip`
+    and insightface's `norm_crop` leave it: face networks learned from such faces.
+    Returns the crop, uint8 [size_px, size_px, 3], the landmarks [68, 2] in its pixels, and `inside` of the face table, float32 [4].
     """
     left, top, right, bottom = box
     side = max(right - left + 1, bottom - top + 1) * (1 + 2 * margin)
     x0, y0 = (left + right + 1 - side) / 2, (top + bottom + 1 - side) / 2
     height, width = image.shape[:2]
     over = [max(0, int(np.ceil(d)) + 2) for d in (-y0, y0 + side - height, -x0, x0 + side - width)]
+    # the outermost pixels go on, so that none of the black is mixed into the pixels beside it
     padded = np.pad(image, ((over[0], over[1]), (over[2], over[3]), (0, 0)), mode="edge")
     area = (x0 + over[2], y0 + over[0], x0 + over[2] + side, y0 + over[0] + side)
     scaled = Image.fromarray(padded).resize((size_px, size_px), Image.Resampling.BICUBIC, box=area)
     moved = (landmarks + 0.5 - np.array([x0, y0])) * (size_px / side) - 0.5
-    return np.asarray(scaled), moved.astype(np.float32)
+    edges = np.array([-x0, -y0, width - x0, height - y0]) * (size_px / side) - 0.5
+    inside = edges.clip(-0.5, size_px - 0.5).astype(np.float32)
+    return np.asarray(scaled) * inside_mask(inside, size_px)[..., None], moved.astype(np.float32), inside
 
 
 def choose_face(faces: Sequence[Detection], centre: tuple[float, float] | None) -> Detection | None:
@@ -192,14 +196,16 @@ def _face(
     best = choose_face(faces, centre)
     if best is None:
         return None
-    cut, points = crop(image, find_landmarks(image, best.box), best.box, settings.margin, settings.size_px)
+    cut, points, inside = crop(image, find_landmarks(image, best.box), best.box, settings.margin, settings.size_px)
+    mask = inside_mask(inside, settings.size_px)
     return {
         "image": encode_jpeg(cut, settings.jpeg_quality),
         "box": best.box,
+        "inside": inside.tolist(),
         "confidence": best.confidence,
         "landmarks": points,
         "yaw_deg": yaw_deg(points),
-        "sharpness": sharpness(cut),
+        "sharpness": sharpness(cut[mask.any(1)][:, mask.any(0)]),  # the photograph's, not of its edge to the black
     }
 
 

@@ -1,4 +1,6 @@
-"""What the 68 landmarks (iBUG 300-W order) say about a face's pose and expression."""
+"""What the 68 landmarks (iBUG 300-W order) say about a face's pose and expression, and where and how sharp a crop shows it."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.ndimage import laplace
@@ -29,6 +31,13 @@ def mouth_opening(landmarks: np.ndarray) -> float:
     upper, lower = landmarks[INNER_LIPS[0]], landmarks[INNER_LIPS[1]]
     eyes = np.linalg.norm(landmarks[OUTER_EYE_CORNERS[1]] - landmarks[OUTER_EYE_CORNERS[0]])
     return float(np.linalg.norm(lower - upper) / max(float(eyes), 1e-6))
+
+
+def inside_mask(inside: Sequence[float] | np.ndarray, size_px: int) -> np.ndarray:
+    """Which pixels of a crop lie in the photograph, by their centres: bool [size_px, size_px]; `inside` as in the face table."""
+    left, top, right, bottom = inside
+    centres = np.arange(size_px)
+    return ((top < centres) & (centres < bottom))[:, None] & ((left < centres) & (centres < right))
 
 
 def sharpness(image: np.ndarray) -> float:

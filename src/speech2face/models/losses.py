@@ -113,6 +113,7 @@ def decoder_loss(
     feature: Tensor,
     *,
     embed: Network,
+    mask: Tensor | None = None,
     weights: DecoderLossWeights = DecoderLossWeights(),
 ) -> DecoderLoss:
     """Cole et al. 2017, section 3: texture mean absolute error, landmark mean squared error, and the negative cosine
@@ -122,9 +123,10 @@ def decoder_loss(
         texture: [B, 3, 224, 224] RGB in 0..1, in the mean shape
         landmarks: [B, 68, 2] as (x, y) pixels; the error is in px^2
         feature: [B, D], what `embed` gives for the true picture
+        mask: bool [B, 224, 224], the pixels whose texture is known, over which its error is a mean; None for all
 
     Args:
-        embed: the face network, [B, 3, 224, 224] in 0..1 to [B, D].
+        embed: the face network, [B, 3, 224, 224] in 0..1 to [B, D]; used if the weight of its term is not zero.
 
     Raises:
         ValueError: for shapes that differ, an embedder with trainable parameters, or one that cuts the gradient.
@@ -133,12 +135,19 @@ def decoder_loss(
     _check_same_shape("landmarks", landmarks, "decoded.landmarks", decoded.landmarks, ndim=3)
     _check_frozen("embed", embed)
     with torch.autocast(decoded.image.device.type, enabled=False):
-        texture_error = (_at_least_float32(decoded.texture) - texture).abs().mean()
+        texture_errors = (_at_least_float32(decoded.texture) - texture).abs().mean(1)
+        if mask is None:
+            mask = torch.ones_like(texture_errors, dtype=torch.bool)
+        _check_same_shape("mask", mask, "decoded.texture, but for colour,", texture_errors, ndim=3)
+        num_known = mask.sum((1, 2)).clamp(min=1)  # a texture of which nothing is known has no error
+        texture_error = ((texture_errors * mask).sum((1, 2)) / num_known).mean()
         landmark_error = (_at_least_float32(decoded.landmarks) - landmarks).square().mean()
-        embedding = _at_least_float32(_through("embed", embed, _at_least_float32(decoded.image)))
-        _check_same_shape("feature", feature, "embed(decoded.image)", embedding, ndim=2)
-        cosine = (unit_vector(embedding) * unit_vector(_at_least_float32(feature.detach()))).sum(1)
-        embedding_error = -cosine.mean()
+        embedding_error = landmark_error.new_zeros(())
+        if weights.embedding:
+            embedding = _at_least_float32(_through("embed", embed, _at_least_float32(decoded.image)))
+            _check_same_shape("feature", feature, "embed(decoded.image)", embedding, ndim=2)
+            cosine = (unit_vector(embedding) * unit_vector(_at_least_float32(feature.detach()))).sum(1)
+            embedding_error = -cosine.mean()
         total = (
             weights.texture * texture_error + weights.landmarks * landmark_error + weights.embedding * embedding_error
         )

@@ -140,7 +140,7 @@ class DecoderWeights(_Section):
 
 
 class Decoder(_Section):
-    texture: Literal["cnn", "linear"]
+    texture: Literal["cnn", "linear", "resize"]
     lr: Positive
     batch_size: Annotated[int, Field(ge=2)]
     epochs: Count

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from speech2face.face_networks.alignment import align_similarity
-from speech2face.faces.geometry import mouth_opening
+from speech2face.faces.geometry import inside_mask, mouth_opening
 from speech2face.faces.pictures import decode_jpeg
 from speech2face.models.face_decoder import NUM_LANDMARKS, SIZE_PX
 from speech2face.models.warp import sparse_image_warp
@@ -27,6 +27,7 @@ class CanonicalFaces:
     speaker_ids: tuple[str, ...]
     splits: tuple[str, ...]
     textures: np.ndarray  # uint8 [S, 3, 224, 224], RGB, warped to mean_landmarks
+    masks: np.ndarray  # bool [S, 224, 224], the pixels of the texture that some photograph of the speaker shows
     landmarks: np.ndarray  # float32 [S, 68, 2], (x, y) crop pixels, moved, turned and scaled onto mean_landmarks
     mean_landmarks: np.ndarray  # float32 [68, 2], of the training speakers
     num_photographs: int
@@ -80,18 +81,22 @@ def canonical_faces(
     sums = np.zeros((len(order), 3, SIZE_PX, SIZE_PX), np.float32)
     shapes = np.zeros((len(order), NUM_LANDMARKS, 2), np.float64)
     counts = np.zeros(len(order))
-    for face in _rows(directory, [*columns, "image"]):
+    shown = np.zeros((len(order), SIZE_PX, SIZE_PX), np.uint16)  # in how many photographs
+    for face in _rows(directory, [*columns, "image", "inside"]):
         if splits[face["speaker_id"]] in wanted and is_canonical(face, frontal):
             index = order[face["speaker_id"]]
-            sums[index] += to_mean_shape(decode_jpeg(face["image"]), face["landmarks"], mean)
+            texture, mask = to_mean_shape(decode_jpeg(face["image"]), face["inside"], face["landmarks"], mean)
+            sums[index] += texture * mask
+            shown[index] += mask
             shapes[index] += align_similarity(face["landmarks"], mean)
             counts[index] += 1
-    for total, count in zip(sums, counts, strict=True):  # in place: these are 0.6 MB a speaker
-        total *= 255 / count
+    for total, number in zip(sums, shown, strict=True):  # in place: these are 0.6 MB a speaker
+        total *= 255 / number.clip(min=1)
     return CanonicalFaces(
         tuple(order),
         tuple(splits[speaker] for speaker in order),
         sums.round(out=sums).clip(0, 255, out=sums).astype(np.uint8),
+        shown > 0,
         (shapes / counts[:, None, None]).astype(np.float32),
         mean,
         len(rows),
@@ -99,11 +104,18 @@ def canonical_faces(
     )
 
 
-def to_mean_shape(image: np.ndarray, landmarks: np.ndarray, mean_landmarks: np.ndarray) -> np.ndarray:
-    """A crop uint8 [H, W, 3] warped so that its landmarks [68, 2] (x, y) come to lie on the mean ones: float32 [3, H, W] in 0..1."""
-    picture = torch.from_numpy(image.copy()).permute(2, 0, 1).float()[None] / 255
+def to_mean_shape(
+    image: np.ndarray, inside: np.ndarray, landmarks: np.ndarray, mean_landmarks: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """A crop uint8 [S, S, 3] warped so that its landmarks [68, 2] (x, y) come to lie on the mean ones: float32 [3, S, S] in 0..1.
+
+    With it a mask, bool [S, S]: the pixels into which nothing from outside the photograph is mixed; `inside` as in the face table.
+    """
+    outside = torch.from_numpy(~inside_mask(inside, len(image)))
+    picture = torch.from_numpy(image.copy()).permute(2, 0, 1).float() / 255
     source, dest = (torch.from_numpy(points[None, :, ::-1].copy()) for points in (landmarks, mean_landmarks))
-    return sparse_image_warp(picture, source, dest)[0][0].numpy()
+    warped = sparse_image_warp(torch.cat([picture, outside[None].float()])[None], source, dest)[0][0].numpy()
+    return warped[:3], warped[3] == 0
 
 
 def _rows(directory: Path, columns: list[str]) -> Iterator[dict[str, Any]]:

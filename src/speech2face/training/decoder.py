@@ -19,10 +19,12 @@ from speech2face.training.pairs import Targets, read_targets
 
 @dataclass(frozen=True)
 class FaceBatch:
-    """A batch on the device: features [B, D], textures [B, 3, 224, 224] in 0..1, landmarks [B, 68, 2]."""
+    """A batch on the device: features [B, D], textures [B, 3, 224, 224] in 0..1, their known pixels, bool [B, 224, 224], and landmarks
+    [B, 68, 2]."""
 
     features: torch.Tensor
     textures: torch.Tensor
+    masks: torch.Tensor
     landmarks: torch.Tensor
 
 
@@ -31,6 +33,7 @@ class DecoderData:
     """Canonical faces of some speakers with the mean feature of each, float32 [S, D]."""
 
     textures: np.ndarray
+    masks: np.ndarray
     landmarks: np.ndarray
     features: np.ndarray
 
@@ -38,13 +41,24 @@ class DecoderData:
         return len(self.features)
 
     def blend(self, first: np.ndarray, second: np.ndarray, part: np.ndarray, device: torch.device) -> FaceBatch:
-        """Faces number `first` moved by `part` (0..1, [B]) of the way to number `second`, in texture, landmarks and feature."""
+        """Faces number `first` moved by `part` (0..1, [B]) of the way to number `second`, in texture, landmarks and feature.
+
+        Of a morph's texture the pixels are known that both show.
+        """
 
         def mix(values: np.ndarray) -> torch.Tensor:
             weight = part.reshape(-1, *[1] * (values.ndim - 1)).astype(np.float32)
             return torch.from_numpy(values[first] * (1 - weight) + values[second] * weight).to(device)
 
-        return FaceBatch(mix(self.features), mix(self.textures) / 255, mix(self.landmarks))
+        masks = self.masks[first] & (self.masks[second] | (part == 0)[:, None, None])
+        return FaceBatch(
+            mix(self.features), mix(self.textures) / 255, torch.from_numpy(masks).to(device), mix(self.landmarks)
+        )
+
+    def mean_texture(self) -> np.ndarray:
+        """The mean over the faces that show a pixel, float64 [3, 224, 224] in 0..1; black where none does."""
+        total = self.textures.sum(0, dtype=np.float64, where=self.masks[:, None])
+        return total / self.masks.sum(0).clip(min=1) / 255
 
 
 @dataclass(frozen=True)
@@ -84,7 +98,7 @@ def decoder_data(faces: CanonicalFaces, targets: Targets, split: str) -> Decoder
     known = set(targets.speakers(split))
     rows = [i for i, speaker in enumerate(faces.speaker_ids) if speaker in known]
     features = targets.speaker_means([faces.speaker_ids[i] for i in rows]) if rows else targets.features[:0]
-    return DecoderData(faces.textures[rows], faces.landmarks[rows], features)
+    return DecoderData(faces.textures[rows], faces.masks[rows], faces.landmarks[rows], features)
 
 
 def decoder_task(settings: Decoder, seed: int, inputs: DecoderInputs, device: torch.device) -> Task:
@@ -101,13 +115,12 @@ def decoder_task(settings: Decoder, seed: int, inputs: DecoderInputs, device: to
             )
     torch.manual_seed(seed)
     network = FaceDecoder(targets.features.shape[1], settings.texture)
-    mean_texture = torch.from_numpy(training.textures.mean(0, dtype=np.float64)).float() / 255
-    network.set_means(torch.from_numpy(faces.mean_landmarks), mean_texture)
+    network.set_means(torch.from_numpy(faces.mean_landmarks), torch.from_numpy(training.mean_texture()).float())
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     batch_size = min(settings.batch_size, len(training))
     num_batches = len(training) // batch_size
     objective = _Objective(settings, network, inputs.backend.to(device), device)
-    neighbours = nearest_neighbours(training.landmarks, training.textures, settings.morph_neighbours)
+    neighbours = nearest_neighbours(training.landmarks, training.textures, training.masks, settings.morph_neighbours)
 
     def batches(epoch: int) -> Iterator[FaceBatch]:
         rng = np.random.default_rng([seed, epoch])
@@ -152,6 +165,7 @@ class _Objective:
             batch.textures,
             batch.landmarks,
             batch.features,
+            mask=batch.masks,
             # clamped, because face networks take 0..1 only
             embed=lambda image: self.backend.embed(image.clamp(0, 1), decoded.landmarks),
             weights=self.weights,
