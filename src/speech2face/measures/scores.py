@@ -9,14 +9,14 @@ import pandas as pd
 
 from speech2face.corpus.ids import speaker_of
 from speech2face.measures.aligned import Aligned
-from speech2face.measures.attributes import Attribute
+from speech2face.measures.attributes import ORIGIN, Attribute
 from speech2face.measures.ranking import matched, rank_among_speakers, recall_table, row_values
 from speech2face.measures.retrieval import percent_to_k, rank_matches
 from speech2face.measures.similarity import similarities
 from speech2face.measures.statistics import Floats, Statistic, accuracy, mean, pearson, resample_speakers
 from speech2face.pipeline.params import Evaluation
 
-GROUPED = ("sex", "age_years", "age", "nationality", "ethnicity", "accent", "skin_tone")
+GROUPED = ("sex", "age_years", "age", "nationality", "ethnicity", "accent", "skin_tone", ORIGIN)
 """Attributes by which quality is shown to be even or not, where the corpus has them."""
 BANDS = {
     "age_years": (30, 45, 60),
