@@ -99,7 +99,8 @@ def start_at(network: VoiceEncoder, mean_feature: np.ndarray) -> None:
 def encoder_task(settings: Encoder, lr: float, seed: int, inputs: EncoderInputs, device: torch.device) -> Task:
     """The training of an encoder; the frozen networks stay as they are.
 
-    The best epoch is the one of greatest recall at 10 % of the gallery of validation speakers, then of smallest loss.
+    The best epoch is the one of greatest recall at 10 % of the gallery of validation speakers, by cosine of the differences from the mean
+    training face as in the evaluation, then of smallest loss.
     Raises ValueError if there are fewer training clips than a batch holds.
     """
     targets = inputs.targets
@@ -111,9 +112,10 @@ def encoder_task(settings: Encoder, lr: float, seed: int, inputs: EncoderInputs,
     torch.manual_seed(seed)
     dimensions = {"base_channels": settings.base_channels, "hidden_dim": settings.hidden_dim}
     network = VoiceEncoder(feature_dim=targets.features.shape[1], **dimensions)
-    start_at(network, targets.speaker_means(targets.speakers("train")).mean(0))
+    mean_face = targets.speaker_means(targets.speakers("train")).mean(0)
+    start_at(network, mean_face)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    objective = _Objective(settings, inputs, network, device)
+    objective = _Objective(settings, inputs, network, mean_face, device)
     optimizer = torch.optim.Adam(
         network.parameters(), lr=lr, betas=(settings.beta1, 0.999), eps=settings.eps, fused=True
     )
@@ -137,8 +139,16 @@ def encoder_task(settings: Encoder, lr: float, seed: int, inputs: EncoderInputs,
 class _Objective:
     """The encoder's loss on a batch of training clips, and its metrics on the validation clips."""
 
-    def __init__(self, settings: Encoder, inputs: EncoderInputs, network: VoiceEncoder, device: torch.device) -> None:
+    def __init__(
+        self,
+        settings: Encoder,
+        inputs: EncoderInputs,
+        network: VoiceEncoder,
+        mean_face: np.ndarray,
+        device: torch.device,
+    ) -> None:
         self.settings, self.targets, self.network, self.device = settings, inputs.targets, network, device
+        self.mean_face = mean_face
         frozen = (inputs.f_dec, inputs.face_logits)
         self.f_dec, self.face_logits = (module.to(device).requires_grad_(False) for module in frozen)
         self.features = torch.from_numpy(self.targets.features)
@@ -169,8 +179,8 @@ class _Objective:
                 metrics[name] = metrics.get(name, 0.0) + share * float(value)
         gallery_speakers = self.targets.speakers("val")
         gallery_rows = {speaker: row for row, speaker in enumerate(gallery_speakers)}
-        gallery = self.targets.speaker_means(gallery_speakers)
-        found = rank_matches(predicted.numpy(), gallery, [gallery_rows[s] for s in clip_speakers], "cosine")
+        gallery = self.targets.speaker_means(gallery_speakers) - self.mean_face
+        found = rank_matches(predicted.numpy() - self.mean_face, gallery, [gallery_rows[s] for s in clip_speakers])
         return metrics | {
             "recall_at_10_percent": recall_at_percent(found, PERCENT),
             "mean_rank": float(middle_rank(found).mean()),
