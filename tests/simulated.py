@@ -200,12 +200,14 @@ def judge(images: np.ndarray, landmarks: np.ndarray) -> Opinion:
 
 
 def labelled() -> Inputs:
-    """Sex and nationality and no roles, as VoxCeleb has them; one speaker is the only one of her nationality."""
+    """Sex and nationality and no roles, as VoxCeleb has them; one speaker is the only one of her nationality. Every second speaker is
+    from VoxCeleb, which the encoder has heard."""
     inputs = simulate()
     number = inputs.attributes.index.map(speaker_of).str[-3:].astype(int)
     table = inputs.attributes[["sex"]].assign(nationality=np.array(["UK", "USA", "India"])[number % 3])
     table.loc[table.index.str.startswith("id00003"), "nationality"] = "Peru"
-    return replace(with_pictures(inputs), attributes=table, roles={})
+    table["origin"] = np.array(["VoxCeleb2", "avspeech"])[number % 2]
+    return replace(with_pictures(inputs), attributes=table, roles={}, heard_by_encoder=frozenset({"voxceleb"}))
 
 
 def bare() -> Inputs:

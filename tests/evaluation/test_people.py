@@ -34,7 +34,8 @@ def test_each_has_their_own_pictures(shown):
     for person in people:
         row = aligned.clips.index[aligned.clips["speaker_id"] == person.speaker][0]
         (own,) = inputs.pictures([f"{aligned.clips['video'][row]}/0000001"])
-        nearest = aligned.speakers[int(distances(voice[[row]], aligned.gallery).argmin())]
+        middle = aligned.training_mean
+        nearest = aligned.speakers[int(distances(voice[[row]] - middle, aligned.gallery - middle).argmin())]
         (neighbour,) = inputs.pictures([f"{nearest}/video0/0000001"])
         from_true, from_voice = (inputs.decode(f[[row]].astype(np.float32))[0][0] for f in (aligned.true, voice))
         assert person.nearest == nearest

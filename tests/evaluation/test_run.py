@@ -27,7 +27,9 @@ class TestFiles:
         assert json.loads((run.out / "results.json").read_text()) == run.results
         metrics = json.loads((run.out / "metrics.json").read_text())
         assert list(metrics.items()) == list(run.results["headline"].items())
-        assert len(metrics) <= 13  # with those of the trainings no more than dvc can show side by side
+        assert (
+            len(metrics) <= 20
+        )  # no more than dvc can show side by side; those of the trainings are not shown beside them
 
     def test_tables_are_those_that_were_made(self, evaluated):
         run = evaluated("plain")

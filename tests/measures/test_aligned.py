@@ -27,6 +27,16 @@ def test_means_are_over_videos_then_over_speakers():
     assert aligned.clips["speaker"].tolist() == np.arange(8).repeat(2).tolist()
 
 
+def test_features_are_centred_on_the_mean_face_of_training_videos():
+    inputs = simulate(20)
+    training = [split == "train" for split in inputs.faces.splits]
+    middle = inputs.faces.features[training].astype(float).mean(0)
+    aligned = align(inputs)
+    assert np.allclose(aligned.centred(aligned.gallery), aligned.gallery - middle)
+    nobody = replace(inputs.faces, splits=[split.replace("train", "val") for split in inputs.faces.splits])
+    assert np.array_equal(align(replace(inputs, faces=nobody)).centred(aligned.gallery), aligned.gallery)
+
+
 def test_training_rows_are_of_training_speakers_with_a_face():
     inputs = simulate(20)
     aligned = align(inputs)

@@ -31,17 +31,39 @@ def test_speakers_of_unknown_sex_and_those_who_are_alone_take_no_part():
     own = aligned.clips["speaker"].to_numpy()
     known = np.array([value in ("f", "m") for value in of_speaker])
     rows = known[own]
-    scores = 1 - distances(inputs.predicted["6 s"], aligned.gallery)
+    middle = aligned.training_mean
+    scores = 1 - distances(inputs.predicted["6 s"] - middle, aligned.gallery - middle)
     labels = own[:, None] == np.arange(len(of_speaker))
     kept = rows[:, None] & (of_speaker[own][:, None] == of_speaker)
     assert 0 < rows.sum() < len(rows) - 20
     assert found["value"] == pytest.approx(metrics.roc_auc_score(labels[kept], scores[kept]), abs=1e-12)
 
 
+def test_the_raw_cosine_has_a_hub_and_the_centred_one_has_none():
+    """Predictions are nearer to the mean face than faces are, as those of any regression. So a face near the mean is near to all."""
+    inputs = simulate(60, noise=4.0)
+    middle = inputs.faces.features.mean(0)
+    faces = inputs.faces.features.copy()
+    faces[:2] = middle + 0.2 * (faces[:2] - middle)
+    predicted = middle + 0.2 * (inputs.predicted["6 s"] - middle)
+    moved = replace(inputs, faces=replace(inputs.faces, features=faces), predicted={"6 s": predicted})
+    found = galleries_of(moved).results
+    aligned = align(moved)
+    for name, middle in (("speaker_mean", aligned.training_mean), ("speaker_mean_raw_cosine", 0.0)):
+        matrix = metrics.pairwise_distances(predicted - middle, aligned.gallery - middle, metric="cosine")
+        counts = np.bincount(matrix.argmin(1), minlength=len(aligned.speakers))
+        right = matrix.argmin(1) == aligned.clips["speaker"]
+        assert found["hubs"][name]["hub_share"]["value"] == counts.max() / counts.sum()
+        assert found["hubs"][name]["distinct_nearest"] == (counts > 0).sum()
+        assert found["retrieval"][name]["recall_at_1"]["value"] == right.mean()
+    raw, centred = (found["hubs"][name]["hub_share"]["value"] for name in ("speaker_mean_raw_cosine", "speaker_mean"))
+    assert raw > 0.5 > 0.25 > centred
+
+
 def test_what_is_held_equal_is_what_the_corpus_knows():
     inputs = simulate(60)
     table = inputs.attributes[["sex"]]
-    everyone = ["speaker_mean", "speaker_mean_l1", "speaker_mean_l2", "same_video", "cross_video"]
+    everyone = [f"speaker_mean{by}" for by in ("", "_raw_cosine", "_l1", "_l2")] + ["same_video", "cross_video"]
     assert list(galleries_of(inputs).results["retrieval"]) == [*everyone, "same_sex"]
     for unknown in (table[[]], table.assign(sex=None), table.iloc[-10:]):  # none, null, of training speakers alone
         assert list(galleries_of(inputs, unknown).results["retrieval"]) == everyone

@@ -3,7 +3,7 @@
 import pytest
 
 ALWAYS = {"recall_at_10_percent", "chance", "one_of_two", "centred_cosine", "controls_distinguishable"}
-ALWAYS |= {"leaks_found", "test_speakers"}
+ALWAYS |= {"recall_at_10_percent_raw", "hub_share", "leaks_found", "test_speakers"}
 
 
 def test_it_is_what_the_results_say(measured):
@@ -14,11 +14,14 @@ def test_it_is_what_the_results_say(measured):
         "recall_at_10_percent": speaker_mean["recall_at_10_percent"]["value"],
         "chance": speaker_mean["recall_at_10_percent"]["chance"],
         "one_of_two": systems["voice"]["one_of_2"]["value"],
+        "mean_spectrogram_one_of_two": systems["ridge_mean_spectrogram"]["one_of_2"]["value"],
         "centred_cosine": systems["voice"]["centred_cosine"]["value"],
         "sex_accuracy": systems["voice"]["sex_accuracy"]["value"],
         "age_correlation": systems["voice"]["age_years_correlation"]["value"],
         "recall_other_video": results["retrieval"]["cross_video"]["recall_at_10_percent"]["value"],
         "ceiling": systems["oracle"]["recall_at_10_percent"]["value"],
+        "recall_at_10_percent_raw": systems["voice"]["recall_at_10_percent_raw"]["value"],
+        "hub_share": results["hubs"]["speaker_mean"]["hub_share"]["value"],
         "controls_distinguishable": results["controls"]["distinguishable"],
         "leaks_found": results["leaks"]["shared_files"] + results["leaks"]["identical_faces"],
         "test_speakers": 48,

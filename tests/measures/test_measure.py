@@ -40,6 +40,7 @@ class TestPerfectFeatures:
             assert (entry["value"], entry["low"], entry["high"]) == (1, 1, 1), name
         assert set(perfect["retrieval"]) == {
             "speaker_mean",
+            "speaker_mean_raw_cosine",
             "speaker_mean_l1",
             "speaker_mean_l2",
             "same_video",
@@ -140,6 +141,7 @@ def test_random_features_are_at_chance_in_every_metric(monkeypatch):
         "cross_video",
         "same_sex",
         "same_sex_and_nationality",
+        "speaker_mean_raw_cosine",
         "speaker_mean_l1",
         "speaker_mean_l2",
     }

@@ -25,6 +25,12 @@ from speech2face.measures.statistics import Bootstrap
 from tests.simulated import simulate
 
 
+def centred(aligned, *features):
+    """Features as differences from the mean training face, which is that of the videos of training speakers."""
+    middle = aligned.means[[split == "train" for split in aligned.video_splits]].mean(0)
+    return [values - middle for values in features]
+
+
 def ranks_of(nearer, size):
     return Ranks(np.array(nearer), np.zeros(len(nearer), int), np.full(len(nearer), size))
 
@@ -42,7 +48,7 @@ def test_small_galleries_are_counted_as_if_all_were_drawn(drawn, k):
 def test_one_of_two_is_the_part_of_others_that_are_farther():
     aligned = align(simulate(80))
     predicted = simulate(80).predicted["6 s"]
-    matrix = distances(predicted, aligned.gallery)
+    matrix = distances(*centred(aligned, predicted, aligned.gallery))
     own = aligned.clips["speaker"].to_numpy()
     by_hand = [(np.delete(row, s) > row[s]).mean() for row, s in zip(matrix, own, strict=True)]
     assert np.allclose(matched(rank_among_speakers(aligned, predicted), 2), by_hand)
@@ -123,7 +129,7 @@ def test_same_video_and_other_video_galleries_hold_each_speaker_once():
         speaker, video = aligned.clips.loc[row, ["speaker_id", "video_row"]]
         place = (videos[speaker].index(video) + 1) % 3
         gallery = aligned.means[[videos[s][place] for s in aligned.speakers]]
-        found = distances(predicted[row : row + 1], gallery)[0]
+        found = distances(*centred(aligned, predicted[row : row + 1], gallery))[0]
         assert other.nearer[row] == (found < found[aligned.speakers.index(speaker)]).sum()
 
 
@@ -155,7 +161,7 @@ def test_among_alike_only_the_own_group_counts():
     predicted = inputs.predicted["6 s"]
     found, usable = rank_within_groups(aligned, predicted, sexes)
     assert not usable[(aligned.clips["speaker"] == 0).to_numpy()].any()
-    matrix = distances(predicted, aligned.gallery)
+    matrix = distances(*centred(aligned, predicted, aligned.gallery))
     of_gallery = sexes.reindex(aligned.speakers).to_numpy()
     for place, row in enumerate(np.flatnonzero(usable)):
         speaker = aligned.clips.loc[row, "speaker"]

@@ -16,6 +16,7 @@ from speech2face.measures.retrieval import (
     distances,
     expected,
     middle_rank,
+    nearest,
     percent_to_k,
     rank_matches,
     ranks,
@@ -53,6 +54,12 @@ def random_features():
 
 @pytest.mark.parametrize("metric", METRICS)
 class TestAgainstOthers:
+    def test_nearest_is_scikit_learns_neighbour(self, random_features, metric, monkeypatch):
+        query, gallery, _ = random_features
+        monkeypatch.setattr(retrieval, "QUERIES_PER_BLOCK", 16)
+        neighbours = NearestNeighbors(n_neighbors=1, metric=SKLEARN[metric]).fit(gallery).kneighbors(query)[1]
+        assert np.array_equal(nearest(query, gallery, metric), neighbours[:, 0])
+
     def test_distances_are_those_of_scikit_learn(self, random_features, metric):
         query, gallery, _ = random_features
         assert np.allclose(

@@ -30,11 +30,14 @@ def case():
 
 def test_row_scores_are_scikit_learns(case):
     _, aligned, _, voice = case
-    closeness = -pairwise_distances(voice, aligned.gallery, metric="cosine")
+    middle = aligned.means[[split == "train" for split in aligned.video_splits]].mean(0)
+    closeness = -pairwise_distances(voice - middle, aligned.gallery - middle, metric="cosine")
+    raw = -pairwise_distances(voice, aligned.gallery, metric="cosine")
     rows = row_scores(aligned, voice)
     own, labels = aligned.clips["speaker"], np.arange(len(aligned.speakers))
     assert rows["recall_at_1"].mean() == top_k_accuracy_score(own, closeness, k=1, labels=labels)
     assert rows["recall_at_10_percent"].mean() == top_k_accuracy_score(own, closeness, k=5, labels=labels)  # 10 % of 48
+    assert rows["recall_at_10_percent_raw"].mean() == top_k_accuracy_score(own, raw, k=5, labels=labels)
 
 
 def test_chance_is_the_mean_over_a_random_order(case):
@@ -97,11 +100,12 @@ def test_groups_are_bands_and_classes_in_order():
             "age_years": [20, 29, 30, 44, 45, 59, 60, 80, None, 33, 34, 35],
             "nationality": ["UK"] * 5 + ["USA"] * 5 + ["Peru", "Chad"],
             "f0_hz": range(12),
+            "origin": ["voxceleb"] * 6 + ["avspeech"] * 6,
         },
         index=clips,
     )
     groups = groups_of(table, clips)
-    assert set(groups) == {"age_years", "nationality"}
+    assert set(groups) == {"age_years", "nationality", "origin"}
     ages = groups["age_years"]
     assert list(ages.cat.categories) == ["below 30", "30 to 45", "45 to 60", "60 and over"]
     assert ages.astype(object).where(ages.notna(), None).tolist()[:9] == [

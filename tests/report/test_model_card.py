@@ -58,6 +58,36 @@ def test_every_table_is_whole(plain):
                 assert row.count("|") == width, row
 
 
+def test_a_better_linear_regression_is_said_before_anything_else(plain):
+    assert "A linear regression from the mean spectrogram" not in plain.card
+    ridge = plain.results["systems"]["ridge_mean_spectrogram"]
+    better = ridge["one_of_2"] | {"value": 0.99}
+    systems = plain.results["systems"] | {"ridge_mean_spectrogram": ridge | {"one_of_2": better}}
+    card = model_card(plain.results | {"systems": systems}, {}, True, 0.95)
+    said = "**A linear regression from the mean spectrogram finds faces better than this model"
+    assert card.index(said) < card.index("\n## ")
+
+
+def test_raw_cosine_and_hubs_stand_beside_the_centred_one(plain):
+    raw = plain.results["retrieval"]["speaker_mean_raw_cosine"]["recall_at_10_percent"]
+    assert f"| recall at 10 %, raw cosine | {raw['value']:.3g} (" in plain.card
+    for name, by in (("speaker_mean", "centred"), ("speaker_mean_raw_cosine", "raw")):
+        share = plain.results["hubs"][name]["hub_share"]
+        assert f"| part of the voices that one face is nearest to, {by} cosine | {share['value']:.3g} (" in plain.card
+
+
+def test_people_who_may_have_been_heard_are_shown_apart(plain, evaluated):
+    run = evaluated("labelled")
+    for name in ("perhaps_heard", "not_heard"):
+        entry = run.results["may_have_been_heard"][name]
+        row = next(line for line in run.card.splitlines() if line.startswith(f"| {name.replace('_', ' ')} |"))
+        assert row.split(" | ")[1] == "24"
+        assert row.split(" | ")[2].startswith(f"{entry['recall_at_10_percent']['value']:.3g} (")
+        assert row.split(" | ")[3].startswith(f"{entry['one_of_2']['value']:.3g} (")
+    assert "The frozen speaker encoder was trained on recordings of voxceleb" in words(run.card)
+    assert "frozen speaker encoder" not in plain.card
+
+
 def test_a_leak_is_said(evaluated):
     text = words(evaluated("leaking").card)
     assert "1 of 3 testable controls is distinguishable from chance (skin_tone)." in text

@@ -18,15 +18,21 @@ def cell(table, row, column):
 
 
 def test_every_gallery_is_a_column(section):
-    results, (retrieval, matching) = section[0], section[1].tables
-    assert retrieval.columns[:4] == ["measure", "mean face, cosine", "mean face, L1", "mean face, L2"]
-    assert retrieval.columns[4:] == ["same video", "other video", "same sex"]
+    results, (retrieval, hubs, matching) = section[0], section[1].tables
+    cosines = ["measure", "mean face, centred cosine", "mean face, raw cosine"]
+    assert hubs.columns == cosines
+    assert retrieval.columns[:5] == [*cosines, "mean face, L1", "mean face, L2"]
+    assert retrieval.columns[5:] == ["same video", "other video", "same sex"]
     assert len(retrieval.columns) == 1 + len(results["retrieval"])
     assert matching.columns == ["measure", "others: all", "others: same sex"]
 
 
 def test_numbers_stand_above_their_interval_and_chance(section):
-    results, (retrieval, matching) = section[0], section[1].tables
+    results, (retrieval, hubs, matching) = section[0], section[1].tables
+    share = results["hubs"]["speaker_mean_raw_cosine"]["hub_share"]
+    found = cell(hubs, "voices whose nearest face is the commonest one", "mean face, raw cosine")
+    assert found.text == f"{share['value']:.3f}"
+    assert found.details == (f"{share['low']:.3f} to {share['high']:.3f}", f"chance {share['chance']:.3g}")
     recall = results["retrieval"]["cross_video"]["recall_at_10_percent"]
     found = cell(retrieval, "recall at 10 %", "other video")
     assert found.text == f"{recall['value']:.3f}"

@@ -129,6 +129,30 @@ def test_warnings_stand_at_the_top(evaluated, corpus, warning):
     assert text.index('role="alert"') < text.index(warning) < text.index("<nav")
 
 
+def test_a_better_linear_regression_is_the_first_warning(evaluated):
+    results = evaluated("plain").results
+    ridge = results["systems"]["ridge_mean_spectrogram"]
+    better = ridge | {"recall_at_10_percent": ridge["recall_at_10_percent"] | {"value": 0.99}}
+    systems = results["systems"] | {"ridge_mean_spectrogram": better}
+    few = results["counts"] | {"test_speakers": 19}
+    assert warnings(results | {"systems": systems, "counts": few})[0].startswith("A linear regression from the mean")
+
+
+def test_summary_names_both_cosines_and_their_hubs(evaluated):
+    results = evaluated("plain").results
+    raw = results["retrieval"]["speaker_mean_raw_cosine"]["recall_at_10_percent"]["value"]
+    hub, raw_hub = (results["hubs"][f"speaker_mean{by}"]["hub_share"]["value"] for by in ("", "_raw_cosine"))
+    assert f"by raw cosine it is {100 * raw:.0f} %" in summary(results)
+    assert f"nearest to {100 * hub:.0f} % of the recordings, by raw cosine to {100 * raw_hub:.0f} %" in summary(results)
+
+
+def test_people_who_may_have_been_heard_are_shown_apart(evaluated):
+    text = evaluated("labelled").page
+    section = text[text.index('<section id="groups"') :]
+    assert section.index("it may have heard some of these people before") < section.index("perhaps heard")
+    assert "may have heard" not in evaluated("plain").page
+
+
 def test_test_speakers_who_were_trained_on_are_not_called_new(evaluated):
     assert "48 speakers who were not in training" in summary(evaluated("plain").results)
     results = evaluated("seen_in_training").results

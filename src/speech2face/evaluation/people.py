@@ -7,7 +7,7 @@ from speech2face.corpus.ids import speaker_of, video_of
 from speech2face.measures.aligned import Aligned
 from speech2face.measures.inputs import Inputs
 from speech2face.measures.measure import Measured
-from speech2face.measures.retrieval import distances, middle_rank
+from speech2face.measures.retrieval import middle_rank, nearest
 from speech2face.report.figures import choose_spread
 from speech2face.report.pages import Shown
 
@@ -24,12 +24,13 @@ def choose_people(inputs: Inputs, aligned: Aligned, measured: Measured, count: i
     chosen, labels = zip(*choose_spread(mean_ranks, count), strict=True)
     rows = first[list(chosen)]
     face_of = {video_of(face): face for face in sorted(inputs.faces.face_ids, reverse=True)}
-    nearest = [aligned.speakers[column] for column in distances(voice[rows], aligned.gallery).argmin(1)]
+    found = nearest(aligned.centred(voice[rows]), aligned.centred(aligned.gallery))
+    neighbours = [aligned.speakers[column] for column in found]
     first_video = {speaker_of(video): video for video in reversed(aligned.videos)}
     asked = aligned.clips.iloc[rows]
     own = [face_of.get(v, face_of[first_video[s]]) for s, v in zip(asked["speaker_id"], asked["video"], strict=True)]
     true = inputs.pictures(own)
-    neighbours = inputs.pictures([face_of[first_video[speaker]] for speaker in nearest])
+    of_neighbours = inputs.pictures([face_of[first_video[speaker]] for speaker in neighbours])
     from_true, from_voice = (inputs.decode(f[rows].astype(np.float32))[0] for f in (aligned.true, voice))
     shown = []
     for place, row in enumerate(rows):
@@ -37,8 +38,8 @@ def choose_people(inputs: Inputs, aligned: Aligned, measured: Measured, count: i
             "true face": true[place],
             "from its feature": from_true[place],
             "from the voice": from_voice[place],
-            "nearest in gallery": neighbours[place],
+            "nearest in gallery": of_neighbours[place],
         }
         speaker = str(aligned.clips["speaker_id"].iloc[row])
-        shown.append(Shown(speaker, float(of_speaker[speaker]), labels[place], nearest[place], pictures))
+        shown.append(Shown(speaker, float(of_speaker[speaker]), labels[place], neighbours[place], pictures))
     return shown

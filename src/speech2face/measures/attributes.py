@@ -35,6 +35,10 @@ SPEAKERS_TO_LEARN = 2  # training speakers of a class below which it is no more 
 LEARNT_PART = 0.5  # of the test clips whose class must have that many
 
 
+ORIGIN = "origin"
+"""Names the corpus that a clip is from, where a list is put together from several. It says nothing of the speaker."""
+
+
 @dataclass(frozen=True)
 class Attribute:
     """An attribute of test rows with its probe.
@@ -147,9 +151,9 @@ def significance(attribute: Attribute, features: np.ndarray, permutations: int, 
 
 
 def evaluated_attributes(table: pd.DataFrame, roles: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """Names of the attributes to evaluate and of the controls. Where the corpus gives no roles, all it has and none."""
+    """Names of the attributes to evaluate and of the controls. Where the corpus gives no roles, all it has but `ORIGIN`, and none."""
     if not roles:
-        return [str(name) for name in table.columns], []
+        return [str(name) for name in table.columns if name != ORIGIN], []
     linked = [name for name in roles if roles[name] == "linked" and name in table]
     return linked, [name for name in roles if roles[name] == "control" and name in table]
 

@@ -10,7 +10,15 @@ import pandas as pd
 from speech2face.measures.statistics import mean, p_value, resample_speakers
 from speech2face.pipeline.params import Evaluation
 
-MEASURES = ("cosine", "centred_cosine", "recall_at_1", "recall_at_10_percent", "reciprocal_rank", "one_of_2")
+MEASURES = (
+    "cosine",
+    "centred_cosine",
+    "recall_at_1",
+    "recall_at_10_percent",
+    "recall_at_10_percent_raw",
+    "reciprocal_rank",
+    "one_of_2",
+)
 OF_DECODED = ("decoded_cosine", "decoded_true_cosine")
 OF_ATTRIBUTES = ("_accuracy", "_absolute_error")
 """How the names of columns end that say whether a clip's class was read rightly, or by how much a number was missed."""
@@ -18,6 +26,7 @@ REPORTED = (
     "cosine",
     "centred_cosine",
     "recall_at_10_percent",
+    "recall_at_10_percent_raw",
     "reciprocal_rank",
     "one_of_2",
     "sex_accuracy",
@@ -29,7 +38,7 @@ REPORTED = (
 
 @dataclass(frozen=True)
 class Comparisons:
-    """Tables as `differences` makes them by the other experiment's name, and the names of those on other clips."""
+    """Tables as `differences` makes them by the other experiment's name, and the names of those that cannot be compared."""
 
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)

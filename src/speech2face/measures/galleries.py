@@ -10,6 +10,7 @@ import pandas as pd
 from speech2face.corpus.ids import speaker_of
 from speech2face.measures import verification
 from speech2face.measures.aligned import Aligned
+from speech2face.measures.hubs import measure_hubs
 from speech2face.measures.ranking import (
     rank_among_speakers,
     rank_among_videos,
@@ -18,17 +19,20 @@ from speech2face.measures.ranking import (
     summarise_ranks,
     summarise_small_galleries,
 )
-from speech2face.measures.retrieval import METRICS, Ranks
+from speech2face.measures.retrieval import METRICS, Ranks, nearest, rank_matches
 from speech2face.measures.statistics import Bootstrap, resample_speakers
 from speech2face.pipeline.params import Evaluation
 
 HELD_EQUAL = (("sex",), ("sex", "nationality"))
 """Attributes that all of a smaller gallery have in common, where the corpus knows them."""
+RAW = {"cosine": "speaker_mean_raw_cosine", "l1": "speaker_mean_l1", "l2": "speaker_mean_l2"}
+"""By metric, the results in the gallery of mean faces where features are not centred. (To L1 and L2 that would make no difference.)"""
 
 
 @dataclass(frozen=True)
 class Galleries:
-    """results: `retrieval`, `matching` and `verification`, each by gallery; ranks, trials: those of the gallery of all test speakers."""
+    """results: `retrieval`, `matching` and `verification`, each by gallery, and `hubs`, by the gallery's name in `retrieval`; ranks,
+    trials: those of the gallery of all test speakers."""
 
     results: dict[str, dict[str, Any]]
     ranks: Ranks
@@ -38,13 +42,22 @@ class Galleries:
 def measure_galleries(
     aligned: Aligned, predicted: np.ndarray, table: pd.DataFrame, settings: Evaluation, seed: int
 ) -> Galleries:
-    """Measures of predicted features [N, D] of the test rows; table: attributes by clip_id."""
+    """Measures of predicted features [N, D] of the test rows; table: attributes by clip_id.
+
+    All by centred cosine, see `Aligned.centred`, but for those in `retrieval` and `hubs` whose name says otherwise.
+    """
     over_rows = resample_speakers(aligned.clips, settings, seed)
     ranks, trials = rank_among_speakers(aligned, predicted), verification.trials(aligned, predicted, over_rows)
     retrieval = {"speaker_mean": summarise_ranks(ranks, over_rows)}
-    for metric in METRICS[1:]:
-        found = rank_among_speakers(aligned, predicted, metric)
-        retrieval[f"speaker_mean_{metric}"] = summarise_ranks(found, over_rows)
+    for metric in METRICS:
+        found = rank_matches(predicted, aligned.gallery, aligned.clips["speaker"], metric)
+        retrieval[RAW[metric]] = summarise_ranks(found, over_rows)
+    spaces = {
+        "speaker_mean": (aligned.centred(predicted), aligned.centred(aligned.gallery)),
+        RAW["cosine"]: (predicted, aligned.gallery),
+    }
+    size = len(aligned.speakers)
+    hubs = {name: measure_hubs(nearest(*features), size, over_rows) for name, features in spaces.items()}
     for name, shift in (("same_video", 0), ("cross_video", 1)):
         found, usable = rank_among_videos(aligned, predicted, shift)
         if usable.any():
@@ -63,7 +76,7 @@ def measure_galleries(
             verified[label] = _verify(verification.trials(aligned, predicted, over_usable, codes, usable), over_usable)
     if small := summarise_small_galleries(ranks, over_rows):
         retrieval["galleries_of_100"] = small
-    results = {"retrieval": retrieval, "matching": matching, "verification": verified}
+    results = {"retrieval": retrieval, "matching": matching, "verification": verified, "hubs": hubs}
     return Galleries(results, ranks, trials)
 
 

@@ -13,18 +13,23 @@ ATTRIBUTES = {
 def headline(results: Mapping[str, Any]) -> dict[str, float]:
     """The headline of an evaluation's results, flat and without intervals, what matters most first.
 
-    recall_at_10_percent, its `chance` and its `ceiling` (the oracle's), one_of_two: in the gallery of the test speakers' mean faces;
-    recall_other_video: recall at 10 % where the face is of another video than the voice. What the corpus does not give is left out.
+    recall_at_10_percent, its `chance` and its `ceiling` (the oracle's), one_of_two: in the gallery of the test speakers' mean faces, by
+    centred cosine; mean_spectrogram_one_of_two: of the linear regression from the mean spectrogram; recall_at_10_percent_raw: by raw
+    cosine; hub_share: see `measure_hubs`; recall_other_video: recall at 10 % where the face is of another video than the voice. What the
+    corpus does not give is left out.
     """
     gallery = results["retrieval"]["speaker_mean"]["recall_at_10_percent"]
     own_length = next(iter(results["similarity"].values()))
     estimates: dict[str, Mapping[str, float]] = {
         "recall_at_10_percent": gallery,
         "one_of_two": results["matching"]["all"].get("one_of_2", {}),
+        "mean_spectrogram_one_of_two": results["systems"].get("ridge_mean_spectrogram", {}).get("one_of_2", {}),
         "centred_cosine": own_length["centred_cosine"],
         **{name: _read_from_voice(results, *place) for name, place in ATTRIBUTES.items()},
         "recall_other_video": results["retrieval"].get("cross_video", {}).get("recall_at_10_percent", {}),
         "ceiling": results["systems"].get("oracle", {}).get("recall_at_10_percent", {}),
+        "recall_at_10_percent_raw": results["retrieval"]["speaker_mean_raw_cosine"]["recall_at_10_percent"],
+        "hub_share": results["hubs"]["speaker_mean"]["hub_share"],
     }
     numbers = {name: estimate["value"] for name, estimate in estimates.items() if "value" in estimate}
     first = {"recall_at_10_percent": numbers.pop("recall_at_10_percent"), "chance": gallery["chance"]}

@@ -41,6 +41,9 @@ class Inputs:
     digests: SHA-256 of files by clip_id, to find a recording or picture that is in two splits.
     description: lines for the report and the model card, for example {"Face features": "dlib_resnet"}.
     num_without_face: test clips that are not among `clip_ids` because they have no face to be compared with.
+    heard_by_encoder: names of the corpora that a frozen speaker encoder was trained on, as clips' origins begin ("voxceleb"); empty
+        where there is none, or none that is known to overlap.
+    source: `corpus.source`, by which clips without an `origin` are taken to be from one of these corpora or not.
     """
 
     clip_ids: list[str]
@@ -57,3 +60,5 @@ class Inputs:
     digests: Mapping[str, Sequence[str]] = field(default_factory=dict)
     description: Mapping[str, str] = field(default_factory=dict)
     num_without_face: int = 0
+    heard_by_encoder: frozenset[str] = frozenset()
+    source: str = ""

@@ -108,9 +108,9 @@ def _nearest(aligned: Aligned, asked: np.ndarray, others: np.ndarray, owners: np
     there is none."""
     nearest = np.full(len(asked), np.inf)
     for rows in _blocks(len(asked), QUERIES_PER_BLOCK):
-        queries = aligned.means[asked[rows]] - aligned.training_mean
+        queries = aligned.centred(aligned.means[asked[rows]])
         for columns in _blocks(len(others), ROWS_PER_BLOCK):
-            found = distances(queries, aligned.means[others[columns]] - aligned.training_mean)
+            found = distances(queries, aligned.centred(aligned.means[others[columns]]))
             found[owners[asked[rows]][:, None] == owners[others[columns]]] = np.inf
             nearest[rows] = np.minimum(nearest[rows], found.min(1))
     return nearest
@@ -119,7 +119,7 @@ def _nearest(aligned: Aligned, asked: np.ndarray, others: np.ndarray, owners: np
 def _within(aligned: Aligned, train: np.ndarray, owners: np.ndarray) -> float | None:
     """Median distance between the first two of a speaker's videos `train`; None where nobody has two."""
     pairs = [rows[:2] for owner in np.unique(owners[train]) if len(rows := train[owners[train] == owner]) > 1]
-    faces = [aligned.means[list(pair)] - aligned.training_mean for pair in pairs]
+    faces = [aligned.centred(aligned.means[list(pair)]) for pair in pairs]
     return float(np.median([distances(first[None], second[None])[0, 0] for first, second in faces])) if faces else None
 
 

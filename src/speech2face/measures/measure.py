@@ -20,6 +20,7 @@ from speech2face.measures.craniofacial import correlate
 from speech2face.measures.decoded import Decoded, decode_faces
 from speech2face.measures.galleries import measure_galleries
 from speech2face.measures.headline import headline
+from speech2face.measures.heard import score_heard
 from speech2face.measures.inputs import Inputs
 from speech2face.measures.leaks import find_leaks
 from speech2face.measures.opinions import summarise_opinions
@@ -89,6 +90,8 @@ def measure(inputs: Inputs, aligned: Aligned, settings: Evaluation, seed: int) -
         "leaks": find_leaks(inputs, aligned),
         "not_evaluated": skipped | _not_evaluated(inputs, aligned, systems, galleries.results["retrieval"]),
     }
+    if heard := score_heard(inputs, aligned, voice, settings, seed):
+        results["may_have_been_heard"] = heard
     if "oracle" in systems:
         results["fraction_of_knowable"] = fraction_of_knowable(aligned, systems, known, settings, seed)
     results |= _of_decoded(inputs, aligned, decoded, settings, seed)

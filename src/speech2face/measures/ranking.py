@@ -1,4 +1,7 @@
-"""Retrieval and matching measures of unseen speakers, each with its gallery's size and chance."""
+"""Retrieval and matching measures of unseen speakers, each with its gallery's size and chance.
+
+Voices are compared with faces by centred cosine: that of their differences from the mean training face, see `Aligned.centred`.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +12,7 @@ from scipy.stats import hypergeom
 
 from speech2face.corpus.ids import speaker_of
 from speech2face.measures.aligned import Aligned
-from speech2face.measures.retrieval import Metric, Ranks, expected, middle_rank, percent_to_k, rank_matches
+from speech2face.measures.retrieval import Ranks, expected, middle_rank, percent_to_k, rank_matches
 from speech2face.measures.statistics import Bootstrap, mean, median
 
 RANKS = (1, 2, 5, 10)
@@ -114,9 +117,9 @@ def recall_curve(found: Ranks) -> np.ndarray:
     return np.array([expected(recall_table(k, size), found).mean() for k in range(1, size + 1)])
 
 
-def rank_among_speakers(aligned: Aligned, predicted: np.ndarray, metric: Metric = "cosine") -> Ranks:
-    """Ranks of each test row's speaker among the mean features of the test speakers."""
-    return rank_matches(predicted, aligned.gallery, aligned.clips["speaker"], metric)
+def rank_among_speakers(aligned: Aligned, predicted: np.ndarray) -> Ranks:
+    """Ranks of each test row's speaker, by features [N, D] predicted of it, among the mean features of the test speakers."""
+    return rank_matches(aligned.centred(predicted), aligned.centred(aligned.gallery), aligned.clips["speaker"])
 
 
 def rank_within_groups(aligned: Aligned, predicted: np.ndarray, groups: pd.Series) -> tuple[Ranks, np.ndarray]:
@@ -128,7 +131,8 @@ def rank_within_groups(aligned: Aligned, predicted: np.ndarray, groups: pd.Serie
     own = codes[aligned.clips["speaker"]]
     usable = (own >= 0) & (counts[np.maximum(own, 0)] > 1)
     speakers = aligned.clips["speaker"].to_numpy()[usable]
-    return rank_matches(predicted[usable], aligned.gallery, speakers, "cosine", own[usable], codes), usable
+    queries, gallery = aligned.centred(predicted[usable]), aligned.centred(aligned.gallery)
+    return rank_matches(queries, gallery, speakers, "cosine", own[usable], codes), usable
 
 
 def rank_among_videos(aligned: Aligned, predicted: np.ndarray, shift: int) -> tuple[Ranks, np.ndarray]:
@@ -150,5 +154,6 @@ def rank_among_videos(aligned: Aligned, predicted: np.ndarray, shift: int) -> tu
     for number in np.unique(place[usable]):
         rows = np.flatnonzero(usable & (place == number))
         chosen = [videos[(number + shift) % len(videos)] for videos in of_speaker]
-        nearer[rows], tied[rows], sizes[rows] = rank_matches(predicted[rows], aligned.means[chosen], speakers[rows])
+        queries, gallery = aligned.centred(predicted[rows]), aligned.centred(aligned.means[chosen])
+        nearer[rows], tied[rows], sizes[rows] = rank_matches(queries, gallery, speakers[rows])
     return Ranks(nearer[usable], tied[usable], sizes[usable]), usable

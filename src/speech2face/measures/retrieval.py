@@ -97,6 +97,19 @@ def rank_matches(
     return result
 
 
+def nearest(query: npt.ArrayLike, gallery: npt.ArrayLike, metric: Metric = "cosine") -> Ints:
+    """Index [N] of the entry of the gallery [M, D] that is nearest to each query [N, D]; of equally near ones the first.
+
+    Computed block by block, so memory does not grow with N times M. Raises ValueError as `distances`.
+    """
+    queries, entries = _check(query, gallery, metric)
+    held = _ready(entries, metric)
+    found = np.empty(len(queries), np.int64)
+    for rows in _blocks(len(queries), QUERIES_PER_BLOCK):
+        found[rows] = _distances(_ready(queries[rows], metric), held, metric).numpy().argmin(1)
+    return found
+
+
 def expected(table: Floats, found: Ranks) -> Floats:
     """Mean of `table` over the ranks that each query's match can have when ties are broken at random, [N].
 

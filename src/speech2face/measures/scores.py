@@ -9,14 +9,14 @@ import pandas as pd
 
 from speech2face.corpus.ids import speaker_of
 from speech2face.measures.aligned import Aligned
-from speech2face.measures.attributes import Attribute
+from speech2face.measures.attributes import ORIGIN, Attribute
 from speech2face.measures.ranking import matched, rank_among_speakers, recall_table, row_values
-from speech2face.measures.retrieval import percent_to_k
+from speech2face.measures.retrieval import percent_to_k, rank_matches
 from speech2face.measures.similarity import similarities
 from speech2face.measures.statistics import Floats, Statistic, accuracy, mean, pearson, resample_speakers
 from speech2face.pipeline.params import Evaluation
 
-GROUPED = ("sex", "age_years", "age", "nationality", "ethnicity", "accent", "skin_tone")
+GROUPED = ("sex", "age_years", "age", "nationality", "ethnicity", "accent", "skin_tone", ORIGIN)
 """Attributes by which quality is shown to be even or not, where the corpus has them."""
 BANDS = {
     "age_years": (30, 45, 60),
@@ -25,18 +25,23 @@ BANDS = {
 }
 """Where numbers are cut into groups."""
 COSINES = ("cosine", "centred_cosine")
+RECALLS = ("recall_at_10_percent", "recall_at_10_percent_raw")
+"""By centred and by raw cosine."""
 FEWEST_SPEAKERS = 3  # of a group that is shown by itself; an interval over fewer says nothing
 
 
 def row_scores(aligned: Aligned, predicted: np.ndarray) -> dict[str, Floats]:
-    """Of each test row [N]: cosine to the true feature of its video, raw and centred; among the test speakers, ties in
-    expectation, whether the match is first, within the first 10 %, 1 over its rank; and the chance to choose it out of two."""
+    """Of each test row [N]: cosine to the true feature of its video, raw and centred; among the test speakers, by centred cosine and
+    with ties in expectation, whether the match is first, within the first 10 %, 1 over its rank, and the chance to choose it out of two;
+    and whether it is within the first 10 % by the raw cosine."""
     found = rank_among_speakers(aligned, predicted)
+    raw = rank_matches(predicted, aligned.gallery, aligned.clips["speaker"])
     near = similarities(predicted, aligned.true, aligned.training_mean)
     return {
         **{name: near[name] for name in COSINES},
         "recall_at_1": row_values(found, lambda size: recall_table(1, size)),
-        "recall_at_10_percent": row_values(found, lambda size: recall_table(percent_to_k(10, size), size)),
+        "recall_at_10_percent": row_values(found, _first_tenth),
+        "recall_at_10_percent_raw": row_values(raw, _first_tenth),
         "reciprocal_rank": row_values(found, lambda size: 1 / np.arange(1, size + 1)),
         "one_of_2": matched(found, 2),
     }
@@ -46,7 +51,7 @@ def chance_scores(gallery_size: int) -> dict[str, float]:
     """What a random order gives, for the scores that have such a chance."""
     return {
         "recall_at_1": 1 / gallery_size,
-        "recall_at_10_percent": percent_to_k(10, gallery_size) / gallery_size,
+        **dict.fromkeys(RECALLS, percent_to_k(10, gallery_size) / gallery_size),
         "reciprocal_rank": float((1 / np.arange(1, gallery_size + 1)).mean()),
         "one_of_2": 0.5,
     }
@@ -119,6 +124,10 @@ def fraction_of_knowable(
         learned, knowable = (attribute_statistic(attribute, features) for features in (voice, oracle))
         fractions[attribute_measure(attribute)] = bootstrap.estimate(_fraction(learned, knowable, chance))
     return {name: value for name, value in fractions.items() if value}
+
+
+def _first_tenth(gallery_size: int) -> np.ndarray:
+    return recall_table(percent_to_k(10, gallery_size), gallery_size)
 
 
 def _difference(one: Statistic, other: Statistic) -> Statistic:

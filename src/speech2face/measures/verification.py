@@ -33,10 +33,11 @@ def trials(
     groups: np.ndarray | None = None,
     usable: np.ndarray | None = None,
 ) -> Trials:
-    """All pairs of a row of predicted features [N, D] and a test speaker, by cosine; with groups (int, by test speaker)
+    """All pairs of a row of predicted features [N, D] and a test speaker, by centred cosine; with groups (int, by test speaker)
     only impostors of the voice's own group. `usable`, bool over the rows: those that count, N of which `bootstrap` is."""
     usable = np.ones(len(predicted), bool) if usable is None else usable
-    similarity = np.round(1 - distances(predicted[usable], aligned.gallery, "cosine"), ROUNDING_DIGITS)
+    queries, gallery = aligned.centred(predicted[usable]), aligned.centred(aligned.gallery)
+    similarity = np.round(1 - distances(queries, gallery), ROUNDING_DIGITS)
     own = aligned.clips["speaker"].to_numpy()[usable]
     genuine = similarity[np.arange(len(own)), own]
     levels, of_row = np.unique(-genuine, return_inverse=True)

@@ -7,7 +7,7 @@ from jinja2 import Environment, StrictUndefined
 
 from speech2face.measures.leaks import is_certain
 from speech2face.measures.scores import COSINES
-from speech2face.report.verdicts import describe_controls, describe_leaks
+from speech2face.report.verdicts import describe_controls, describe_heard, describe_leaks, describe_regression
 
 NONE = "–"
 
@@ -17,6 +17,10 @@ CARD = """\
 Written by the evaluate stage from the run whose numbers are in `results/evaluation/results.json`. Edit the template in
 `src/speech2face/report/model_card.py`, not this file.
 
+{% if regression -%}
+**{{ regression }}**
+
+{% endif -%}
 ## What it is
 
 A voice encoder that predicts, from a few seconds of speech, the face features of a typical owner of such a voice, and a
@@ -54,7 +58,8 @@ Intervals are {{ confidence }} %, by bootstrap over speakers.
 
 Chance of a cosine is what the mean training face gives everyone. The simple baselines are linear regressions from the mean
 spectrogram and from the fundamental frequency. The ceiling is an oracle, a regression from the true linked
-attributes.
+attributes. Faces are found by centred cosine, where the mean training face is subtracted first, unless it says raw. By raw cosine a hub,
+a face that is the nearest to many voices, may decide.
 
 | measure | this run | chance or mean face | best simple baseline | ceiling |
 |---|---|---|---|---|
@@ -85,6 +90,16 @@ Recall at 10 % of the gallery and choosing one of two, by group. Small groups ha
 The corpus has no attribute by which to compare groups. Unevenness is to be expected and has not been measured.
 {%- endif %}
 
+{% if heard -%}
+{{ heard }}
+
+| people | speakers | recall at 10 % | one of two |
+|---|---|---|---|
+{%- for row in heard_groups %}
+| {{ row.name }} | {{ row.speakers }} | {{ row.recall }} | {{ row.one_of_2 }} |
+{%- endfor %}
+
+{% endif -%}
 A model learns the correlations of its training speakers, among them those of who was recorded. Classes of sex or
 nationality are the corpus's labels; they are not a statement about how anyone describes themselves.
 
@@ -107,6 +122,7 @@ so are the data set's terms. A voice and a face are biometric data in many laws;
 
 def model_card(results: Mapping[str, Any], description: Mapping[str, str], synthetic: bool, confidence: float) -> str:
     """The card as Markdown."""
+    heard = results.get("may_have_been_heard", {})
     template = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(CARD)
     return template.render(
         results=results,
@@ -117,7 +133,14 @@ def model_card(results: Mapping[str, Any], description: Mapping[str, str], synth
         unseen=not is_certain(results["leaks"]) and not results["leaks"]["look_alikes"],
         leaks=_leaks(results["leaks"]),
         trained_on=_trained_on(results, description),
-        groups=_groups(results),
+        groups=[
+            row
+            for name, entries in results["groups"].items()
+            for row in _groups({f"{name.replace('_', ' ')}: {group}": entry for group, entry in entries.items()})
+        ],
+        regression=describe_regression(results["systems"]),
+        heard=_plain(describe_heard(heard)) if heard else "",
+        heard_groups=_groups({name.replace("_", " "): entry for name, entry in heard.items() if name != "corpora"}),
         consent=SYNTHETIC if synthetic else REAL,
     )
 
@@ -132,6 +155,12 @@ def _rows(results: Mapping[str, Any]) -> list[dict[str, str]]:
     for key in ("recall_at_1", "recall_at_10_percent", "median_rank"):
         name = f"{key.replace('_', ' ').replace(' percent', ' %')}, gallery of {gallery['gallery_size']}"
         rows.append(_row(results, key, name, gallery[key], f"{gallery[key]['chance']:.3g}"))
+    raw = results["retrieval"]["speaker_mean_raw_cosine"]["recall_at_10_percent"]
+    rows.append(_row(results, "recall_at_10_percent_raw", "recall at 10 %, raw cosine", raw, f"{raw['chance']:.3g}"))
+    for ranked_by, hubs in zip(("centred", "raw"), results["hubs"].values(), strict=True):
+        share = hubs["hub_share"]
+        name = f"part of the voices that one face is nearest to, {ranked_by} cosine"
+        rows.append(_row(results, "hub_share", name, share, f"{share['chance']:.3g}"))
     if two := results["matching"]["all"].get("one_of_2"):
         rows.append(_row(results, "one_of_2", "choosing one of two faces", two, "0.5"))
     for name, sources in results["attributes"].items():
@@ -175,16 +204,15 @@ def _trained_on(results: Mapping[str, Any], description: Mapping[str, str]) -> s
     )
 
 
-def _groups(results: Mapping[str, Any]) -> list[dict[str, str]]:
+def _groups(entries: Mapping[str, Any]) -> list[dict[str, str]]:
     return [
         {
-            "name": f"{name.replace('_', ' ')}: {_plain(group)}",
+            "name": _plain(name),
             "speakers": str(entry["speakers"]),
             "recall": _estimate(entry.get("recall_at_10_percent", {})),
             "one_of_2": _estimate(entry.get("one_of_2", {})),
         }
-        for name, entries in results["groups"].items()
-        for group, entry in entries.items()
+        for name, entry in entries.items()
     ]
 
 

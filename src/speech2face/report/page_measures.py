@@ -6,10 +6,12 @@ from typing import Any
 from speech2face.measures.differences import Comparisons
 from speech2face.report import charts
 from speech2face.report.report import Cell, Section, Table, number, svg_picture, with_lines, words
+from speech2face.report.verdicts import describe_heard
 
 MEASURE_NAMES = {
     "centred_cosine": "cosine, centred on the mean training face",
     "recall_at_10_percent": "recall at 10 % of the gallery",
+    "recall_at_10_percent_raw": "the same by raw cosine",
     "reciprocal_rank": "mean reciprocal rank",
     "one_of_2": "choosing one of two faces",
     "decoded_cosine": "cosine, face decoded from the voice and true feature",
@@ -104,7 +106,8 @@ def comparisons_section(compared: Comparisons, confidence: float) -> Section:
         "one face network."
     ]
     texts += [
-        f"Set aside: {words(name)} was evaluated on other test clips than this run; run that experiment again on this corpus."
+        f"Set aside: {words(name)} was evaluated on other test clips than this run, or by other measures; run that experiment again on "
+        "this corpus."
         for name in compared.skipped
     ]
     return Section("comparisons", "Settings against each other", texts, tables)
@@ -153,19 +156,18 @@ def craniofacial_section(results: Mapping[str, Any], confidence: float) -> Secti
 
 
 def groups_section(results: Mapping[str, Any]) -> Section:
-    """Measures by group of speakers."""
-    groups = results["groups"]
+    """Measures by group of speakers, and of those whom the encoder may have heard."""
+    groups, texts, tables = results["groups"], [], []
+    if heard := results.get("may_have_been_heard"):
+        texts.append(describe_heard(heard))
+        entries = {words(name): entry for name, entry in heard.items() if name != "corpora"}
+        tables.append(_groups_table("Heard before by the speaker encoder", entries))
     if not groups:
-        return Section(
-            "groups",
-            "Even or uneven",
-            ["The corpus has no attribute by which to compare groups of three speakers or more."],
-        )
-    tables, points = [], []
+        texts.append("The corpus has no attribute by which to compare groups of three speakers or more.")
+        return Section("groups", "Even or uneven", texts, tables)
+    points = []
     for name, entries in groups.items():
-        keys = list(dict.fromkeys(key for entry in entries.values() for key in entry))
-        rows = [[Cell(group), *(number(entry.get(key)) for key in keys)] for group, entry in entries.items()]
-        tables.append(Table(words(name), ["group", *(MEASURE_NAMES.get(key, words(key)) for key in keys)], rows))
+        tables.append(_groups_table(words(name), entries))
         for group, entry in entries.items():
             value = entry["recall_at_10_percent"]
             points.append((f"{words(name)}: {group}", value["value"], value["low"], value["high"]))
@@ -173,5 +175,11 @@ def groups_section(results: Mapping[str, Any]) -> Section:
     chart = charts.intervals(points, [whole] * len(points), "recall at 10 % of the gallery", "all speakers")
     alt = "Recall at 10 % of the gallery by group: " + "; ".join(f"{p[0]} {p[1]:.2f}" for p in points) + "."
     return Section(
-        "groups", "Even or uneven", tables=tables, charts=[svg_picture(chart, alt, "Recall by group, with intervals.")]
+        "groups", "Even or uneven", texts, tables, [svg_picture(chart, alt, "Recall by group, with intervals.")]
     )
+
+
+def _groups_table(title: str, entries: Mapping[str, Any]) -> Table:
+    keys = list(dict.fromkeys(key for entry in entries.values() for key in entry))
+    rows = [[Cell(group), *(number(entry.get(key)) for key in keys)] for group, entry in entries.items()]
+    return Table(title, ["group", *(MEASURE_NAMES.get(key, words(key)) for key in keys)], rows)

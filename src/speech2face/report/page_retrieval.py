@@ -9,7 +9,8 @@ from speech2face.report import charts
 from speech2face.report.report import Cell, Picture, Section, Table, number, svg_picture, with_lines, words
 
 GALLERIES = {
-    "speaker_mean": "mean face, cosine",
+    "speaker_mean": "mean face, centred cosine",
+    "speaker_mean_raw_cosine": "mean face, raw cosine",
     "speaker_mean_l1": "mean face, L1",
     "speaker_mean_l2": "mean face, L2",
     "same_video": "same video",
@@ -29,7 +30,11 @@ def retrieval_section(results: Mapping[str, Any], tables: Mapping[str, pd.DataFr
     return Section(
         "retrieval",
         "Retrieval, matching, verification",
-        tables=[_retrieval_table(results["retrieval"]), _matching_table(results["matching"], results["verification"])],
+        tables=[
+            _retrieval_table(results["retrieval"]),
+            _hubs_table(results["hubs"]),
+            _matching_table(results["matching"], results["verification"]),
+        ],
         charts=[_recall_chart(results, tables["recall"]), _roc_chart(results, tables["roc"])],
     )
 
@@ -38,13 +43,29 @@ def _retrieval_table(galleries: Mapping[str, Any]) -> Table:
     rows = [[Cell("gallery size"), *(number(g["gallery_size"], 1) for g in galleries.values())]]
     rows += [[Cell(words(name)), *(_with_chance(g.get(name)) for g in galleries.values())] for name in MEASURES]
     note = (
-        "By cosine among one mean face a test speaker, unless said otherwise. The video that the voice is from is part of that mean. "
+        "By centred cosine among one mean face a test speaker, unless said otherwise: the mean training face is subtracted from prediction "
+        "and faces first. The video that the voice is from is part of the mean face. "
         "Same video: the face of the very video that the voice is from. Other video: of another of the speaker's, which shares nothing "
         "but the speaker. A percentage of the gallery is rounded up to whole faces, and chance with it. Equal distances count as in "
         "random order. Where few succeed (recall at 1 or 2) the intervals are too narrow: resampling cannot show what did not happen."
     )
     columns = ["measure", *(GALLERIES.get(name, words(name)) for name in galleries)]
     return Table("Finding the face of a voice", columns, rows, note)
+
+
+def _hubs_table(hubs: Mapping[str, Any]) -> Table:
+    rows = [
+        [
+            Cell("voices whose nearest face is the commonest one"),
+            *(_with_chance(entry["hub_share"]) for entry in hubs.values()),
+        ],
+        [Cell("faces that are nearest to a voice"), *(number(entry["distinct_nearest"]) for entry in hubs.values())],
+    ]
+    note = (
+        "A hub is a face that is the nearest to many voices, whoever speaks. Where there is one, recall says more about that face than "
+        "about the voices. Chance is a random order for each recording."
+    )
+    return Table("Hubs", ["measure", *(GALLERIES[name] for name in hubs)], rows, note)
 
 
 def _matching_table(matching: Mapping[str, Any], verification: Mapping[str, Any]) -> Table:

@@ -26,7 +26,7 @@ from speech2face.report.page_measures import (
 )
 from speech2face.report.page_retrieval import retrieval_section
 from speech2face.report.report import Cell, Person, Section, Table, number, photo, svg_picture, words
-from speech2face.report.verdicts import describe_controls, describe_leaks
+from speech2face.report.verdicts import describe_controls, describe_leaks, describe_regression
 
 FEW_SPEAKERS = 20  # below which percentile intervals are much too narrow
 MOST_REJECTS = 40
@@ -49,7 +49,8 @@ class Shown:
 def summary(results: Mapping[str, Any]) -> str:
     """The outcome in a few sentences."""
     gallery, counts, leaks = results["retrieval"]["speaker_mean"], results["counts"], results["leaks"]
-    recall = gallery["recall_at_10_percent"]
+    recall, raw = (results["retrieval"][name]["recall_at_10_percent"] for name in results["hubs"])
+    hub, raw_hub = (100 * entry["hub_share"]["value"] for entry in results["hubs"].values())
     unseen = " who were not in training"
     if is_certain(leaks):
         unseen = ", not all of them new to the model (see the warning)"
@@ -58,14 +59,17 @@ def summary(results: Mapping[str, Any]) -> str:
     return (
         f"{counts['test_clips']} recordings of {counts['test_speakers']} speakers{unseen}. For "
         f"{100 * recall['value']:.0f} % of them ({100 * recall['low']:.0f} to {100 * recall['high']:.0f} %) the right face is "
-        f"among the nearest 10 % of {gallery['gallery_size']} faces; chance is {100 * recall['chance']:.0f} %. What is drawn is "
-        f"a typical face for a voice, never the speaker's likeness, and no picture is exaggerated."
+        f"among the nearest 10 % of {gallery['gallery_size']} faces; chance is {100 * recall['chance']:.0f} %. That is by centred cosine; "
+        f"by raw cosine it is {100 * raw['value']:.0f} %. One face is the nearest to {hub:.0f} % of the recordings, by raw cosine to "
+        f"{raw_hub:.0f} %. What is drawn is a typical face for a voice, never the speaker's likeness, and no picture is exaggerated."
     )
 
 
 def warnings(results: Mapping[str, Any]) -> list[str]:
     """What a reader must know before believing the numbers."""
     found = []
+    if regression := describe_regression(results["systems"]):
+        found.append(regression)
     if (num_speakers := results["counts"]["test_speakers"]) < FEW_SPEAKERS:
         found.append(
             f"Only {num_speakers} test speakers: intervals by bootstrap over so few are too narrow; nothing is settled."

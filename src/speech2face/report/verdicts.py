@@ -1,7 +1,38 @@
-"""What was found about leaks and negative controls, in sentences."""
+"""What was found about leaks, negative controls and the simplest baseline, in sentences."""
 
 from collections.abc import Mapping
 from typing import Any
+
+REGRESSION = "ridge_mean_spectrogram"
+FOUND_BY = {"one_of_2": "choosing one of two faces", "recall_at_10_percent": "recall at 10 % of the gallery"}
+
+
+def describe_regression(systems: Mapping[str, Any]) -> str:
+    """By how much a linear regression finds faces better than the model; empty where it does not, or was not measured.
+
+    systems: as `score_systems` has them, `voice` and the baselines.
+    """
+    parts = []
+    for measure, name in FOUND_BY.items():
+        other, own = (systems.get(system, {}).get(measure) for system in (REGRESSION, "voice"))
+        if other and own and other["value"] > own["value"]:
+            more = other["difference"]
+            parts.append(
+                f"{name} {other['value']:.3f}, this model {own['value']:.3f} ({more['value']:.3f} more, {more['low']:.3f} to "
+                f"{more['high']:.3f})"
+            )
+    if not parts:
+        return ""
+    return f"A linear regression from the mean spectrogram finds faces better than this model: {'; '.join(parts)}."
+
+
+def describe_heard(heard: Mapping[str, Any]) -> str:
+    """What the results of people who may have been heard are; heard: as `score_heard` has it."""
+    return (
+        f"The frozen speaker encoder was trained on recordings of {heard['corpora']}. So it may have heard some of these people before, "
+        "with their names. People whose origin is not known count among them. Ranks are within the whole gallery; fewer than three "
+        "people are not shown by themselves."
+    )
 
 
 def describe_leaks(leaks: Mapping[str, Any]) -> str:
