@@ -24,6 +24,7 @@ from speech2face.models.weight_files import load_network, read_about
 from speech2face.pipeline.params import Params
 from speech2face.pipeline.rejects import read_rejects
 from speech2face.pipeline.shards import read_columns, shard_paths, to_numpy
+from speech2face.speaker_networks.backends import may_have_heard
 from speech2face.speaker_networks.table import describe_networks, table_weights
 from speech2face.training.pairs import Pairs, check_known, read_targets
 
@@ -55,6 +56,8 @@ def load_inputs(data: Path, models: Path, params: Params, device: torch.device) 
         digests=file_digests(manifest),
         description={"Corpus": params.corpus.source, "Face features": params.features.backend},
         num_without_face=clips.num_without_face,
+        source=params.corpus.source,
+        heard_by_encoder=heard_by(encoder, models),
     )
 
 
@@ -69,6 +72,13 @@ def table_heard(encoder: Encoder, data: Path, models: Path) -> Path:
             "run: dvc repro"
         )
     return data / "embeddings"
+
+
+def heard_by(encoder: Encoder, models: Path) -> frozenset[str]:
+    """The corpora that the frozen networks in front of an encoder were trained on."""
+    if isinstance(encoder, VoiceEncoder):
+        return frozenset()
+    return may_have_heard(list(read_about(models / "encoder" / "encoder.safetensors")["speaker_networks"]))
 
 
 def attribute_table(manifest: pa.Table) -> pd.DataFrame:
