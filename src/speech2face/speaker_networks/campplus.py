@@ -43,17 +43,16 @@ class CamPlusPlus(nn.Module):
         super().__init__()
         self.front = _Front()
         channels = 128
-        self.first = nn.Sequential(nn.Conv1d(NUM_MELS // 8 * 32, channels, 5, 2, 2, bias=False), *_norm_relu(channels))
+        self.first = nn.Conv1d(NUM_MELS // 8 * 32, channels, 5, 2, 2)
         self.blocks = nn.Sequential()
         for num_layers, dilation in BLOCKS:
             layers = [_DenseLayer(channels + i * GROWTH, dilation) for i in range(num_layers)]
             channels += num_layers * GROWTH
-            halve = nn.Sequential(*_norm_relu(channels), nn.Conv1d(channels, channels // 2, 1, bias=False))
+            halve = nn.Sequential(_Affine(channels), nn.ReLU(), nn.Linear(channels, channels // 2, bias=False))
             channels //= 2
             self.blocks.append(nn.Sequential(*layers, halve))
-        self.last = nn.Sequential(*_norm_relu(channels))
-        self.dense = nn.Linear(2 * channels, self.embedding_dim, bias=False)
-        self.norm = nn.BatchNorm1d(self.embedding_dim, affine=False)
+        self.last = nn.Sequential(_Affine(channels), nn.ReLU())
+        self.dense = nn.Linear(2 * channels, self.embedding_dim)
 
     def forward(self, waveforms: Tensor) -> Tensor:
         """Embeddings of whole recordings."""
@@ -66,17 +65,18 @@ class CamPlusPlus(nn.Module):
         as a whole this is the network as published.
         """
         frames = self.frames(fbank(waveforms))
-        parts = [frames[..., round(start * POOLED_HZ) : max(1, round(end * POOLED_HZ))] for start, end in stretches_s]
+        parts = [frames[:, round(start * POOLED_HZ) : max(1, round(end * POOLED_HZ))] for start, end in stretches_s]
         return torch.stack([self.pooled(part) for part in parts], 1)
 
     def frames(self, features: Tensor) -> Tensor:
-        """What is pooled over time, [B, 512, frames / 2], of `fbank` features [B, frames, 80]."""
-        return self.last(self.blocks(self.first(self.front(features.mT))))
+        """What is pooled over time, [B, frames / 2, 512], of `fbank` features [B, frames, 80]."""
+        x = self.first(self.front(features.mT)).relu()
+        return self.last(self.blocks(x.mT.contiguous()))
 
     def pooled(self, frames: Tensor) -> Tensor:
-        """Embeddings [B, 192] of a stretch of `frames` [B, 512, T]."""
-        deviation = frames.std(-1) if frames.shape[-1] > 1 else torch.full_like(frames[..., 0], 1e-2)
-        return self.norm(self.dense(torch.cat([frames.mean(-1), deviation], -1)))
+        """Embeddings [B, 192] of a stretch of `frames` [B, T, 512]."""
+        deviation = frames.std(1) if frames.shape[1] > 1 else torch.full_like(frames[:, 0], 1e-2)
+        return self.dense(torch.cat([frames.mean(1), deviation], -1))
 
 
 def fbank(waveforms: Tensor) -> Tensor:
@@ -103,16 +103,16 @@ class _Front(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first = nn.Sequential(nn.Conv2d(1, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU())
+        self.first = nn.Conv2d(1, 32, 3, padding=1)
         self.blocks = nn.Sequential(*(_Residual(stride) for stride in (2, 1, 2, 1)))
-        self.last = nn.Sequential(nn.Conv2d(32, 32, 3, (2, 1), 1, bias=False), nn.BatchNorm2d(32), nn.ReLU())
+        self.last = nn.Conv2d(32, 32, 3, (2, 1), 1)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x[:, None].contiguous(
             memory_format=torch.channels_last
         )  # in which these convolutions take two thirds of the time
-        return self.last(self.blocks(self.first(x))).flatten(1, 2)
+        return self.last(self.blocks(self.first(x).relu_())).relu_().flatten(1, 2)
 
 
 class _Residual(nn.Module):
@@ -120,38 +120,41 @@ class _Residual(nn.Module):
 
     def __init__(self, stride: int) -> None:
         super().__init__()
-        self.conv1, self.norm1 = nn.Conv2d(32, 32, 3, (stride, 1), 1, bias=False), nn.BatchNorm2d(32)
-        self.conv2, self.norm2 = nn.Conv2d(32, 32, 3, 1, 1, bias=False), nn.BatchNorm2d(32)
-        self.shortcut = nn.Sequential()
-        if stride > 1:
-            self.shortcut = nn.Sequential(nn.Conv2d(32, 32, 1, (stride, 1), bias=False), nn.BatchNorm2d(32))
+        self.conv1 = nn.Conv2d(32, 32, 3, (stride, 1), 1)
+        self.conv2 = nn.Conv2d(32, 32, 3, 1, 1)
+        self.shortcut = nn.Conv2d(32, 32, 1, (stride, 1)) if stride > 1 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = self.norm2(self.conv2(self.norm1(self.conv1(x)).relu()))
-        return (inner + self.shortcut(x)).relu()
+        return (self.conv2(self.conv1(x).relu_()) + self.shortcut(x)).relu_()
+
+
+class _Affine(nn.Module):
+    """A batch norm as it is after training: [*, C] times a weight plus a bias."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addcmul(self.bias, x, self.weight)
 
 
 class _DenseLayer(nn.Module):
-    """[B, C, T] to [B, C + 32, T]: adds what a time-delay layer behind a bottleneck finds, weighed by a mask that its context gives."""
+    """[B, T, C] to [B, T, C + 32]: adds what a time-delay layer behind a bottleneck finds, weighed by a mask that its context gives."""
 
     def __init__(self, channels: int, dilation: int) -> None:
         super().__init__()
-        self.bottleneck = nn.Sequential(
-            *_norm_relu(channels), nn.Conv1d(channels, BOTTLENECK, 1, bias=False), *_norm_relu(BOTTLENECK)
-        )
+        self.norm = _Affine(channels)
+        self.bottleneck = nn.Linear(channels, BOTTLENECK)
         self.local = nn.Conv1d(BOTTLENECK, GROWTH, 3, padding=dilation, dilation=dilation, bias=False)
         self.mask = nn.Sequential(
-            nn.Conv1d(BOTTLENECK, BOTTLENECK // 2, 1), nn.ReLU(), nn.Conv1d(BOTTLENECK // 2, GROWTH, 1), nn.Sigmoid()
+            nn.Linear(BOTTLENECK, BOTTLENECK // 2), nn.ReLU(), nn.Linear(BOTTLENECK // 2, GROWTH), nn.Sigmoid()
         )
 
     def forward(self, before: Tensor) -> Tensor:
-        x = self.bottleneck(before)
+        x = self.bottleneck(self.norm(before).relu_()).relu_()
         # The mask is the same for a whole second, so it is computed once for each.
-        seconds = F.avg_pool1d(x, CONTEXT_FRAMES, CONTEXT_FRAMES, ceil_mode=True)
-        mask = self.mask(x.mean(-1, keepdim=True) + seconds)
-        grown = self.local(x) * mask.repeat_interleave(CONTEXT_FRAMES, -1)[..., : x.shape[-1]]
-        return torch.cat([before, grown], 1)
-
-
-def _norm_relu(channels: int) -> tuple[nn.Module, nn.Module]:
-    return nn.BatchNorm1d(channels), nn.ReLU()
+        seconds = F.avg_pool1d(x.mT, CONTEXT_FRAMES, CONTEXT_FRAMES, ceil_mode=True).mT
+        mask = self.mask(x.mean(1, keepdim=True) + seconds)
+        mask = mask.repeat_interleave(CONTEXT_FRAMES, 1)[:, : x.shape[1]]
+        return torch.cat([before, self.local(x.mT).mT * mask], -1)

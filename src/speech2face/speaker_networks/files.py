@@ -14,6 +14,8 @@ from speech2face.face_networks.files.saving import save
 from speech2face.speaker_networks.campplus import BLOCKS, CamPlusPlus
 from speech2face.speaker_networks.ge2e import Ge2e
 
+BATCH_NORM_EPS = 1e-5
+
 
 def convert_ge2e(path: Path, directory: str) -> str:
     """Save resemblyzer's `pretrained.pt` in the form that `networks.open_network` opens; returns its digest.
@@ -29,41 +31,73 @@ def convert_ge2e(path: Path, directory: str) -> str:
 
 
 def convert_campplus(path: Path, directory: str) -> str:
-    """Save a state_dict of CAM++ with the names of 3D-Speaker, which trained it; returns its digest. Raises as `convert_ge2e`."""
-    ours = dict(campplus_names())
-    state = {}
-    for name, tensor in _load(path).items():
-        layer, _, part = str(name).rpartition(".")
-        state[f"{ours.get(layer, layer)}.{part}"] = tensor.squeeze(-1) if layer == "xvector.dense.linear" else tensor
-    return _save(path, "campplus", CamPlusPlus(), state, directory)
+    """Save a state_dict of CAM++ with the names of 3D-Speaker, which trained it; returns its digest.
+
+    Its batch norms become part of the layer before them, or a weight and a bias where there is none. Raises as `convert_ge2e`.
+    """
+    left = {str(name): tensor for name, tensor in _load(path).items()}
+    state: dict[str, Tensor] = {}
+    for ours, layer, norm in campplus_layers():
+        weight, bias = _take(path, left, layer, norm)
+        state[f"{ours}.weight"] = weight
+        if bias is not None:
+            state[f"{ours}.bias"] = bias
+    if left:
+        raise ValueError(f"{path} holds another network than campplus: {min(left)} is too much")
+    expected = CamPlusPlus().state_dict()
+    # The 1 x 1 convolutions are matrix products here.
+    fitting = {n: t.squeeze(-1) if n in expected and t.ndim == expected[n].ndim + 1 else t for n, t in state.items()}
+    return _save(path, "campplus", CamPlusPlus(), fitting, directory)
 
 
-def campplus_names() -> Iterator[tuple[str, str]]:
-    """Names of CAM++'s layers in 3D-Speaker and in `CamPlusPlus`."""
-    for theirs, ours in (("1", "first"), ("2", "last")):
-        yield f"head.conv{theirs}", f"front.{ours}.0"
-        yield f"head.bn{theirs}", f"front.{ours}.1"
+def campplus_layers() -> Iterator[tuple[str, str | None, str | None]]:
+    """For each layer of `CamPlusPlus`: its name, and those of the layer and of the batch norm behind it in 3D-Speaker."""
+    yield "front.first", "head.conv1", "head.bn1"
+    yield "front.last", "head.conv2", "head.bn2"
     for block in range(4):
-        theirs, ours = f"head.layer{block // 2 + 1}.{block % 2}", f"front.blocks.{block}"
-        for part, name in (("conv", "conv"), ("bn", "norm")):
-            yield from ((f"{theirs}.{part}{i}", f"{ours}.{name}{i}") for i in (1, 2))
-        yield from ((f"{theirs}.shortcut.{i}", f"{ours}.shortcut.{i}") for i in (0, 1))
-    yield "xvector.tdnn.linear", "first.0"
-    yield "xvector.tdnn.nonlinear.batchnorm", "first.1"
+        ours, theirs = f"front.blocks.{block}", f"head.layer{block // 2 + 1}.{block % 2}"
+        yield from ((f"{ours}.conv{i}", f"{theirs}.conv{i}", f"{theirs}.bn{i}") for i in (1, 2))
+        if block % 2 == 0:
+            yield f"{ours}.shortcut", f"{theirs}.shortcut.0", f"{theirs}.shortcut.1"
+    yield "first", "xvector.tdnn.linear", "xvector.tdnn.nonlinear.batchnorm"
     for block, (num_layers, _) in enumerate(BLOCKS):
         for layer in range(num_layers):
-            theirs, ours = f"xvector.block{block + 1}.tdnnd{layer + 1}", f"blocks.{block}.{layer}"
-            yield f"{theirs}.nonlinear1.batchnorm", f"{ours}.bottleneck.0"
-            yield f"{theirs}.linear1", f"{ours}.bottleneck.2"
-            yield f"{theirs}.nonlinear2.batchnorm", f"{ours}.bottleneck.3"
-            yield f"{theirs}.cam_layer.linear_local", f"{ours}.local"
-            yield f"{theirs}.cam_layer.linear1", f"{ours}.mask.0"
-            yield f"{theirs}.cam_layer.linear2", f"{ours}.mask.2"
-        yield f"xvector.transit{block + 1}.nonlinear.batchnorm", f"blocks.{block}.{num_layers}.0"
-        yield f"xvector.transit{block + 1}.linear", f"blocks.{block}.{num_layers}.2"
-    yield "xvector.out_nonlinear.batchnorm", "last.0"
-    yield "xvector.dense.linear", "dense"
-    yield "xvector.dense.nonlinear.batchnorm", "norm"
+            ours, theirs = f"blocks.{block}.{layer}", f"xvector.block{block + 1}.tdnnd{layer + 1}"
+            yield f"{ours}.norm", None, f"{theirs}.nonlinear1.batchnorm"
+            yield f"{ours}.bottleneck", f"{theirs}.linear1", f"{theirs}.nonlinear2.batchnorm"
+            yield f"{ours}.local", f"{theirs}.cam_layer.linear_local", None
+            yield f"{ours}.mask.0", f"{theirs}.cam_layer.linear1", None
+            yield f"{ours}.mask.2", f"{theirs}.cam_layer.linear2", None
+        yield f"blocks.{block}.{num_layers}.0", None, f"xvector.transit{block + 1}.nonlinear.batchnorm"
+        yield f"blocks.{block}.{num_layers}.2", f"xvector.transit{block + 1}.linear", None
+    yield "last.0", None, "xvector.out_nonlinear.batchnorm"
+    yield "dense", "xvector.dense.linear", "xvector.dense.nonlinear.batchnorm"
+
+
+def _take(path: Path, left: dict[str, Any], layer: str | None, norm: str | None) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias of a layer with the batch norm behind it, or of a batch norm alone; what was used is taken out of `left`."""
+
+    def tensor(name: str) -> Tensor:
+        found = left.pop(name, None)
+        if not isinstance(found, Tensor) or found.layout != torch.strided:
+            raise ValueError(f"{path} holds another network than campplus: it has no tensor {name}")
+        return found.double()
+
+    weight = None if layer is None else tensor(f"{layer}.weight")
+    bias = tensor(f"{layer}.bias") if f"{layer}.bias" in left else None
+    if norm is None:
+        assert weight is not None
+        return weight, bias
+    left.pop(f"{norm}.num_batches_tracked", None)
+    mean, variance = tensor(f"{norm}.running_mean"), tensor(f"{norm}.running_var")
+    scale = (variance + BATCH_NORM_EPS).rsqrt()
+    shift = -mean * scale
+    if f"{norm}.weight" in left:  # the last one has neither
+        gain, offset = tensor(f"{norm}.weight"), tensor(f"{norm}.bias")
+        scale, shift = scale * gain, shift * gain + offset
+    if weight is None:
+        return scale, shift
+    return weight * scale.view(-1, *[1] * (weight.ndim - 1)), shift if bias is None else bias * scale + shift
 
 
 def _load(path: Path) -> Mapping[str, Any]:
