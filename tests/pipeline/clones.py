@@ -13,6 +13,7 @@ STAGES = [
     "code",
     "make_corpus",
     "segment_audio",
+    "embed_voices",
     "crop_faces",
     "extract_features",
     "train_decoder",

@@ -12,6 +12,7 @@ from speech2face.face_networks.store import READERS
 from speech2face.models.weight_files import save_network
 from speech2face.pipeline.code import PACKAGE, Closure, Sources
 from speech2face.pipeline.shards import write_rows
+from speech2face.speaker_networks import backends
 from speech2face.training.loop import epochs
 from tests.pipeline.clones import ROOT, STAGES, Clone, run
 
@@ -28,6 +29,8 @@ COMPUTATIONS = {
     "feature_shard": [("speech2face.face_networks.extraction", "feature_shard"), WRITER],
     "decoder": [("speech2face.training.decoder", "build_decoder"), *LOOP],
     "encoder": [("speech2face.training.encoder", "build_encoder"), *LOOP],
+    "embedding_shard": [("speech2face.speaker_networks.extraction", "embedding_shard"), WRITER],
+    "speaker_encoder": [("speech2face.training.speaker_encoder", "build_speaker_encoder"), *LOOP],
     **{name: [(f"stages.{name}", "main")] for name in STAGES},
 }
 """What has a fingerprint, by the definitions that it is taken of: shards, trainings, and stages for DVC."""
@@ -117,15 +120,23 @@ def _named(path: Path, package: bool) -> Path:
 
 
 def test_the_readers_of_public_weight_files_are_no_code_of_what_uses_the_weights():
-    for computation in ("feature_shard", "decoder", "encoder"):
+    for computation in ("feature_shard", "embedding_shard", "decoder", "encoder", "speaker_encoder"):
         closure = covered(computation)
-        assert not [module for module in closure.statements if ".face_networks.files" in module]
+        assert not [module for module in closure.statements if "_networks.files" in module]
         assert not closure.libraries & {"h5py", "onnx", "onnxruntime", "scikit-learn", "matplotlib", "pandas"}
 
 
-@pytest.mark.parametrize("stage", ["extract_features", "train_decoder", "evaluate"])
-def test_the_readers_are_code_of_the_stages_that_ask_for_weights(stage: str):
-    for reader in READERS.values():
+@pytest.mark.parametrize(
+    ("stage", "readers"),
+    [
+        ("extract_features", READERS),
+        ("train_decoder", READERS),
+        ("evaluate", READERS),
+        ("embed_voices", backends.READERS),
+    ],
+)
+def test_the_readers_are_code_of_the_stages_that_ask_for_weights(stage: str, readers: dict[str, str]):
+    for reader in readers.values():
         module, _, name = reader.partition(":")
         assert name in covered(stage).names(module)
 

@@ -61,8 +61,8 @@ def test_every_clip_with_a_face_comes_once_with_its_own_spectrogram_and_target(c
         seen = []
         for batch in batches:
             seen += batch.clip_ids
-            assert batch.spectrograms.dtype == torch.float16
-            assert [int(s[0, 0, 0]) for s in batch.spectrograms] == [corpus.number[clip] for clip in batch.clip_ids]
+            assert batch.heard.dtype == torch.float16
+            assert [int(s[0, 0, 0]) for s in batch.heard] == [corpus.number[clip] for clip in batch.clip_ids]
             assert batch.speaker_ids == [clip[0] for clip in batch.clip_ids]
             for clip, row in zip(batch.clip_ids, batch.target.tolist(), strict=True):
                 assert row == index[clip.rsplit("/", 1)[0]]
@@ -84,7 +84,7 @@ def test_the_order_depends_on_seed_and_epoch_alone(corpus: Corpus):
 
 
 def as_values(batches: Iterator[Batch]) -> list[tuple]:
-    return [(b.clip_ids, b.speaker_ids, b.target.tolist(), b.spectrograms.numpy().tobytes()) for b in batches]
+    return [(b.clip_ids, b.speaker_ids, b.target.tolist(), b.heard.numpy().tobytes()) for b in batches]
 
 
 def test_the_names_of_shards_change_neither_targets_nor_batches(corpus: Corpus):
@@ -120,7 +120,7 @@ def test_the_segments_of_a_long_recording_stay_in_order(tmp_path: Path):
     write_clips(tmp_path / "s", [clip_row("a/v0/00000", spectrogram(number), number) for number in range(40)])
     write_features(tmp_path / "f", [feature_row("a/v0/0", [1.0])])
     pairs = Pairs(tmp_path / "s", read_targets(tmp_path / "f", SPLITS), "train")
-    (batch,) = [torch.cat([batch.spectrograms for batch in pairs.in_order(8)])]
+    (batch,) = [torch.cat([batch.heard for batch in pairs.in_order(8)])]
     assert batch[:, 0, 0, 0].tolist() == list(range(40))
 
 

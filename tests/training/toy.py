@@ -6,9 +6,23 @@ from typing import Any
 import torch
 from torch import nn
 
+from speech2face.pipeline.params import SpeakerEmbedding
 from speech2face.training.loop import Metrics, Task
 
 STEPS, EPOCHS = 5, 4
+SPEAKER_EMBEDDING = SpeakerEmbedding(
+    networks=["campplus"],
+    hidden_dim=16,
+    num_layers=1,
+    members=2,
+    dropout=0.2,
+    lr=0.01,
+    weight_decay=0.01,
+    batch_size=8,
+    epochs=20,
+    contrastive=0.5,
+    contrastive_temperature=0.2,
+)
 
 
 class Toy(nn.Module):

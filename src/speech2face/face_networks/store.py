@@ -7,6 +7,7 @@ bytes, its reader or a library that reads it have changed. Both can be deleted; 
 """
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -23,25 +24,23 @@ READERS = {
     "vgg_face": "speech2face.face_networks.files.vgg_face:convert",
     "arcface": "speech2face.face_networks.files.insightface_pack:convert_recognition",
     "age_sex": "speech2face.face_networks.files.insightface_pack:convert_age_sex",
-    "ge2e": "speech2face.speaker_networks.files:convert_ge2e",
-    "campplus": "speech2face.speaker_networks.files:convert_campplus",
 }
 """The functions that convert. Names, because they run in another process and this one does without what they import. A change of theirs
 runs the stages that ask for weights again, and converts again; it computes nothing again if the weights come out as before."""
 
 
-def converted(network: str, source: Path) -> Path:
+def converted(network: str, source: Path, readers: Mapping[str, str] = READERS) -> Path:
     """The converted file of a network, made now if it is not there.
 
     Args:
-        network: one of `READERS`.
+        network: one of `readers`.
         source: the file, or the folder of .onnx files, that its reader takes.
 
     Raises:
         ValueError, FileNotFoundError: what the reader refuses.
         RuntimeError: too little memory, no process can be started, or the file cannot be written.
     """
-    reader, source = READERS[network], _innermost(source)
+    reader, source = readers[network], _innermost(source)
     weights = work_directory() / "weights"
     key = {"network": network, "source": _source_digest(source), "reader": _reader_code(reader)}
     index = work_directory() / "weight_sources" / f"{json_digest(key)}.json"

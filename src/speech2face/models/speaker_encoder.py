@@ -32,6 +32,7 @@ class SpeakerEncoder(nn.Module):
     voice_mean: Tensor
     voice_deviation: Tensor
     mean_feature: Tensor
+    feature_deviation: Tensor
 
     def __init__(
         self,
@@ -50,13 +51,18 @@ class SpeakerEncoder(nn.Module):
         self.register_buffer("voice_mean", torch.zeros(embedding_dim))
         self.register_buffer("voice_deviation", torch.ones(embedding_dim))
         self.register_buffer("mean_feature", torch.zeros(feature_dim))
+        self.register_buffer("feature_deviation", torch.ones(()))
 
     @torch.no_grad()
-    def set_means(self, voice_mean: Tensor, voice_deviation: Tensor, mean_feature: Tensor) -> None:
-        """Take over mean and standard deviation [embedding_dim] of the training voices' embeddings, and the mean face [feature_dim]."""
+    def set_means(
+        self, voice_mean: Tensor, voice_deviation: Tensor, mean_feature: Tensor, feature_deviation: Tensor
+    ) -> None:
+        """Take over mean and standard deviation [embedding_dim] of the training voices' embeddings, the mean face [feature_dim], and how
+        far a number of a face is from the mean face, as a root mean square over all numbers (scalar)."""
         self.voice_mean.copy_(voice_mean)
         self.voice_deviation.copy_(voice_deviation.clamp(min=MIN_DEVIATION))
         self.mean_feature.copy_(mean_feature)
+        self.feature_deviation.copy_(feature_deviation)
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """Features of voices; see the class."""
@@ -66,7 +72,7 @@ class SpeakerEncoder(nn.Module):
     def deviations(self, embeddings: Tensor) -> Tensor:
         """How far from the mean face each member puts the face, [members, *, feature_dim], for embeddings [*, embedding_dim]."""
         voices = (embeddings - self.voice_mean) / self.voice_deviation
-        return torch.stack([member(voices) for member in self.members])
+        return self.feature_deviation * torch.stack([member(voices) for member in self.members])
 
 
 def _member(embedding_dim: int, feature_dim: int, hidden_dim: int, num_layers: int, dropout: float) -> nn.Sequential:

@@ -46,6 +46,13 @@ SOURCES = {
 LibriSpeech, VoxCeleb1 and VoxCeleb2; CAM++ on 3D-Speaker's collection, which names VoxCeleb."""
 
 
+READERS = {
+    "ge2e": "speech2face.speaker_networks.files:convert_ge2e",
+    "campplus": "speech2face.speaker_networks.files:convert_campplus",
+}
+"""As `face_networks.store.READERS`."""
+
+
 def embedding_dim(networks: Sequence[str]) -> int:
     """How many numbers these networks give together."""
     return sum(SOURCES[name].network.embedding_dim for name in networks)
@@ -74,7 +81,7 @@ def weight_file(name: str) -> Path:
 
 def converted_weights(networks: Sequence[str]) -> dict[str, Path]:
     """The converted weight file of each network, made now if need be. Raises as `weight_file` and `store.converted`."""
-    return {name: converted(name, weight_file(name)) for name in networks}
+    return {name: converted(name, weight_file(name), READERS) for name in networks}
 
 
 def open_networks(weights: Mapping[str, Path], device: torch.device) -> list[SpeakerNetwork]:

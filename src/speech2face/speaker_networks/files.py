@@ -38,7 +38,10 @@ def convert_campplus(path: Path, directory: str) -> str:
     left = {str(name): tensor for name, tensor in _load(path).items()}
     state: dict[str, Tensor] = {}
     for ours, layer, norm in campplus_layers():
-        weight, bias = _take(path, left, layer, norm)
+        try:
+            weight, bias = _take(path, left, layer, norm)
+        except RuntimeError as error:
+            raise ValueError(f"{path} holds another network than campplus: {layer} and {norm} do not fit") from error
         state[f"{ours}.weight"] = weight
         if bias is not None:
             state[f"{ours}.bias"] = bias

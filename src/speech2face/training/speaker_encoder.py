@@ -38,10 +38,11 @@ def build_speaker_encoder(
         "dropout": settings.dropout,
     }
     network = SpeakerEncoder(**dimensions)
-    network.set_means(mean, deviation, torch.from_numpy(targets.mean_face()))
-    network.to(device)
     segment_s = table_segment_s(table)
     objective = _Objective(settings, targets, network, device, rows_of(segment_s, segment_s))
+    feature_deviation = (objective.variance / targets.features.shape[1]).sqrt()
+    network.set_means(mean, deviation, torch.from_numpy(targets.mean_face()), feature_deviation)
+    network.to(device)
     optimizer = torch.optim.AdamW(network.parameters(), settings.lr, weight_decay=settings.weight_decay)
     num_batches = training.num_batches(batch_size)
     return Task(
@@ -96,7 +97,8 @@ class _Objective:
         self.settings, self.targets, self.network, self.device = settings, targets, network, device
         self.whole = whole
         self.deviations = (torch.from_numpy(targets.features) - torch.from_numpy(targets.mean_face())).to(device)
-        self.variance = self.deviations.square().sum(1).mean()
+        training = [i for video, i in targets.index.items() if targets.splits[speaker_of(video)] == "train"]
+        self.variance = self.deviations[training].square().sum(1).mean()
         self.speakers = {speaker: i for i, speaker in enumerate(sorted(targets.splits))}
 
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, torch.Tensor]:

@@ -1,0 +1,75 @@
+"""The table of embeddings, from recordings to rows."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from speech2face.pipeline.params import load_params
+from speech2face.pipeline.rejects import Reject
+from speech2face.pipeline.shards import read_columns, to_numpy, write_shard
+from speech2face.speaker_networks.backends import converted_weights, open_networks
+from speech2face.speaker_networks.extraction import Embedding, embed, embedding_shard
+from speech2face.speaker_networks.table import embeddings_schema, rows_of, shorter_s, stretches_s
+from tests.speaker_networks.sounds import voice
+
+pytestmark = pytest.mark.slow
+CPU = torch.device("cpu")
+AUDIO = load_params(Path(__file__).parents[2] / "params.yaml").audio
+
+
+def test_parts_of_a_segment():
+    assert stretches_s(6.0) == [(0, 6), (0, 3), (1.5, 4.5), (3, 6)] and shorter_s(6.0) == [1.5, 3.0]
+    assert stretches_s(3.0) == [(0, 3)] and shorter_s(3.0) == [1.5]
+    assert stretches_s(4.5) == [(0, 4.5), (0, 3), (1.5, 4.5)]
+    assert shorter_s(12.0) == [1.5, 3.0, 6.0]
+    assert rows_of(6.0, 6.0) == slice(0, 4) and rows_of(1.5, 6.0) == slice(4, 5) and rows_of(3.0, 6.0) == slice(5, 6)
+
+
+@pytest.mark.parametrize("names", [["campplus"], ["ge2e", "campplus"]])
+def test_rows_are_what_the_networks_hear(names: list[str]):
+    networks = open_networks(converted_weights(names), CPU)
+    sound = voice(6.0)
+    found = embed(networks, sound, CPU)
+    assert found.shape == (6, sum(network.embedding_dim for network in networks)) and found.dtype == np.float32
+
+    def alone(part: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return torch.cat([network(torch.from_numpy(part)[None])[0] for network in networks]).numpy()  # type: ignore[operator]
+
+    for row, part in ((0, sound), (4, sound[:24_000]), (5, sound[:48_000])):
+        np.testing.assert_allclose(found[row], alone(part), rtol=0, atol=1e-5)
+
+
+def test_recordings_become_rows_and_rejects(tmp_path: Path):
+    soundfile.write(tmp_path / "long.flac", voice(13.0), 16_000)
+    soundfile.write(tmp_path / "short.flac", voice(1.5, pitch_hz=220, seed=1), 16_000)
+    soundfile.write(tmp_path / "silent.flac", np.zeros(96_000), 16_000)
+    rows = [
+        {
+            "clip_id": f"s/v/{name}",
+            "speaker_id": "s",
+            "audio_path": f"{name}.flac",
+            "audio_bytes": (tmp_path / f"{name}.flac").stat().st_size,
+            "start_s": None,
+            "end_s": None,
+        }
+        for name in ("long", "short", "silent")
+    ]
+    settings = Embedding(audio=AUDIO.model_copy(update={"segments": "all"}), networks=["campplus"])
+    context = {"root": str(tmp_path), "weights": converted_weights(["campplus"]), "device": CPU}
+    found = list(embedding_shard(rows, settings, context))
+    assert [(item.item, item.reason) for item in found if isinstance(item, Reject)] == [("s/v/silent#0", "silent")]
+    kept = [item for item in found if not isinstance(item, Reject)]
+    assert [(row["clip_id"], row["segment"], row["start_s"], row["duration_s"]) for row in kept] == [
+        ("s/v/long", 0, 0.0, 6.0),
+        ("s/v/long", 1, 6.0, 6.0),
+        ("s/v/short", 0, 0.0, 1.5),
+    ]
+    write_shard(tmp_path / "table" / "shard-a.parquet", kept, embeddings_schema(6.0, 192), {})
+    values = to_numpy(read_columns(tmp_path / "table", ["embedding"])["embedding"])
+    np.testing.assert_array_equal(values, np.stack([row["embedding"] for row in kept]))
+    whole = values[:, 0] / np.linalg.norm(values[:, 0], axis=1, keepdims=True)
+    assert whole[0] @ whole[1] > whole[0] @ whole[2]  # two parts of one voice against another
