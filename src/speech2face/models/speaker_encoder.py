@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 MIN_DEVIATION = 1e-6
 """Of a number that is the same for all training voices, as where a ReLU is never active."""
-FINAL_GAIN = 0.1
-"""Of the last layer's initial weights: the first answers are close to the mean face."""
 
 
 class SpeakerEncoder(nn.Module):
@@ -79,8 +77,4 @@ def _member(embedding_dim: int, feature_dim: int, hidden_dim: int, num_layers: i
     layers: list[nn.Module] = [nn.Dropout(0.4 * dropout)]
     for i in range(num_layers):
         layers += [nn.Linear(hidden_dim if i else embedding_dim, hidden_dim), nn.GELU(), nn.Dropout(dropout)]
-    last = nn.Linear(hidden_dim, feature_dim)
-    with torch.no_grad():
-        last.weight.mul_(FINAL_GAIN)
-        last.bias.zero_()
-    return nn.Sequential(*layers, last)
+    return nn.Sequential(*layers, nn.Linear(hidden_dim, feature_dim))
