@@ -84,7 +84,7 @@ def test_a_recording_becomes_a_picture(models: Path, voice: Path, tmp_path: Path
 def test_a_clip_of_three_seconds_is_heard_as_the_clip_twice(models: Path):
     model = Speech2Face.load(models, torch.device("cpu"))
     sound = np.random.default_rng(1).normal(size=48000).astype(np.float32) * 0.1
-    assert torch.equal(model.features(sound), model.features(np.concatenate([sound, sound])))
+    assert torch.equal(model.features([sound]), model.features([np.concatenate([sound, sound])]))
 
 
 @pytest.mark.parametrize(
@@ -128,9 +128,9 @@ def test_no_remedy_names_a_parameter_that_a_prediction_does_not_have(reason, mon
     def fails(*arguments: object, **options: object) -> None:
         raise UnusableError(reason, "v.wav: too little or too much; raise the limit or lower the minimum")
 
-    monkeypatch.setattr(predict, "read_audio", fails)
+    monkeypatch.setattr(predict, "read_segments", fails)
     with pytest.raises(UnusableError) as caught:
-        predict._heard(Path("v.wav"), 6.0)
+        list(predict.Heard(Path("v.wav"), 6.0))
     changed = "limit" not in str(caught.value)
     assert caught.value.reason == reason and str(caught.value).startswith("v.wav: ")
     assert changed == (reason in ("too_short", "timeout"))  # the reasons whose remedy is a parameter
@@ -187,9 +187,9 @@ def test_the_encoder_hears_as_much_as_its_weight_file_says(models, tmp_path):
     save_network(VoiceEncoder(**ENCODER), tmp_path / "m" / "encoder" / "encoder", {"segment_s": 3.0}, **ENCODER)
     sound = np.random.default_rng(1).normal(size=4 * 16000).astype(np.float32) * 0.1
     short = Speech2Face.load(tmp_path / "m", torch.device("cpu"))
-    assert torch.equal(short.features(sound), short.features(sound[: 3 * 16000]))
+    assert torch.equal(short.features([sound]), short.features([sound[: 3 * 16000]]))
     whole = Speech2Face.load(models, torch.device("cpu"))
-    assert not torch.equal(whole.features(sound), whole.features(sound[: 3 * 16000]))
+    assert not torch.equal(whole.features([sound]), whole.features([sound[: 3 * 16000]]))
 
 
 def test_missing_models_say_how_to_get_them(voice, tmp_path, capsys):
@@ -221,7 +221,7 @@ def test_what_nobody_foresaw_is_one_line(
     def fails(*arguments: object, **options: object) -> None:
         raise AttributeError("no decoder")
 
-    monkeypatch.setattr(predict, "read_audio", fails)
+    monkeypatch.setattr(predict, "read_segments", fails)
     monkeypatch.setattr(Speech2Face, "load", lambda *_: Speech2Face(None, None, torch.device("cpu"), 6.0))
     assert run("predict", voice, "-o", tmp_path / "face.png") == 1
     assert capsys.readouterr().err == f"speech2face: error: {voice}: AttributeError: no decoder\n"

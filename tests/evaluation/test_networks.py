@@ -7,8 +7,10 @@ import torch
 from speech2face.audio.table import spectrograms_schema
 from speech2face.evaluation.networks import decode_with, embed_with, predict_test_clips
 from speech2face.models.face_decoder import FaceDecoder
+from speech2face.models.speaker_encoder import SpeakerEncoder
 from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.pipeline.shards import write_shard
+from speech2face.speaker_networks.table import embeddings_schema
 from speech2face.training.pairs import Pairs, Targets
 
 pytestmark = pytest.mark.slow
@@ -41,25 +43,64 @@ def test_predictions_are_of_the_whole_segment_and_of_its_first_3_s(clips):
     torch.nn.init.normal_(encoder.fc1.weight)  # else an untrained network gives everyone the same
     clip_ids, predicted = predict_test_clips(encoder, Pairs(spectrograms, targets, "test"), 6.0, CPU)
     assert clip_ids == [f"id{i:02d}/v/1" for i in range(2, 12)]
-    assert list(predicted) == ["6 s", "3 s"]
+    assert list(predicted) == ["6 s", "3 s", "1.5 s"]
     encoder.eval()
     with torch.no_grad():
         whole = encoder(torch.from_numpy(values).float()).numpy()
         first = encoder(torch.from_numpy(values[..., :301]).float()).numpy()
+        beginning = torch.from_numpy(values[..., :150]).float()
+        repeated = encoder(torch.cat([beginning, beginning], -1)).numpy()
     assert np.allclose(predicted["6 s"], whole, atol=1e-5)
     assert np.allclose(predicted["3 s"], first, atol=1e-5)
+    assert np.allclose(predicted["1.5 s"], repeated, atol=1e-5)
     assert not np.allclose(whole, first, atol=1e-3)
 
 
 def test_a_model_of_3_s_has_one_length(clips):
     spectrograms, targets, _ = clips
     pairs = Pairs(spectrograms, targets, "test")
-    assert list(predict_test_clips(VoiceEncoder(2, 5, 16), pairs, 3.0, CPU)[1]) == ["3 s"]
+    assert list(predict_test_clips(VoiceEncoder(2, 5, 16), pairs, 3.0, CPU)[1]) == ["3 s", "1.5 s"]
     assert list(predict_test_clips(VoiceEncoder(2, 5, 16), pairs, 10.0, CPU)[1]) == [
         "10 s",
-        "3 s",
         "6 s",
+        "3 s",
+        "1.5 s",
     ]
+
+
+def test_all_segments_of_a_clip_are_heard_and_averaged(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [
+        {"clip_id": f"{speaker}/v/1", "speaker_id": speaker, "segment": segment, "start_s": 6.0 * segment}
+        | {"duration_s": 6.0, "spectrogram": rng.normal(size=(2, 257, 601)).astype(np.float16)}
+        for speaker, segments in (("b", 3), ("a", 1))
+        for segment in range(segments)
+    ]
+    write_shard(tmp_path / "shard-a.parquet", rows, spectrograms_schema(601), {})
+    targets = Targets(np.zeros((2, 5), np.float32), {"a/v": 0, "b/v": 1}, dict.fromkeys("ab", "test"))
+    torch.manual_seed(0)
+    encoder = VoiceEncoder(2, 5, 16)
+    torch.nn.init.normal_(encoder.fc1.weight)
+    clip_ids, predicted = predict_test_clips(encoder, Pairs(tmp_path, targets, "test"), 6.0, CPU)
+    assert clip_ids == ["a/v/1", "b/v/1"] and list(predicted) == ["all", "6 s", "3 s", "1.5 s"]
+    with torch.no_grad():
+        alone = encoder(torch.from_numpy(np.stack([row["spectrogram"] for row in rows])).float()).numpy()
+    assert np.allclose(predicted["all"], [alone[3], alone[:3].mean(0)], atol=1e-5)
+    assert np.allclose(predicted["6 s"], [alone[3], alone[0]], atol=1e-5)
+
+
+def test_an_encoder_of_embeddings_hears_the_rows_of_each_length(tmp_path):
+    rng = np.random.default_rng(0)
+    row = {"clip_id": "a/v/1", "speaker_id": "a", "segment": 0, "start_s": 0.0, "duration_s": 6.0, "segment_s": 6.0}
+    heard = rng.normal(size=(6, 7)).astype(np.float32)
+    write_shard(tmp_path / "shard-a.parquet", [row | {"embedding": heard}], embeddings_schema(6.0, 7), {})
+    targets = Targets(np.zeros((1, 5), np.float32), {"a/v": 0}, {"a": "test"})
+    encoder = SpeakerEncoder(7, 5, 8).eval()
+    _, predicted = predict_test_clips(encoder, Pairs(tmp_path, targets, "test"), 6.0, CPU)
+    with torch.no_grad():
+        alone = encoder(torch.from_numpy(heard)).numpy()
+    for length, rows in (("6 s", slice(0, 4)), ("1.5 s", slice(4, 5)), ("3 s", slice(5, 6))):
+        assert np.allclose(predicted[length], alone[rows].mean(0), atol=1e-5)
 
 
 def test_decoded_faces_are_the_decoders_clipped_and_nothing_more():
