@@ -15,15 +15,19 @@ import torch
 from PIL import Image
 
 from speech2face import cli, predict
+from speech2face.models.encoders import load_encoder
 from speech2face.models.face_decoder import FaceDecoder
+from speech2face.models.speaker_encoder import SpeakerEncoder
 from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.models.weight_files import save_network
 from speech2face.pipeline.rejects import REASONS, UnusableError
 from speech2face.predict import Speech2Face, to_picture
+from speech2face.speaker_networks.backends import converted_weights, open_networks
 
 ENCODER = {"base_channels": 2, "feature_dim": 16, "hidden_dim": 8}
 DECODER = {"feature_dim": 16, "first_dim": 16, "landmark_hidden_dim": 8, "texture_channels": 8}
 SEGMENT_S = 6.0
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -190,6 +194,57 @@ def test_the_encoder_hears_as_much_as_its_weight_file_says(models, tmp_path):
     assert torch.equal(short.features([sound]), short.features([sound[: 3 * 16000]]))
     whole = Speech2Face.load(models, torch.device("cpu"))
     assert not torch.equal(whole.features([sound]), whole.features([sound[: 3 * 16000]]))
+
+
+@pytest.fixture(scope="module")
+def of_embeddings(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Models with an encoder that hears the real CAM++."""
+    root = tmp_path_factory.mktemp("embeddings")
+    shutil.copytree(models / "decoder", root / "decoder")
+    (weights,) = converted_weights(["campplus"]).values()
+    sizes = {"embedding_dim": 192, "feature_dim": 16, "hidden_dim": 8}
+    about = {"segment_s": SEGMENT_S, "speaker_networks": {"campplus": weights.stem}}
+    torch.manual_seed(0)
+    save_network(SpeakerEncoder(**sizes), root / "encoder" / "encoder", about, **sizes)
+    return root
+
+
+@pytest.mark.slow
+def test_an_encoder_of_embeddings_hears_its_speaker_network(of_embeddings: Path, voice: Path, tmp_path: Path):
+    assert run("predict", voice, "-o", tmp_path / "face.png", "--models", of_embeddings) == 0
+    model, encoder = Speech2Face.load(of_embeddings, CPU), load_encoder(of_embeddings).eval()
+    sound = np.random.default_rng(1).normal(size=96_000).astype(np.float32) * 0.1
+    networks = open_networks(converted_weights(["campplus"]), CPU)
+    with torch.inference_mode():
+        parts = networks[0].embed(torch.from_numpy(sound)[None], [(0, 6), (0, 3), (1.5, 4.5), (3, 6)])
+        torch.testing.assert_close(model.features([sound]), encoder(parts))
+
+
+@pytest.mark.slow
+def test_a_speaker_network_of_other_weights_is_one_clear_line(
+    of_embeddings: Path, voice: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    root = shutil.copytree(of_embeddings, tmp_path / "models")
+    encoder = load_encoder(root)
+    sizes = {"embedding_dim": 192, "feature_dim": 16, "hidden_dim": 8}
+    about = {"segment_s": SEGMENT_S, "speaker_networks": {"campplus": "0123456789"}}
+    save_network(encoder, root / "encoder" / "encoder", about, **sizes)
+    assert run("predict", voice, "-o", tmp_path / "face.png", "--models", root) == 1
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1 and "learned from campplus (01234567), and here are campplus" in errors
+    assert not (tmp_path / "face.png").exists()
+
+
+def test_a_face_is_drawn_from_all_of_a_recording(models: Path, tmp_path: Path):
+    rng = np.random.default_rng(0)
+    sound = np.concatenate([0.05 * rng.normal(size=96_000), np.zeros(96_000), 0.3 * rng.normal(size=96_000)])
+    heard = predict.Heard(write_wav(tmp_path / "long.wav", sound.clip(-1, 1)), SEGMENT_S)
+    segments = list(heard)
+    assert [len(segment) for segment in segments] == [96_000] * 4  # of five, the one in the middle is silent
+    assert heard.duration_s == pytest.approx(18.0)
+    model = Speech2Face.load(models, CPU)
+    alone = torch.stack([model.features([segment]) for segment in segments])
+    torch.testing.assert_close(model.features(segments), alone.mean(0))
 
 
 def test_missing_models_say_how_to_get_them(voice, tmp_path, capsys):

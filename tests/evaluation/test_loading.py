@@ -1,5 +1,7 @@
 """From tiny tables of HQ-VoxCeleb's layout and untrained networks to what is evaluated."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +18,13 @@ from speech2face.faces.pictures import encode_jpeg
 from speech2face.faces.table import FACES
 from speech2face.measures.aligned import align
 from speech2face.models.face_decoder import FaceDecoder
+from speech2face.models.speaker_encoder import SpeakerEncoder
 from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.models.weight_files import save_network
 from speech2face.pipeline.params import load_params
 from speech2face.pipeline.rejects import REJECTS
 from speech2face.pipeline.shards import write_shard, write_table
+from speech2face.speaker_networks.table import embeddings_schema
 
 pytestmark = pytest.mark.slow
 
@@ -64,6 +68,51 @@ def run(tmp_path_factory):
     decoder.set_means(torch.rand(68, 2) * 150 + 30, torch.rand(3, 224, 224))
     save_network(decoder, root / "models/decoder/decoder", **sizes)
     return root, faces
+
+
+def embeddings_of(digest: str, networks: tuple[str, ...] = ("campplus",)) -> dict[str, str]:
+    made_from = {"weights": dict.fromkeys(networks, digest), "settings": {"networks": networks}}
+    return {"ingredients": json.dumps(made_from)}
+
+
+@pytest.fixture
+def of_embeddings(run, tmp_path):
+    """The same with an encoder of embeddings, and a table for it that the networks with weights "first" have made."""
+    root, rng = tmp_path / "run", np.random.default_rng(1)
+    shutil.copytree(run[0], root)
+    rows = [
+        {"clip_id": f"{speaker}/{video}/1", "speaker_id": speaker, "segment": 0, "start_s": 0.0}
+        | {"duration_s": 6.0, "segment_s": 6.0, "embedding": rng.normal(size=(6, 7)).astype(np.float32)}
+        for speaker in SPEAKERS
+        for video in ("a", "b")
+    ]
+    write_shard(root / "data/embeddings/shard-a.parquet", rows, embeddings_schema(6.0, 7), embeddings_of("first"))
+    sizes = {"embedding_dim": 7, "feature_dim": 128, "hidden_dim": 8}
+    about = {"segment_s": 6.0, "speaker_networks": {"campplus": "first"}}
+    save_network(SpeakerEncoder(**sizes), root / "models/encoder/encoder", about, **sizes)
+    return root, rows
+
+
+def test_an_encoder_of_embeddings_hears_their_table(of_embeddings):
+    root, rows = of_embeddings
+    inputs = load_inputs(root / "data", root / "models", with_target("speaker"), CPU)
+    assert inputs.heard_by_encoder == {"voxceleb"} and inputs.source == "synthetic"
+    assert inputs.description["Voice encoder"] == "speaker embeddings (campplus)"
+    assert list(inputs.predicted) == ["6 s", "3 s", "1.5 s"]
+    table = inputs.voices["speaker_embedding"]
+    heard = {row["clip_id"]: row["embedding"][0] for row in rows}
+    assert set(table.index) == {clip for clip in heard if not clip.startswith("id2")}
+    np.testing.assert_allclose(table.to_numpy(), [heard[clip] for clip in table.index])
+    align(inputs)
+
+
+def test_embeddings_of_other_weights_are_one_clear_line(of_embeddings):
+    root, rows = of_embeddings
+    write_shard(root / "data/embeddings/shard-a.parquet", rows, embeddings_schema(6.0, 7), embeddings_of("second"))
+    with pytest.raises(
+        ValueError, match=r"made by campplus \(second\) and the encoder learned from campplus \(first\)"
+    ):
+        load_inputs(root / "data", root / "models", PARAMS, CPU)
 
 
 def with_target(target: str):

@@ -13,7 +13,9 @@ import pytest
 import torch
 
 from speech2face.face_networks.vgg_face import VggFace
+from speech2face.models.encoders import load_encoder
 from speech2face.models.face_decoder import FaceDecoder
+from speech2face.models.speaker_encoder import SpeakerEncoder
 from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.models.weight_files import load_network
 from tests.face_networks.test_arcface import write_recognition
@@ -88,6 +90,22 @@ def test_another_face_network_changes_the_whole_chain(clone: Clone, tmp_path: Pa
     decoder = load_network(FaceDecoder, clone.path / "models/decoder/decoder")
     assert encoder.fc2.out_features == decoder.feature_dim == feature_dim != 128
     assert 0 <= clone.metrics()["recall_at_10_percent"] <= 1
+    clone.reset()
+
+
+def test_the_encoder_of_speaker_embeddings_hears_a_table_of_its_own(clone: Clone):
+    assert not list((clone.path / "data/embeddings").iterdir())  # the published network asks for none
+    run = Run(clone("dvc", "exp", "run", "-S", "encoder.network=speaker_embedding"))
+    assert run.stages == ["embed_voices", "train_encoder", "evaluate"]
+    assert run.computed == {"embed_voices": 12} and run.steps["train_encoder"] > 0
+    assert isinstance(load_encoder(clone.path / "models"), SpeakerEncoder)
+    assert 0 <= clone.metrics()["recall_at_10_percent"] <= 1
+    results = json.loads((clone.path / "results/evaluation/results.json").read_text("utf-8"))
+    assert "ridge_speaker_embedding" in results["systems"]
+    face = clone.path / "face.png"
+    voice = next((clone.path / "data/recordings").rglob("*.wav"))
+    clone("env", "PYTHONPATH=src", "python", "-m", "speech2face.cli", "predict", str(voice), "-o", str(face))
+    assert face.is_file()
     clone.reset()
 
 

@@ -13,12 +13,13 @@ from speech2face.corpus.manifest import MANIFEST_NAME, attribute_roles, read_man
 from speech2face.corpus.splits import read_splits
 from speech2face.evaluation.networks import decode_with, embed_with, predict_test_clips
 from speech2face.evaluation.second_opinion import load_judge
-from speech2face.evaluation.voices import describe_voices
+from speech2face.evaluation.voices import describe_embeddings, describe_voices
 from speech2face.face_networks.backends import load_backend
 from speech2face.faces.pictures import decode_jpeg
 from speech2face.measures.inputs import Faces, Inputs, Pictures
 from speech2face.models.encoders import Encoder, load_encoder
 from speech2face.models.face_decoder import FaceDecoder
+from speech2face.models.speaker_encoder import SpeakerEncoder
 from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.models.weight_files import load_network, read_about
 from speech2face.pipeline.params import Params
@@ -39,7 +40,11 @@ def load_inputs(data: Path, models: Path, params: Params, device: torch.device) 
     targets = read_targets(features, splits, params.encoder.target)
     encoder = load_encoder(models)
     decoder = load_network(FaceDecoder, models / "decoder" / "decoder")
-    clips = Pairs(table_heard(encoder, data, models), targets, "test")
+    heard = table_heard(encoder, data, models)
+    clips = Pairs(heard, targets, "test")
+    voices = describe_voices(spectrograms, targets)
+    if isinstance(encoder, SpeakerEncoder):
+        voices["speaker_embedding"] = describe_embeddings(heard, targets)
     clip_ids, predicted = predict_test_clips(encoder, clips, params.audio.segment_s, device)
     return Inputs(
         clip_ids,
@@ -51,10 +56,14 @@ def load_inputs(data: Path, models: Path, params: Params, device: torch.device) 
         embed=embed_with(load_backend(params.features), device),
         pictures=picture_reader(data / "faces"),
         judge=load_judge(params.evaluation.second_opinion, device),
-        voices=describe_voices(spectrograms, targets),
+        voices=voices,
         rejects=read_rejects(data / "rejects").to_pandas(),
         digests=file_digests(manifest),
-        description={"Corpus": params.corpus.source, "Face features": params.features.backend},
+        description={
+            "Corpus": params.corpus.source,
+            "Face features": params.features.backend,
+            "Voice encoder": _in_words(encoder, models),
+        },
         num_without_face=clips.num_without_face,
         source=params.corpus.source,
         heard_by_encoder=heard_by(encoder, models),
@@ -65,7 +74,7 @@ def table_heard(encoder: Encoder, data: Path, models: Path) -> Path:
     """The table that an encoder hears. Raises ValueError if it was made by other speaker networks than the encoder learned from."""
     if isinstance(encoder, VoiceEncoder):
         return data / "spectrograms"
-    learned = read_about(models / "encoder" / "encoder.safetensors")["speaker_networks"]
+    learned = speaker_networks(models)
     if (found := table_weights(data / "embeddings")) != learned:
         raise ValueError(
             f"{data / 'embeddings'} was made by {describe_networks(found)} and the encoder learned from {describe_networks(learned)}; "
@@ -76,9 +85,19 @@ def table_heard(encoder: Encoder, data: Path, models: Path) -> Path:
 
 def heard_by(encoder: Encoder, models: Path) -> frozenset[str]:
     """The corpora that the frozen networks in front of an encoder were trained on."""
-    if isinstance(encoder, VoiceEncoder):
-        return frozenset()
-    return may_have_heard(list(read_about(models / "encoder" / "encoder.safetensors")["speaker_networks"]))
+    return may_have_heard(list(speaker_networks(models))) if isinstance(encoder, SpeakerEncoder) else frozenset()
+
+
+def speaker_networks(models: Path) -> dict[str, str]:
+    """The speaker networks that the encoder in `models` learned from, and the digests of their weights."""
+    found: dict[str, str] = read_about(models / "encoder" / "encoder.safetensors")["speaker_networks"]
+    return found
+
+
+def _in_words(encoder: Encoder, models: Path) -> str:
+    if isinstance(encoder, SpeakerEncoder):
+        return f"speaker embeddings ({', '.join(speaker_networks(models))})"
+    return "the published network (spectrograms)"
 
 
 def attribute_table(manifest: pa.Table) -> pd.DataFrame:

@@ -10,11 +10,24 @@ import torchaudio
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from speech2face.audio.spectrogram import HOP_LENGTH, N_FFT, POWER, SAMPLE_RATE_HZ, WIN_LENGTH
-from speech2face.pipeline.shards import shards_in_order, to_numpy
+from speech2face.pipeline.shards import read_columns, shards_in_order, to_numpy
 from speech2face.training.pairs import Targets
 
 F0_RANGE_HZ = (60, 400)
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+
+
+def describe_embeddings(table: Path, targets: Targets) -> pd.DataFrame:
+    """Embeddings of the first segments of training and test clips that have a face (by `targets`), whole, by clip_id."""
+    rows = read_columns(table, ["clip_id", "speaker_id", "segment", "embedding"])
+    clips, speakers = rows["clip_id"].to_pylist(), rows["speaker_id"].to_pylist()
+    used = [
+        i
+        for i, (clip, speaker, segment) in enumerate(zip(clips, speakers, rows["segment"].to_pylist(), strict=True))
+        if segment == 0 and targets.splits[speaker] != "val" and targets.row(clip) is not None
+    ]
+    whole = to_numpy(rows["embedding"].take(used))[:, 0].astype(np.float64)
+    return pd.DataFrame(whole, [clips[i] for i in used]).sort_index()
 
 
 @threadpool_limits.wrap(1)  # one clip is too little for several threads
