@@ -41,7 +41,7 @@ def test_predictions_are_of_the_whole_segment_and_of_its_first_3_s(clips):
     torch.nn.init.normal_(encoder.fc1.weight)  # else an untrained network gives everyone the same
     clip_ids, predicted = predict_test_clips(encoder, Pairs(spectrograms, targets, "test"), 6.0, CPU)
     assert clip_ids == [f"id{i:02d}/v/1" for i in range(2, 12)]
-    assert list(predicted) == ["6 s", "3 s"]
+    assert list(predicted) == ["6 s", "3 s", "1.5 s"]
     encoder.eval()
     with torch.no_grad():
         whole = encoder(torch.from_numpy(values).float()).numpy()
@@ -51,14 +51,15 @@ def test_predictions_are_of_the_whole_segment_and_of_its_first_3_s(clips):
     assert not np.allclose(whole, first, atol=1e-3)
 
 
-def test_a_model_of_3_s_has_one_length(clips):
+def test_lengths_are_the_models_own_and_shorter_ones(clips):
     spectrograms, targets, _ = clips
     pairs = Pairs(spectrograms, targets, "test")
-    assert list(predict_test_clips(VoiceEncoder(2, 5, 16), pairs, 3.0, CPU)[1]) == ["3 s"]
+    assert list(predict_test_clips(VoiceEncoder(2, 5, 16), pairs, 3.0, CPU)[1]) == ["3 s", "1.5 s"]
     assert list(predict_test_clips(VoiceEncoder(2, 5, 16), pairs, 10.0, CPU)[1]) == [
         "10 s",
-        "3 s",
         "6 s",
+        "3 s",
+        "1.5 s",
     ]
 
 
