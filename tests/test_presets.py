@@ -42,6 +42,19 @@ def test_the_encoder_has_its_published_size(name: str):
     assert (encoder.base_channels, encoder.hidden_dim, encoder.batch_size, encoder.epochs) == (64, 4096, 8, 3)
 
 
+@pytest.mark.parametrize(
+    ("name", "network"),
+    [
+        ("paper", "published"),
+        ("videos", "published"),
+        ("voxceleb1", "speaker_embedding"),
+        ("voxceleb2", "published"),
+    ],
+)
+def test_the_network_is_that_of_the_documentation(name: str, network: str):
+    assert preset(name).encoder.network == network
+
+
 def test_the_papers_preset_holds_the_published_setting_in_full():
     params = preset("paper")
     encoder, weights = params.encoder, params.encoder.weights

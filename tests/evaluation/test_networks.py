@@ -56,7 +56,7 @@ def test_predictions_are_of_the_whole_segment_and_of_its_first_3_s(clips):
     assert not np.allclose(whole, first, atol=1e-3)
 
 
-def test_a_model_of_3_s_has_one_length(clips):
+def test_lengths_are_the_models_own_and_shorter_ones(clips):
     spectrograms, targets, _ = clips
     pairs = Pairs(spectrograms, targets, "test")
     assert list(predict_test_clips(VoiceEncoder(2, 5, 16), pairs, 3.0, CPU)[1]) == ["3 s", "1.5 s"]

@@ -19,7 +19,8 @@ class TestFiles:
         files = {"metrics.json", "results.json", "report.html", "strip.png", "tables", "card.md"}
         assert {path.name for path in out.iterdir()} == files
         assert {path.name for path in (out / "tables").iterdir()} == {
-            f"{name}.csv" for name in ("clips", "confusions", "embeddings", "groups", "measures", "recall", "roc")
+            f"{name}.csv"
+            for name in ("amount_of_speech", "clips", "confusions", "embeddings", "groups", "measures", "recall", "roc")
         }
 
     def test_results_are_all_and_metrics_their_headline(self, evaluated):

@@ -18,7 +18,7 @@ def cell(table, row, column):
 
 
 def test_every_gallery_is_a_column(section):
-    results, (retrieval, hubs, matching) = section[0], section[1].tables
+    results, (retrieval, hubs, matching, _) = section[0], section[1].tables
     cosines = ["measure", "mean face, centred cosine", "mean face, raw cosine"]
     assert hubs.columns == cosines
     assert retrieval.columns[:5] == [*cosines, "mean face, L1", "mean face, L2"]
@@ -28,7 +28,7 @@ def test_every_gallery_is_a_column(section):
 
 
 def test_numbers_stand_above_their_interval_and_chance(section):
-    results, (retrieval, hubs, matching) = section[0], section[1].tables
+    results, (retrieval, hubs, matching, _) = section[0], section[1].tables
     share = results["hubs"]["speaker_mean_raw_cosine"]["hub_share"]
     found = cell(hubs, "voices whose nearest face is the commonest one", "mean face, raw cosine")
     assert found.text == f"{share['value']:.3f}"
@@ -44,9 +44,20 @@ def test_numbers_stand_above_their_interval_and_chance(section):
 
 
 def test_charts_say_in_words_what_they_show(section):
-    results, (recall, roc) = section[0], section[1].charts
+    results, (recall, roc, _) = section[0], section[1].charts
     assert f"reaches {results['headline']['recall_at_10_percent']:.2f} at 10 %" in recall.alt
     assert f"area under it is {results['verification']['all']['area_under_curve']['value']:.3f}" in roc.alt
+
+
+def test_amounts_of_speech_are_columns_and_points(section):
+    results, table, chart = section[0], section[1].tables[-1], section[1].charts[-1]
+    assert table.columns == ["measure", "all recordings of a speaker", "6 s"]
+    for name, label in (("speaker", "all recordings of a speaker"), ("6 s", "6 s")):
+        recall = results["amount_of_speech"][name]["recall_at_10_percent"]
+        found = cell(table, "recall at 10 %", label)
+        assert found.text == f"{recall['value']:.3f}"
+        assert found.details == (f"{recall['low']:.3f} to {recall['high']:.3f}", "chance 0.104")
+        assert f"{label} {recall['value']:.2f}" in chart.alt
 
 
 def test_a_gallery_without_a_measure_has_a_dash(measured, section):

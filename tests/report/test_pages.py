@@ -60,8 +60,8 @@ def test_every_picture_is_whole_and_described(report):
     _, page = report
     pictures = page.all("img")
     assert (
-        len(pictures) == 4 * QUICK.pictures + 2 + 5 + 1 + 1 + 1
-    )  # faces; recall, ROC; three matrices of sex and two numbers; craniofacial; groups; map
+        len(pictures) == 4 * QUICK.pictures + 3 + 5 + 1 + 1 + 1
+    )  # faces; recall, ROC, amounts; three matrices of sex and two numbers; craniofacial; groups; map
     for picture in pictures:
         assert len(picture["alt"]) > 20
         kind, content = re.fullmatch("data:image/(jpeg|svg\\+xml);base64,(.*)", picture["src"]).groups()

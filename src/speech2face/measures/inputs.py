@@ -30,8 +30,9 @@ class Faces:
 class Inputs:
     """An evaluation's inputs.
 
-    clip_ids: the test clips that were predicted, [N]; a clip of several segments is listed once for each.
-    predicted: features [N, D] by the length heard (for example "6 s", "3 s"); the first is the model's own length.
+    clip_ids: the test clips that were predicted, [N]; each is listed once, however many segments it has.
+    predicted: features [N, D] by how much of each clip was heard (for example "all", the mean over its segments, then "6 s" and "3 s"),
+        the most first; the first is what is evaluated.
     attributes: one row a clip, indexed by clip_id; numbers as floats, names as strings, null where unknown.
     roles: `linked` or `control` by attribute; empty where the corpus does not say.
     decode, embed, pictures, judge: None leaves out what needs them.

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from speech2face.measures.aligned import Aligned
+from speech2face.measures.amounts import score_amounts
 from speech2face.measures.attributes import (
     Attribute,
     evaluated_attributes,
@@ -74,6 +75,7 @@ def measure(inputs: Inputs, aligned: Aligned, settings: Evaluation, seed: int) -
             for name, features in inputs.predicted.items()
         },
         **galleries.results,
+        "amount_of_speech": score_amounts(aligned, inputs.predicted, over_rows),
         "attributes": _attributes(known, voice, read, settings, seed),
         "controls": _controls(
             [attribute for attribute in fitted if attribute.name in controls],

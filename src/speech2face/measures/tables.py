@@ -8,6 +8,7 @@ import pandas as pd
 from sklearn.decomposition import PCA
 
 from speech2face.measures.aligned import Aligned
+from speech2face.measures.amounts import amounts_table
 from speech2face.measures.measure import Measured
 from speech2face.measures.ranking import rank_among_speakers, recall_curve
 from speech2face.measures.retrieval import middle_rank
@@ -32,6 +33,7 @@ def make_tables(aligned: Aligned, measured: Measured) -> dict[str, pd.DataFrame]
         "embeddings": _embeddings(aligned, measured),
         "confusions": _confusions(measured),
         "groups": _groups(measured.results),
+        "amount_of_speech": amounts_table(measured.results["amount_of_speech"]),
         "measures": _measures(measured.results),
     }
 

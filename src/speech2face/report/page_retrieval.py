@@ -17,6 +17,7 @@ GALLERIES = {
     "cross_video": "other video",
     "galleries_of_100": "galleries of 100",
 }
+AMOUNTS = {"speaker": "all recordings of a speaker", "all": "one recording, whole"}
 MEASURES = (
     *(f"recall_at_{k}" for k in (1, 2, 5, 10)),
     *(f"recall_at_{k}_percent" for k in (1, 2, 5, 10)),
@@ -26,7 +27,7 @@ MEASURES = (
 
 
 def retrieval_section(results: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> Section:
-    """Recall by gallery, matching, verification, and their curves."""
+    """Recall by gallery, matching, verification, their curves, and how much of a voice is enough."""
     return Section(
         "retrieval",
         "Retrieval, matching, verification",
@@ -34,8 +35,13 @@ def retrieval_section(results: Mapping[str, Any], tables: Mapping[str, pd.DataFr
             _retrieval_table(results["retrieval"]),
             _hubs_table(results["hubs"]),
             _matching_table(results["matching"], results["verification"]),
+            _amounts_table(results["amount_of_speech"]),
         ],
-        charts=[_recall_chart(results, tables["recall"]), _roc_chart(results, tables["roc"])],
+        charts=[
+            _recall_chart(results, tables["recall"]),
+            _roc_chart(results, tables["roc"]),
+            _amounts_chart(tables["amount_of_speech"]),
+        ],
     )
 
 
@@ -80,6 +86,29 @@ def _matching_table(matching: Mapping[str, Any], verification: Mapping[str, Any]
         for name in ("area_under_curve", "equal_error_rate")
     ]
     return Table("Matching and verification", ["measure", *(f"others: {words(name)}" for name in matching)], rows)
+
+
+def _amounts_table(amounts: Mapping[str, Any]) -> Table:
+    names = dict.fromkeys(name for entry in amounts.values() for name in entry)
+    rows = [[Cell(words(name)), *(_with_chance(entry.get(name)) for entry in amounts.values())] for name in names]
+    note = (
+        "The same recordings, of which the model heard more or less: the predictions from all recordings of a speaker are averaged, and so "
+        "are those from all segments of a recording; a number of seconds is the beginning of its first segment."
+    )
+    return Table(
+        "How much of a voice is enough", ["measure", *(AMOUNTS.get(name, name) for name in amounts)], rows, note
+    )
+
+
+def _amounts_chart(amounts: pd.DataFrame) -> Picture:
+    recall = amounts[amounts["measure"] == "recall_at_10_percent"]
+    names = [AMOUNTS.get(name, name) for name in recall["heard"]]
+    points = list(zip(names, recall["value"], recall["low"], recall["high"], strict=True))
+    return svg_picture(
+        charts.intervals(points, recall["chance"].tolist(), "recall at 10 % of the gallery", "chance"),
+        f"Recall at 10 % of the gallery by what was heard: {'; '.join(f'{point[0]} {point[1]:.2f}' for point in points)}.",
+        "Recall by how much was heard, with intervals.",
+    )
 
 
 def _recall_chart(results: Mapping[str, Any], recall: pd.DataFrame) -> Picture:
