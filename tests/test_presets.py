@@ -46,7 +46,7 @@ def test_the_encoder_has_its_published_size(name: str):
     ("name", "network"),
     [
         ("paper", "published"),
-        ("videos", "published"),
+        ("videos", "speaker_embedding"),
         ("voxceleb1", "speaker_embedding"),
         ("voxceleb2", "published"),
     ],
