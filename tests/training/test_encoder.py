@@ -160,6 +160,34 @@ def test_a_step_lowers_the_loss_of_its_batch(inputs: EncoderInputs):
     assert float(after["total"]) == pytest.approx(sum(w * float(after[name]) for name, w in terms.items()), rel=1e-5)
 
 
+def test_the_contrastive_term_compares_differences_from_the_mean_face(inputs: EncoderInputs):
+    """By hand, in batches of four and two; clips of one speaker are not compared with each other."""
+    terms = SETTINGS.weights.model_copy(update={"contrastive": 3.0})
+    task, plain = make_task(inputs, weights=terms), make_task(inputs)
+    clips, ids = whole_clips(inputs, "val")
+    for network in (task.network, plain.network):
+        make_lively(network, clips)
+    found, expected = task.validate(), []
+    speakers = [np.mean([features_of(s, v) for v in range(VIDEOS[s])], axis=0) for s in "abc"]
+    middle = torch.from_numpy(np.mean(speakers, axis=0))
+    for part in (slice(0, 4), slice(4, 6)):
+        names = [clip[0] for clip in ids[part]]
+        target = torch.from_numpy(np.stack([features_of(clip[0], int(clip[3])) for clip in ids[part]])) - middle
+        with torch.no_grad():
+            predicted = task.network(clips)[part] - middle
+        cosines = torch.cosine_similarity(predicted[:, None], target[None], dim=-1) / 0.1
+        for i, j in np.ndindex(len(names), len(names)):
+            if i != j and names[i] == names[j]:
+                cosines[i, j] = -torch.inf
+        both = [-table.log_softmax(1).diagonal() for table in (cosines, cosines.T)]
+        expected += ((both[0] + both[1]) / 2).tolist()
+    assert len(expected) == 6
+    assert found["contrastive"] == pytest.approx(np.mean(expected), rel=1e-3)
+    without = plain.validate()
+    assert without["contrastive"] == 0
+    assert found["total"] == pytest.approx(without["total"] + 3 * found["contrastive"], rel=1e-5)
+
+
 def test_a_step_sees_the_crop_that_its_generator_draws(inputs: EncoderInputs):
     task = make_task(inputs)
     batch = next(iter(task.batches(0)))

@@ -146,6 +146,7 @@ class _Objective:
         frozen = (inputs.f_dec, inputs.face_logits)
         self.f_dec, self.face_logits = (module.to(device).requires_grad_(False) for module in frozen)
         self.features = torch.from_numpy(self.targets.features)
+        self.mean_face = torch.from_numpy(self.targets.mean_face()).to(device)
         terms = settings.weights
         self.weights = EncoderLossWeights(unit=terms.unit, distill=terms.distill, contrastive=terms.contrastive)
         self.speakers = {speaker: i for i, speaker in enumerate(sorted(self.targets.splits))}
@@ -185,4 +186,5 @@ class _Objective:
             identities=torch.tensor([self.speakers[s] for s in speaker_ids], device=self.device),
             temperature=self.settings.weights.temperature,
             contrastive_temperature=self.settings.weights.contrastive_temperature,
+            centre=self.mean_face,
         )._asdict()
