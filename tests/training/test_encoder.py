@@ -38,6 +38,7 @@ SETTINGS = Encoder(
     hidden_dim=8,
     batch_size=4,
     epochs=3,
+    patience=None,
     crop_frames=259,
     beta1=0.5,
     eps=1e-4,
@@ -301,6 +302,16 @@ def test_what_is_said_of_a_training(inputs: EncoderInputs):
     assert task.counts == {"clips": 8, "clips_without_face": 0}
     (group,) = task.optimizer.param_groups
     assert (group["lr"], group["betas"], group["eps"]) == (1e-3, (0.5, 0.999), 1e-4)
+
+
+def test_a_training_ends_when_its_patience_does(inputs: EncoderInputs, work: Path):
+    """At a learning rate that moves nothing, no epoch is better than the first; batch normalisation stays as it is, too."""
+    task = make_task(inputs, lr=1e-12, patience=1)
+    for module in task.network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 0.0
+    state, _ = train(task, 0, work / "c.pt", lambda metrics: None)
+    assert (state.best_epoch, len(state.history)) == (0, 2)
 
 
 def test_a_batch_larger_than_the_corpus_is_refused(inputs: EncoderInputs):

@@ -187,6 +187,7 @@ class Encoder(_Section):
     hidden_dim: Count
     batch_size: Annotated[int, Field(ge=2)]
     epochs: Count
+    patience: Count | None
     crop_frames: Annotated[int, Field(ge=259)] | None
     beta1: Annotated[float, Field(ge=0, lt=1)]
     eps: Positive
