@@ -16,6 +16,7 @@ from speech2face.pipeline.params import Encoder, EncoderWeights
 from speech2face.training.encoder import (
     EncoderInputs,
     encoder_task,
+    make_optimizer,
     predict_features,
     random_crop,
     read_encoder_inputs,
@@ -42,6 +43,7 @@ SETTINGS = Encoder(
     crop_frames=259,
     beta1=0.5,
     eps=1e-4,
+    weight_decay=0.0,
     lr_decay=0.5,
     lr_decay_steps=3,
     precision="float32",
@@ -312,6 +314,42 @@ def test_a_training_ends_when_its_patience_does(inputs: EncoderInputs, work: Pat
             module.momentum = 0.0
     state, _ = train(task, 0, work / "c.pt", lambda metrics: None)
     assert (state.best_epoch, len(state.history)) == (0, 2)
+
+
+def test_weight_decay_shrinks_weights_beside_the_gradients_step():
+    """Two steps of Adam by hand (Kingma and Ba 2015, algorithm 1) on a linear layer, which first loses lr * decay of its weights."""
+    lr, decay, beta1, beta2, eps = 0.1, 0.5, 0.5, 0.999, 1e-4
+    network = nn.Sequential(nn.Linear(2, 1), nn.BatchNorm1d(1))
+    gradients = [0.3, -0.2]
+    expected = {name: value.detach().clone() for name, value in network.named_parameters()}
+    optimizer = make_optimizer(network, SETTINGS.model_copy(update={"weight_decay": decay}), lr)
+    first, second = 0.0, 0.0
+    for step, gradient in enumerate(gradients, 1):
+        for parameter in network.parameters():
+            parameter.grad = torch.full_like(parameter, gradient)
+        optimizer.step()
+        first, second = beta1 * first + (1 - beta1) * gradient, beta2 * second + (1 - beta2) * gradient**2
+        move = lr * first / (1 - beta1**step) / (np.sqrt(second / (1 - beta2**step)) + eps)
+        for name, value in expected.items():
+            expected[name] = (1 - lr * decay if name == "0.weight" else 1.0) * value - move
+    for name, parameter in network.named_parameters():
+        torch.testing.assert_close(parameter.detach(), expected[name], rtol=1e-5, atol=1e-6)
+
+
+def test_weight_decay_is_of_the_whole_network(inputs: EncoderInputs):
+    plain, task = make_task(inputs), make_task(inputs, weight_decay=0.01)
+    assert type(plain.optimizer) is torch.optim.Adam and type(task.optimizer) is torch.optim.AdamW
+    sizes = [sum(p.numel() for p in group["params"]) for group in task.optimizer.param_groups]
+    assert sum(sizes) == sum(p.numel() for p in task.network.parameters())
+    decays = {id(p): group["weight_decay"] for group in task.optimizer.param_groups for p in group["params"]}
+    kept = {name for name, p in task.network.named_parameters() if not decays[id(p)]}
+    modules = dict(task.network.named_modules())
+    norms = {name for name, module in modules.items() if isinstance(module, nn.BatchNorm2d)}
+    assert norms and kept == {
+        name
+        for name, _ in task.network.named_parameters()
+        if name.endswith(".bias") or name.rpartition(".")[0] in norms
+    }
 
 
 def test_a_batch_larger_than_the_corpus_is_refused(inputs: EncoderInputs):

@@ -191,6 +191,7 @@ class Encoder(_Section):
     crop_frames: Annotated[int, Field(ge=259)] | None
     beta1: Annotated[float, Field(ge=0, lt=1)]
     eps: Positive
+    weight_decay: NonNegative
     lr_decay: Annotated[float, Field(gt=0, le=1)]
     lr_decay_steps: Count
     precision: Literal["float32", "bfloat16"]

@@ -100,6 +100,21 @@ def start_at(network: VoiceEncoder, mean_feature: np.ndarray) -> None:
     network.fc2.weight.mul_(START_GAIN)
 
 
+def make_optimizer(network: nn.Module, settings: Encoder, lr: float) -> torch.optim.Optimizer:
+    """Adam (Kingma and Ba 2015), or with weight decay AdamW (Loshchilov and Hutter 2019): each step takes the part lr * weight_decay off
+    the weights of convolutions and linear layers.
+
+    Biases and batch normalisation do not decay: the last bias is the mean face, about which the answers lie.
+    """
+    betas, eps = (settings.beta1, 0.999), settings.eps
+    if not settings.weight_decay:
+        return torch.optim.Adam(network.parameters(), lr=lr, betas=betas, eps=eps, fused=True)
+    decaying = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+    groups = [{"params": decaying, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=lr, betas=betas, eps=eps, fused=True)
+
+
 def encoder_task(settings: Encoder, lr: float, seed: int, inputs: EncoderInputs, device: torch.device) -> Task:
     """The training of an encoder; the frozen networks stay as they are.
 
@@ -118,9 +133,7 @@ def encoder_task(settings: Encoder, lr: float, seed: int, inputs: EncoderInputs,
     start_at(network, targets.mean_face())
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     objective = _Objective(settings, inputs, network, device)
-    optimizer = torch.optim.Adam(
-        network.parameters(), lr=lr, betas=(settings.beta1, 0.999), eps=settings.eps, fused=True
-    )
+    optimizer = make_optimizer(network, settings, lr)
     return Task(
         "train_encoder",
         network,
