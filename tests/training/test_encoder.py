@@ -12,11 +12,12 @@ from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.head import LinearHead
 from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.models.weight_files import save_network
-from speech2face.pipeline.params import Encoder, EncoderWeights
+from speech2face.pipeline.params import Encoder, EncoderWeights, SpecAugment
 from speech2face.training.encoder import (
     EncoderInputs,
     encoder_task,
     make_optimizer,
+    mask_bands,
     predict_features,
     random_crop,
     read_encoder_inputs,
@@ -41,6 +42,7 @@ SETTINGS = Encoder(
     epochs=3,
     patience=None,
     crop_frames=259,
+    spec_augment=SpecAugment(frequency_bins=0, time_frames=0),
     beta1=0.5,
     eps=1e-4,
     weight_decay=0.0,
@@ -75,6 +77,53 @@ def test_no_crop_is_the_whole_clip():
     clips = ramp(2, 300)
     assert random_crop(clips, None, torch.Generator()) is clips
     assert random_crop(clips, 301, torch.Generator()) is clips
+
+
+def runs(masked: torch.Tensor) -> list[tuple[int, int]]:
+    """Start and width of the one run of each row of bool [B, N]; start 0 where there is none."""
+    found = []
+    for row in masked.int().tolist():
+        start, width = (row.index(1) if any(row) else 0), sum(row)
+        assert row[start : start + width] == [1] * width  # one run, whole
+        found.append((start, width))
+    return found
+
+
+def test_a_mask_is_a_band_of_bins_and_a_run_of_frames_and_the_rest_stays():
+    clips = 1 + ramp(300, 40)[:, :, :30]
+    before = clips.clone()
+    found = mask_bands(clips, SpecAugment(frequency_bins=7, time_frames=5), torch.Generator().manual_seed(0))
+    assert torch.equal(clips, before) and found.dtype == clips.dtype
+    silent = found == 0
+    assert torch.equal(silent[:, 0], silent[:, 1])
+    bands, spans = silent[:, 0].all(2), silent[:, 0].all(1)
+    assert torch.equal(silent[:, 0], bands[:, :, None] | spans[:, None, :])
+    assert torch.equal(found[~silent], clips[~silent])
+    widths = [{width for _, width in runs(masked)} for masked in (bands, spans)]
+    assert widths == [set(range(8)), set(range(6))]
+
+
+@pytest.mark.parametrize("axis", ["frequency_bins", "time_frames"])
+def test_widths_and_places_of_masks_are_uniform(axis: str):
+    """Of 12 places, masks of 0..3: each width a quarter of the time, each place where it fits as often as another."""
+    widest = SpecAugment(**({"frequency_bins": 0, "time_frames": 0} | {axis: 3}))
+    found = mask_bands(torch.ones(20_000, 1, 12, 12), widest, torch.Generator().manual_seed(0))[:, 0] == 0
+    drawn = runs(found[:, :, 0] if axis == "frequency_bins" else found[:, 0])
+    for width in range(4):
+        starts = [start for start, found_width in drawn if found_width == width]
+        assert len(starts) == pytest.approx(5000, abs=5 * np.sqrt(20_000 * 3 / 16))
+        if width:
+            share = 1 / (12 - width + 1)
+            counts = np.bincount(starts)
+            assert len(counts) == 12 - width + 1
+            assert np.abs(counts - len(starts) * share).max() < 5 * np.sqrt(len(starts) * share)
+
+
+def test_of_masks_of_no_width_nothing_is_drawn():
+    generator, clips = torch.Generator().manual_seed(0), ramp(3, 20)
+    before = generator.get_state()
+    assert mask_bands(clips, SpecAugment(frequency_bins=0, time_frames=0), generator) is clips
+    assert torch.equal(generator.get_state(), before)
 
 
 def features_of(speaker: str, video: int) -> np.ndarray:
@@ -202,6 +251,25 @@ def test_a_step_sees_the_crop_that_its_generator_draws(inputs: EncoderInputs):
     assert first == again
     assert len(others) > 1
     assert len(uncropped) == 1
+
+
+def test_a_step_hears_masked_clips_and_the_validation_whole_ones(inputs: EncoderInputs):
+    masks = {"crop_frames": None, "spec_augment": SpecAugment(frequency_bins=100, time_frames=100)}
+    task, plain = make_task(inputs, **masks), make_task(inputs, crop_frames=None)
+    heard: list[torch.Tensor] = []
+    task.network.register_forward_pre_hook(lambda _, arguments: heard.append(arguments[0]))
+    for network in (task.network, plain.network):
+        network.eval()
+    assert task.validate() == plain.validate()
+    assert torch.equal(torch.cat(heard), whole_clips(inputs, "val")[0])
+    heard.clear()
+    task.network.train()
+    batch = next(iter(task.batches(0)))
+    with torch.no_grad():
+        totals = [float(task.losses(batch, step_generator(0, 0, step))["total"]) for step in (0, 0, 1)]
+    assert totals[0] == totals[1] != totals[2]
+    expected = mask_bands(batch.heard, masks["spec_augment"], step_generator(0, 0, 0)).float()
+    assert torch.equal(heard[0], expected) and (expected == 0).any()
 
 
 def test_frozen_networks_stay_as_they_are_and_all_of_the_encoder_learns(inputs: EncoderInputs, work: Path):

@@ -15,7 +15,7 @@ from speech2face.models.head import LinearHead
 from speech2face.models.losses import EncoderLossWeights, encoder_loss
 from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.models.weight_files import load_network
-from speech2face.pipeline.params import Encoder
+from speech2face.pipeline.params import Encoder, SpecAugment
 from speech2face.training.loop import Metrics, Task
 from speech2face.training.pairs import Batch, Pairs, Targets, read_targets
 from speech2face.training.validation import rank_validation
@@ -63,6 +63,30 @@ def random_crop(spectrograms: torch.Tensor, frames: int | None, generator: torch
         return spectrograms
     starts = torch.randint(length - frames + 1, (len(spectrograms),), generator=generator).tolist()
     return torch.stack([clip[..., start : start + frames] for clip, start in zip(spectrograms, starts, strict=True)])
+
+
+def mask_bands(spectrograms: torch.Tensor, widest: SpecAugment, generator: torch.Generator) -> torch.Tensor:
+    """[B, 2, F, T] with one band of frequencies and one run of frames of each clip set to zero (Park et al. 2019, without the warping).
+
+    Each width is uniform over 0..its greatest, at most F and T, and its place over those where it fits. Of a mask whose greatest width
+    is 0 nothing is drawn.
+    """
+    clips, _, bins, frames = spectrograms.shape
+    if widest.frequency_bins:
+        bands = _random_runs(clips, bins, widest.frequency_bins, generator)
+        spectrograms = spectrograms.masked_fill(bands[:, None, :, None], 0.0)
+    if widest.time_frames:
+        runs = _random_runs(clips, frames, widest.time_frames, generator)
+        spectrograms = spectrograms.masked_fill(runs[:, None, None, :], 0.0)
+    return spectrograms
+
+
+def _random_runs(count: int, length: int, longest: int, generator: torch.Generator) -> torch.Tensor:
+    """bool [count, length], in each row one run of 0..`longest` that are True."""
+    widths = torch.randint(longest + 1, (count, 1), generator=generator)
+    starts = (torch.rand(count, 1, generator=generator) * (length - widths + 1)).long()
+    place = torch.arange(length)
+    return (starts <= place) & (place < starts + widths)
 
 
 @torch.inference_mode()
@@ -167,8 +191,9 @@ class _Objective:
 
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, torch.Tensor]:
         cropped = random_crop(batch.heard, self.settings.crop_frames, generator)
+        masked = mask_bands(cropped, self.settings.spec_augment, generator)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
-            predicted = self.network(to_input(cropped, self.device))
+            predicted = self.network(to_input(masked, self.device))
         return self._compare(predicted.float(), batch.target, batch.speaker_ids)
 
     @torch.inference_mode()
