@@ -150,6 +150,28 @@ class TestEncoderLoss:
         expected = 2 * terms.dec + 3 * terms.unit + 5 * terms.distill + 7 * terms.contrastive
         torch.testing.assert_close(terms.total, expected)
 
+    def test_the_contrastive_term_measures_from_the_centre_and_the_published_terms_do_not(
+        self, f_dec: nn.Linear, face_logits: nn.Linear
+    ) -> None:
+        """Two pairs far from zero, orthogonal as seen from their centre: cosines 1 and 0 in place of two near 1."""
+        centre = torch.full((6,), 1000.0, dtype=torch.float64).requires_grad_()
+        target = 1000 + torch.eye(2, 6, dtype=torch.float64)
+        predicted = (1000 + 3 * torch.eye(2, 6, dtype=torch.float64)).requires_grad_()
+        settings = {"f_dec": f_dec, "face_logits": face_logits, "contrastive_temperature": 0.5}
+        weights = EncoderLossWeights(contrastive=7.0)
+        plain = encoder_loss(predicted, target, weights=weights, **settings)
+        centred = encoder_loss(predicted, target, weights=weights, centre=centre, **settings)
+        assert plain.contrastive.item() == pytest.approx(math.log(2), abs=1e-4)  # no better than a guess
+        assert centred.contrastive.item() == pytest.approx(math.log1p(math.exp(-2)), rel=1e-9)
+        for name in ("dec", "unit", "distill"):
+            assert getattr(centred, name) == getattr(plain, name)
+        difference = 7 * (centred.contrastive - plain.contrastive)
+        torch.testing.assert_close(centred.total - plain.total, difference)
+        centred.contrastive.backward()
+        assert predicted.grad is not None and centre.grad is None
+        with pytest.raises(ValueError, match=r"centre must have the shape of one feature, \[6\] \(got \[5\]\)"):
+            encoder_loss(predicted, target, weights=weights, centre=centre[:5], **settings)
+
     def test_does_not_depend_on_how_a_batch_is_split(self, f_dec: nn.Linear, face_logits: nn.Linear) -> None:
         """Micro-batches weighted by their share accumulate the gradient of the whole; a norm of the batch would not."""
         predicted, target = features(9, 12), features(9, 13)

@@ -12,10 +12,12 @@ from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.head import LinearHead
 from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.models.weight_files import save_network
-from speech2face.pipeline.params import Encoder, EncoderWeights
+from speech2face.pipeline.params import Encoder, EncoderWeights, SpecAugment
 from speech2face.training.encoder import (
     EncoderInputs,
     encoder_task,
+    make_optimizer,
+    mask_bands,
     predict_features,
     random_crop,
     read_encoder_inputs,
@@ -38,9 +40,12 @@ SETTINGS = Encoder(
     hidden_dim=8,
     batch_size=4,
     epochs=3,
+    patience=None,
     crop_frames=259,
+    spec_augment=SpecAugment(frequency_bins=0, time_frames=0),
     beta1=0.5,
     eps=1e-4,
+    weight_decay=0.0,
     lr_decay=0.5,
     lr_decay_steps=3,
     precision="float32",
@@ -72,6 +77,53 @@ def test_no_crop_is_the_whole_clip():
     clips = ramp(2, 300)
     assert random_crop(clips, None, torch.Generator()) is clips
     assert random_crop(clips, 301, torch.Generator()) is clips
+
+
+def runs(masked: torch.Tensor) -> list[tuple[int, int]]:
+    """Start and width of the one run of each row of bool [B, N]; start 0 where there is none."""
+    found = []
+    for row in masked.int().tolist():
+        start, width = (row.index(1) if any(row) else 0), sum(row)
+        assert row[start : start + width] == [1] * width  # one run, whole
+        found.append((start, width))
+    return found
+
+
+def test_a_mask_is_a_band_of_bins_and_a_run_of_frames_and_the_rest_stays():
+    clips = 1 + ramp(300, 40)[:, :, :30]
+    before = clips.clone()
+    found = mask_bands(clips, SpecAugment(frequency_bins=7, time_frames=5), torch.Generator().manual_seed(0))
+    assert torch.equal(clips, before) and found.dtype == clips.dtype
+    silent = found == 0
+    assert torch.equal(silent[:, 0], silent[:, 1])
+    bands, spans = silent[:, 0].all(2), silent[:, 0].all(1)
+    assert torch.equal(silent[:, 0], bands[:, :, None] | spans[:, None, :])
+    assert torch.equal(found[~silent], clips[~silent])
+    widths = [{width for _, width in runs(masked)} for masked in (bands, spans)]
+    assert widths == [set(range(8)), set(range(6))]
+
+
+@pytest.mark.parametrize("axis", ["frequency_bins", "time_frames"])
+def test_widths_and_places_of_masks_are_uniform(axis: str):
+    """Of 12 places, masks of 0..3: each width a quarter of the time, each place where it fits as often as another."""
+    widest = SpecAugment(**({"frequency_bins": 0, "time_frames": 0} | {axis: 3}))
+    found = mask_bands(torch.ones(20_000, 1, 12, 12), widest, torch.Generator().manual_seed(0))[:, 0] == 0
+    drawn = runs(found[:, :, 0] if axis == "frequency_bins" else found[:, 0])
+    for width in range(4):
+        starts = [start for start, found_width in drawn if found_width == width]
+        assert len(starts) == pytest.approx(5000, abs=5 * np.sqrt(20_000 * 3 / 16))
+        if width:
+            share = 1 / (12 - width + 1)
+            counts = np.bincount(starts)
+            assert len(counts) == 12 - width + 1
+            assert np.abs(counts - len(starts) * share).max() < 5 * np.sqrt(len(starts) * share)
+
+
+def test_of_masks_of_no_width_nothing_is_drawn():
+    generator, clips = torch.Generator().manual_seed(0), ramp(3, 20)
+    before = generator.get_state()
+    assert mask_bands(clips, SpecAugment(frequency_bins=0, time_frames=0), generator) is clips
+    assert torch.equal(generator.get_state(), before)
 
 
 def features_of(speaker: str, video: int) -> np.ndarray:
@@ -160,6 +212,34 @@ def test_a_step_lowers_the_loss_of_its_batch(inputs: EncoderInputs):
     assert float(after["total"]) == pytest.approx(sum(w * float(after[name]) for name, w in terms.items()), rel=1e-5)
 
 
+def test_the_contrastive_term_compares_differences_from_the_mean_face(inputs: EncoderInputs):
+    """By hand, in batches of four and two; clips of one speaker are not compared with each other."""
+    terms = SETTINGS.weights.model_copy(update={"contrastive": 3.0})
+    task, plain = make_task(inputs, weights=terms), make_task(inputs)
+    clips, ids = whole_clips(inputs, "val")
+    for network in (task.network, plain.network):
+        make_lively(network, clips)
+    found, expected = task.validate(), []
+    speakers = [np.mean([features_of(s, v) for v in range(VIDEOS[s])], axis=0) for s in "abc"]
+    middle = torch.from_numpy(np.mean(speakers, axis=0))
+    for part in (slice(0, 4), slice(4, 6)):
+        names = [clip[0] for clip in ids[part]]
+        target = torch.from_numpy(np.stack([features_of(clip[0], int(clip[3])) for clip in ids[part]])) - middle
+        with torch.no_grad():
+            predicted = task.network(clips)[part] - middle
+        cosines = torch.cosine_similarity(predicted[:, None], target[None], dim=-1) / 0.1
+        for i, j in np.ndindex(len(names), len(names)):
+            if i != j and names[i] == names[j]:
+                cosines[i, j] = -torch.inf
+        both = [-table.log_softmax(1).diagonal() for table in (cosines, cosines.T)]
+        expected += ((both[0] + both[1]) / 2).tolist()
+    assert len(expected) == 6
+    assert found["contrastive"] == pytest.approx(np.mean(expected), rel=1e-3)
+    without = plain.validate()
+    assert without["contrastive"] == 0
+    assert found["total"] == pytest.approx(without["total"] + 3 * found["contrastive"], rel=1e-5)
+
+
 def test_a_step_sees_the_crop_that_its_generator_draws(inputs: EncoderInputs):
     task = make_task(inputs)
     batch = next(iter(task.batches(0)))
@@ -171,6 +251,25 @@ def test_a_step_sees_the_crop_that_its_generator_draws(inputs: EncoderInputs):
     assert first == again
     assert len(others) > 1
     assert len(uncropped) == 1
+
+
+def test_a_step_hears_masked_clips_and_the_validation_whole_ones(inputs: EncoderInputs):
+    masks = {"crop_frames": None, "spec_augment": SpecAugment(frequency_bins=100, time_frames=100)}
+    task, plain = make_task(inputs, **masks), make_task(inputs, crop_frames=None)
+    heard: list[torch.Tensor] = []
+    task.network.register_forward_pre_hook(lambda _, arguments: heard.append(arguments[0]))
+    for network in (task.network, plain.network):
+        network.eval()
+    assert task.validate() == plain.validate()
+    assert torch.equal(torch.cat(heard), whole_clips(inputs, "val")[0])
+    heard.clear()
+    task.network.train()
+    batch = next(iter(task.batches(0)))
+    with torch.no_grad():
+        totals = [float(task.losses(batch, step_generator(0, 0, step))["total"]) for step in (0, 0, 1)]
+    assert totals[0] == totals[1] != totals[2]
+    expected = mask_bands(batch.heard, masks["spec_augment"], step_generator(0, 0, 0)).float()
+    assert torch.equal(heard[0], expected) and (expected == 0).any()
 
 
 def test_frozen_networks_stay_as_they_are_and_all_of_the_encoder_learns(inputs: EncoderInputs, work: Path):
@@ -273,6 +372,52 @@ def test_what_is_said_of_a_training(inputs: EncoderInputs):
     assert task.counts == {"clips": 8, "clips_without_face": 0}
     (group,) = task.optimizer.param_groups
     assert (group["lr"], group["betas"], group["eps"]) == (1e-3, (0.5, 0.999), 1e-4)
+
+
+def test_a_training_ends_when_its_patience_does(inputs: EncoderInputs, work: Path):
+    """At a learning rate that moves nothing, no epoch is better than the first; batch normalisation stays as it is, too."""
+    task = make_task(inputs, lr=1e-12, patience=1)
+    for module in task.network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 0.0
+    state, _ = train(task, 0, work / "c.pt", lambda metrics: None)
+    assert (state.best_epoch, len(state.history)) == (0, 2)
+
+
+def test_weight_decay_shrinks_weights_beside_the_gradients_step():
+    """Two steps of Adam by hand (Kingma and Ba 2015, algorithm 1) on a linear layer, which first loses lr * decay of its weights."""
+    lr, decay, beta1, beta2, eps = 0.1, 0.5, 0.5, 0.999, 1e-4
+    network = nn.Sequential(nn.Linear(2, 1), nn.BatchNorm1d(1))
+    gradients = [0.3, -0.2]
+    expected = {name: value.detach().clone() for name, value in network.named_parameters()}
+    optimizer = make_optimizer(network, SETTINGS.model_copy(update={"weight_decay": decay}), lr)
+    first, second = 0.0, 0.0
+    for step, gradient in enumerate(gradients, 1):
+        for parameter in network.parameters():
+            parameter.grad = torch.full_like(parameter, gradient)
+        optimizer.step()
+        first, second = beta1 * first + (1 - beta1) * gradient, beta2 * second + (1 - beta2) * gradient**2
+        move = lr * first / (1 - beta1**step) / (np.sqrt(second / (1 - beta2**step)) + eps)
+        for name, value in expected.items():
+            expected[name] = (1 - lr * decay if name == "0.weight" else 1.0) * value - move
+    for name, parameter in network.named_parameters():
+        torch.testing.assert_close(parameter.detach(), expected[name], rtol=1e-5, atol=1e-6)
+
+
+def test_weight_decay_is_of_the_whole_network(inputs: EncoderInputs):
+    plain, task = make_task(inputs), make_task(inputs, weight_decay=0.01)
+    assert type(plain.optimizer) is torch.optim.Adam and type(task.optimizer) is torch.optim.AdamW
+    sizes = [sum(p.numel() for p in group["params"]) for group in task.optimizer.param_groups]
+    assert sum(sizes) == sum(p.numel() for p in task.network.parameters())
+    decays = {id(p): group["weight_decay"] for group in task.optimizer.param_groups for p in group["params"]}
+    kept = {name for name, p in task.network.named_parameters() if not decays[id(p)]}
+    modules = dict(task.network.named_modules())
+    norms = {name for name, module in modules.items() if isinstance(module, nn.BatchNorm2d)}
+    assert norms and kept == {
+        name
+        for name, _ in task.network.named_parameters()
+        if name.endswith(".bias") or name.rpartition(".")[0] in norms
+    }
 
 
 def test_a_batch_larger_than_the_corpus_is_refused(inputs: EncoderInputs):

@@ -50,6 +50,10 @@ def test_settings_of_the_other_network_train_nothing_again(folders: tuple[Path, 
 def test_settings_of_its_own_train_again(folders: tuple[Path, Path]):
     published, other = fingerprint(folders), fingerprint(folders, network="speaker_embedding")
     assert fingerprint(folders, lr=0.5) != published and fingerprint(folders, epochs=3) != published
+    masks = PARAMS.encoder.spec_augment.model_copy(update={"time_frames": 20})
+    for change in ({"weight_decay": 0.1}, {"patience": 3}, {"spec_augment": masks}):
+        assert fingerprint(folders, **change) != published
+        assert fingerprint(folders, network="speaker_embedding", **change) == other
     assert fingerprint(folders, network="speaker_embedding", speaker={"dropout": 0.1}) != other
     for network in ("published", "speaker_embedding"):
         assert fingerprint(folders, network=network, target="speaker") != fingerprint(folders, network=network)

@@ -28,7 +28,7 @@ def test_all_numbers_of_the_best_epoch_are_written(tmp_path: Path, recall: float
     write_results("train_encoder", trained(recall), tmp_path / "deep")
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["training.json"]
     training = json.loads((tmp_path / "deep" / "training.json").read_text())
-    assert training == {"best_epoch": 2, **epoch(1.25, recall), **COUNTS}
+    assert training == {"best_epoch": 2, "epochs": 3, **epoch(1.25, recall), **COUNTS}
 
 
 def test_the_results_are_those_of_the_run_however_long_it_took_now(tmp_path: Path):

@@ -111,6 +111,38 @@ def test_the_weights_of_the_best_epoch_are_left_in_the_network():
     assert_equal(weights(task), weights(shorter))
 
 
+SCORES = [0.2, 0.8, 0.5, 0.1, 0.9, 0.3, 0.3, 0.3, 0.3, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("patience", "best", "num_epochs"), [(1, 1, 3), (2, 1, 4), (3, 4, 8), (5, 9, 10), (None, 9, 10)]
+)
+def test_a_training_ends_when_the_best_epoch_lies_too_far_back(patience: int | None, best: int, num_epochs: int):
+    task = toy_task(epochs=len(SCORES), scores=SCORES, patience=patience)
+    state, num_steps, logged = trained(task, "c.pt")
+    assert (state.best_epoch, len(state.history), len(logged)) == (best, num_epochs, num_epochs)
+    assert num_steps == num_epochs * STEPS
+    assert_equal(weights(task), state.best)
+    shorter = toy_task(epochs=best + 1, scores=SCORES)
+    trained(shorter, "d.pt")
+    assert_equal(weights(task), weights(shorter))
+
+
+@pytest.mark.parametrize("fail_at", range(STEPS, 4 * STEPS, 2))
+def test_patience_survives_a_stop(fail_at: int):
+    """Stopped in the epochs 2 to 4, of which the last is the last that the best, the second, is waited for."""
+    unbroken = toy_task(epochs=9, scores=SCORES, patience=2)
+    state, _, logged = trained(unbroken, "unbroken.pt")
+    with pytest.raises(SystemExit):
+        trained(toy_task(epochs=9, scores=SCORES, patience=2, fail_at=fail_at, failure=ask_to_stop), "broken.pt")
+    resumed = toy_task(epochs=9, scores=SCORES[fail_at // STEPS :], patience=2)
+    again, num_again, logged_again = trained(resumed, "broken.pt")
+    assert num_again == 4 * STEPS - fail_at - 1
+    assert_same_state(again, state)
+    assert logged_again == logged
+    assert_equal(weights(resumed), weights(unbroken))
+
+
 def test_seeds_give_different_runs():
     first, second = toy_task(), toy_task()
     trained(first, "a.pt", seed=1)

@@ -46,6 +46,7 @@ def toy_task(
     failure: Callable[[], None] | None = None,
     scores: Sequence[float] = (),
     said_width: int | None = None,
+    patience: int | None = None,
 ) -> Task:
     """Regression with noise from each step's generator and a decaying learning rate.
 
@@ -83,6 +84,7 @@ def toy_task(
         losses,
         validate,
         lambda metrics: (metrics["score"],),
+        patience=patience,
         dimensions={"width": said_width or width},
         about={"segment_s": 6.0},
         counts={"clips": 80, "clips_without_face": 3},

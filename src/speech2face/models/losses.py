@@ -69,6 +69,7 @@ def encoder_loss(
     temperature: float = 2.0,
     contrastive_temperature: float = 0.07,
     identities: Tensor | None = None,
+    centre: Tensor | None = None,
 ) -> EncoderLoss:
     """Oh et al. 2019, section 3: how far a voice's feature is from the face's.
 
@@ -80,12 +81,15 @@ def encoder_loss(
         predicted: [B, D], v_s, from the voice
         target: [B, D], v_f, from the face; takes no gradient
         identities: int [B], the speaker of each sample, for the contrastive term
+        centre: [D], the mean face, from which the contrastive term, and no other, measures both sides; None for zero
 
     Args:
         f_dec: the decoder's first layer, [B, D] to [B, 1000], linear output.
         face_logits: the face network's last layer, [B, D] to [B, C], before the softmax.
         temperature: of the distillation, on both sides.
-        contrastive_temperature: of the contrastive term, used if its weight is not zero.
+        contrastive_temperature: of the contrastive term, used if its weight is not zero. The term tells samples apart by
+            their cosines, so it needs `centre` where features differ far less from each other than from zero, as faces'
+            do: without it all cosines are near 1. And it needs a batch of some 64 or more, to have many to tell apart.
 
     Raises:
         ValueError: for shapes that differ, a temperature that is not positive, networks with trainable parameters, and
@@ -101,7 +105,8 @@ def encoder_loss(
         distill = distillation(face_logits(target), _through("face_logits", face_logits, predicted), temperature)
         contrastive = predicted.new_zeros(())
         if weights.contrastive:
-            contrastive = info_nce(predicted, target, contrastive_temperature, identities)
+            middle = predicted.new_zeros(()) if centre is None else _centre(centre, predicted)
+            contrastive = info_nce(predicted - middle, target - middle, contrastive_temperature, identities)
         total = weights.dec * dec + weights.unit * unit + weights.distill * distill + weights.contrastive * contrastive
     return EncoderLoss(total, dec, unit, distill, contrastive)
 
@@ -189,7 +194,8 @@ def info_nce(predicted: Tensor, target: Tensor, temperature: float = 0.07, ident
     """Symmetric InfoNCE (van den Oord et al. 2018; Radford et al. 2021) of voices and faces, [B, D] each.
 
     The cross-entropy, over cosines / temperature, of finding one's own face among the batch's faces, and one's own
-    voice among its voices, averaged. Others of the same identity (int [B]) count neither for nor against.
+    voice among its voices, averaged. Others of the same identity (int [B]) count neither for nor against. Vectors whose
+    mean is far from zero have cosines near 1 and must be centred first.
     """
     if not temperature > 0:
         raise ValueError(f"contrastive temperature must be greater than 0 (got {temperature})")
@@ -200,6 +206,14 @@ def info_nce(predicted: Tensor, target: Tensor, temperature: float = 0.07, ident
         same[own, own] = False
         similarity = similarity.masked_fill(same, float("-inf"))
     return 0.5 * (F.cross_entropy(similarity, own) + F.cross_entropy(similarity.mT, own))
+
+
+def _centre(centre: Tensor, predicted: Tensor) -> Tensor:
+    if centre.shape != predicted.shape[1:]:
+        raise ValueError(
+            f"centre must have the shape of one feature, {list(predicted.shape[1:])} (got {list(centre.shape)})"
+        )
+    return _at_least_float32(centre.detach())
 
 
 def _at_least_float32(tensor: Tensor) -> Tensor:

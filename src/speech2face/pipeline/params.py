@@ -160,6 +160,11 @@ class EncoderWeights(_Section):
     contrastive_temperature: Positive
 
 
+class SpecAugment(_Section):
+    frequency_bins: Annotated[int, Field(ge=0, le=256)]
+    time_frames: Annotated[int, Field(ge=0, le=258)]
+
+
 class SpeakerEmbedding(_Section):
     networks: Annotated[list[Literal["ge2e", "campplus"]], Field(min_length=1)]
     hidden_dim: Count
@@ -187,9 +192,12 @@ class Encoder(_Section):
     hidden_dim: Count
     batch_size: Annotated[int, Field(ge=2)]
     epochs: Count
+    patience: Count | None
     crop_frames: Annotated[int, Field(ge=259)] | None
+    spec_augment: SpecAugment
     beta1: Annotated[float, Field(ge=0, lt=1)]
     eps: Positive
+    weight_decay: NonNegative
     lr_decay: Annotated[float, Field(gt=0, le=1)]
     lr_decay_steps: Count
     precision: Literal["float32", "bfloat16"]

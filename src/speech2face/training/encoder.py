@@ -15,7 +15,7 @@ from speech2face.models.head import LinearHead
 from speech2face.models.losses import EncoderLossWeights, encoder_loss
 from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.models.weight_files import load_network
-from speech2face.pipeline.params import Encoder
+from speech2face.pipeline.params import Encoder, SpecAugment
 from speech2face.training.loop import Metrics, Task
 from speech2face.training.pairs import Batch, Pairs, Targets, read_targets
 from speech2face.training.validation import rank_validation
@@ -65,6 +65,30 @@ def random_crop(spectrograms: torch.Tensor, frames: int | None, generator: torch
     return torch.stack([clip[..., start : start + frames] for clip, start in zip(spectrograms, starts, strict=True)])
 
 
+def mask_bands(spectrograms: torch.Tensor, widest: SpecAugment, generator: torch.Generator) -> torch.Tensor:
+    """[B, 2, F, T] with one band of frequencies and one run of frames of each clip set to zero (Park et al. 2019, without the warping).
+
+    Each width is uniform over 0..its greatest, at most F and T, and its place over those where it fits. Of a mask whose greatest width
+    is 0 nothing is drawn.
+    """
+    clips, _, bins, frames = spectrograms.shape
+    if widest.frequency_bins:
+        bands = _random_runs(clips, bins, widest.frequency_bins, generator)
+        spectrograms = spectrograms.masked_fill(bands[:, None, :, None], 0.0)
+    if widest.time_frames:
+        runs = _random_runs(clips, frames, widest.time_frames, generator)
+        spectrograms = spectrograms.masked_fill(runs[:, None, None, :], 0.0)
+    return spectrograms
+
+
+def _random_runs(count: int, length: int, longest: int, generator: torch.Generator) -> torch.Tensor:
+    """bool [count, length], in each row one run of 0..`longest` that are True."""
+    widths = torch.randint(longest + 1, (count, 1), generator=generator)
+    starts = (torch.rand(count, 1, generator=generator) * (length - widths + 1)).long()
+    place = torch.arange(length)
+    return (starts <= place) & (place < starts + widths)
+
+
 @torch.inference_mode()
 def predict_features(
     network: Callable[[torch.Tensor], torch.Tensor],
@@ -100,6 +124,21 @@ def start_at(network: VoiceEncoder, mean_feature: np.ndarray) -> None:
     network.fc2.weight.mul_(START_GAIN)
 
 
+def make_optimizer(network: nn.Module, settings: Encoder, lr: float) -> torch.optim.Optimizer:
+    """Adam (Kingma and Ba 2015), or with weight decay AdamW (Loshchilov and Hutter 2019): each step takes the part lr * weight_decay off
+    the weights of convolutions and linear layers.
+
+    Biases and batch normalisation do not decay: the last bias is the mean face, about which the answers lie.
+    """
+    betas, eps = (settings.beta1, 0.999), settings.eps
+    if not settings.weight_decay:
+        return torch.optim.Adam(network.parameters(), lr=lr, betas=betas, eps=eps, fused=True)
+    decaying = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+    groups = [{"params": decaying, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=lr, betas=betas, eps=eps, fused=True)
+
+
 def encoder_task(settings: Encoder, lr: float, seed: int, inputs: EncoderInputs, device: torch.device) -> Task:
     """The training of an encoder; the frozen networks stay as they are.
 
@@ -118,9 +157,7 @@ def encoder_task(settings: Encoder, lr: float, seed: int, inputs: EncoderInputs,
     start_at(network, targets.mean_face())
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     objective = _Objective(settings, inputs, network, device)
-    optimizer = torch.optim.Adam(
-        network.parameters(), lr=lr, betas=(settings.beta1, 0.999), eps=settings.eps, fused=True
-    )
+    optimizer = make_optimizer(network, settings, lr)
     return Task(
         "train_encoder",
         network,
@@ -132,6 +169,7 @@ def encoder_task(settings: Encoder, lr: float, seed: int, inputs: EncoderInputs,
         objective.losses,
         lambda: objective.validate(validation),
         lambda m: (m["one_of_two"], -m["total"]),
+        patience=settings.patience,
         dimensions={"feature_dim": targets.features.shape[1], **dimensions},
         about={"segment_s": table_segment_s(inputs.spectrograms)},
         counts={"clips": len(training), "clips_without_face": training.num_without_face},
@@ -146,14 +184,16 @@ class _Objective:
         frozen = (inputs.f_dec, inputs.face_logits)
         self.f_dec, self.face_logits = (module.to(device).requires_grad_(False) for module in frozen)
         self.features = torch.from_numpy(self.targets.features)
+        self.mean_face = torch.from_numpy(self.targets.mean_face()).to(device)
         terms = settings.weights
         self.weights = EncoderLossWeights(unit=terms.unit, distill=terms.distill, contrastive=terms.contrastive)
         self.speakers = {speaker: i for i, speaker in enumerate(sorted(self.targets.splits))}
 
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, torch.Tensor]:
         cropped = random_crop(batch.heard, self.settings.crop_frames, generator)
+        masked = mask_bands(cropped, self.settings.spec_augment, generator)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
-            predicted = self.network(to_input(cropped, self.device))
+            predicted = self.network(to_input(masked, self.device))
         return self._compare(predicted.float(), batch.target, batch.speaker_ids)
 
     @torch.inference_mode()
@@ -185,4 +225,5 @@ class _Objective:
             identities=torch.tensor([self.speakers[s] for s in speaker_ids], device=self.device),
             temperature=self.settings.weights.temperature,
             contrastive_temperature=self.settings.weights.contrastive_temperature,
+            centre=self.mean_face,
         )._asdict()

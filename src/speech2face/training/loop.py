@@ -21,7 +21,8 @@ class Task:
 
     `batches(epoch)` gives the epoch's batches in an order that depends on the epoch alone, and `num_batches` their number;
     `losses(batch, generator)` the terms of a batch's loss, "total" among them; `validate()` the metrics of the network as it is.
-    The best epoch is the one of which `score(metrics)` is greatest; ties go to the earliest. `dimensions` rebuild the network, `about` is
+    The best epoch is the one of which `score(metrics)` is greatest; ties go to the earliest. The training ends after `epochs` epochs, or
+    as soon as the best lies `patience` epochs back, 1 or more; None for never. `dimensions` rebuild the network, `about` is
     what else its weight file says of it, and `counts` are numbers of examples, for the stage's results.
     """
 
@@ -36,6 +37,7 @@ class Task:
     validate: Callable[[], Metrics]
     score: Callable[[Metrics], tuple[float, ...]]
     max_gradient_norm: float = math.inf
+    patience: int | None = None
     dimensions: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -87,12 +89,17 @@ def epochs(task: Task, state: State, seed: int, report: Callable[[], None]) -> I
 
     At the end the network has the weights of the best epoch. Raises ValueError if a loss or a metric is not finite.
     """
-    while state.epoch < task.epochs:
+    while state.epoch < task.epochs and not out_of_patience(task, state):
         yield steps(task, state, seed)
         close_epoch(task, state)
         report()
     task.network.load_state_dict(state.best)
     task.network.eval()
+
+
+def out_of_patience(task: Task, state: State) -> bool:
+    """Whether the best of the epochs that are closed lies as many epochs back as the task has patience for."""
+    return task.patience is not None and len(state.history) - 1 - state.best_epoch >= task.patience
 
 
 def close_epoch(task: Task, state: State) -> None:
