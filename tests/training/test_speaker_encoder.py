@@ -97,6 +97,7 @@ def test_the_mean_face_alone_has_an_error_of_one(data: Path):
     batch = next(iter(task.batches(0)))
     for member in task.network.members:
         torch.nn.init.zeros_(member[-1].weight)
+        torch.nn.init.zeros_(member[-1].bias)
     pairs = Pairs(data / "embeddings", read_targets(data / "features", SPLITS), "train")
     losses = [task.losses(batch, step_generator(0, 0, 0)) for batch in pairs.in_order(8)]
     sizes = [len(b.clip_ids) for b in pairs.in_order(8)]
