@@ -129,7 +129,7 @@ def test_random_features_are_at_chance_in_every_metric(monkeypatch):
                 chance = row_chances.get(score)
                 if chance is not None:
                     values.setdefault(name, []).append(entry["value"] - chance)
-            elif chance is not None:
+            elif chance is not None and not name.startswith("decoded.true_feature."):  # which is not random
                 covered[name] = covered.get(name, 0) + (entry["low"] - 1e-9 <= chance <= entry["high"] + 1e-9)
     assert len(covered) > 60
     assert {name: count for name, count in covered.items() if count < 28} == {}

@@ -3,7 +3,7 @@
 import pytest
 
 from speech2face.measures.tables import make_tables
-from speech2face.report.page_retrieval import retrieval_section
+from speech2face.report.page_retrieval import _decoded_table, retrieval_section
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def cell(table, row, column):
 
 
 def test_every_gallery_is_a_column(section):
-    results, (retrieval, hubs, matching, _) = section[0], section[1].tables
+    results, (retrieval, hubs, matching, _, _) = section[0], section[1].tables
     cosines = ["measure", "mean face, centred cosine", "mean face, raw cosine"]
     assert hubs.columns == cosines
     assert retrieval.columns[:5] == [*cosines, "mean face, L1", "mean face, L2"]
@@ -28,7 +28,7 @@ def test_every_gallery_is_a_column(section):
 
 
 def test_numbers_stand_above_their_interval_and_chance(section):
-    results, (retrieval, hubs, matching, _) = section[0], section[1].tables
+    results, (retrieval, hubs, matching, _, _) = section[0], section[1].tables
     share = results["hubs"]["speaker_mean_raw_cosine"]["hub_share"]
     found = cell(hubs, "voices whose nearest face is the commonest one", "mean face, raw cosine")
     assert found.text == f"{share['value']:.3f}"
@@ -49,8 +49,17 @@ def test_charts_say_in_words_what_they_show(section):
     assert f"area under it is {results['verification']['all']['area_under_curve']['value']:.3f}" in roc.alt
 
 
+@pytest.mark.parametrize(("taught", "words"), [(True, "is no evidence"), (False, "had no part in training")])
+def test_a_reader_is_told_who_read_the_decoded_faces(section, taught: bool, words: str):
+    results = section[0] | {"decoded": section[0]["decoded"] | {"read_by": "dlib_resnet", "taught_the_decoder": taught}}
+    table = _decoded_table(results["decoded"])
+    assert words in table.note and "read again by dlib resnet" in table.note
+    value = results["decoded"]["voice"]["recall_at_10_percent"]["value"]
+    assert cell(table, "recall at 10 %", "decoded from the voice").text == f"{value:.3f}"
+
+
 def test_amounts_of_speech_are_columns_and_points(section):
-    results, table, chart = section[0], section[1].tables[-1], section[1].charts[-1]
+    results, table, chart = section[0], section[1].tables[3], section[1].charts[-1]
     assert table.columns == ["measure", "all recordings of a speaker", "6 s"]
     for name, label in (("speaker", "all recordings of a speaker"), ("6 s", "6 s")):
         recall = results["amount_of_speech"][name]["recall_at_10_percent"]

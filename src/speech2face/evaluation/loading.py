@@ -65,6 +65,8 @@ def load_inputs(data: Path, models: Path, params: Params, device: torch.device) 
             "Voice encoder": _in_words(encoder, models),
         },
         num_without_face=clips.num_without_face,
+        reader=params.features.backend,
+        reader_taught_decoder=taught_by_features(models),
         source=params.corpus.source,
         heard_by_encoder=heard_by(encoder, models),
     )
@@ -81,6 +83,13 @@ def table_heard(encoder: Encoder, data: Path, models: Path) -> Path:
             "run: dvc repro"
         )
     return data / "embeddings"
+
+
+def taught_by_features(models: Path) -> bool:
+    """Whether the network of the features had a part in training the decoder; True where the decoder does not say."""
+    made_from = read_about(models / "decoder" / "decoder.safetensors").get("ingredients", {})
+    weights = made_from.get("settings", {}).get("weights", {})
+    return bool(weights.get("embedding", 1.0) > 0)
 
 
 def heard_by(encoder: Encoder, models: Path) -> frozenset[str]:

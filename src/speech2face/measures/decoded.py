@@ -1,13 +1,19 @@
 """What can be measured of the faces that are decoded from features; the pictures are not kept."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from speech2face.measures.aligned import Aligned
 from speech2face.measures.inputs import Inputs
 from speech2face.measures.opinions import Opinion
+from speech2face.measures.scores import chance_scores, row_scores
+from speech2face.measures.statistics import Bootstrap, mean
 
 FACES_PER_BLOCK = 64
+READ = ("recall_at_10_percent", "one_of_2")
 
 
 @dataclass(frozen=True)
@@ -37,3 +43,22 @@ def decode_faces(inputs: Inputs, features: np.ndarray) -> Decoded | None:
         np.concatenate(embedded).astype(np.float64) if embedded else None,
         Opinion(*(np.concatenate(column) for column in zip(*opinions, strict=True))) if opinions else None,
     )
+
+
+def score_decoded(
+    inputs: Inputs, aligned: Aligned, embedded: Mapping[str, np.ndarray], over_rows: Bootstrap
+) -> dict[str, Any]:
+    """How well the right person is found by what a face network reads in decoded faces: `READ` by source, with interval and chance, in
+    the gallery of all test speakers' true features.
+
+    embedded: features [N, D] of the faces decoded from the true feature and from the voice. Decoded faces as such are unlike photographs,
+    so each source is centred on the mean of its own test rows, which knows of no person; the gallery on the mean training face.
+    `read_by` is the network; where `taught_the_decoder`, its own gradient drew the faces, and that it recognises them is no evidence.
+    """
+    chances = chance_scores(len(aligned.speakers))
+    found: dict[str, Any] = {"read_by": inputs.reader, "taught_the_decoder": inputs.reader_taught_decoder}
+    for source, features in embedded.items():
+        rows = row_scores(aligned, features - features.mean(0) + aligned.training_mean)
+        estimates = {name: over_rows.estimate(mean(rows[name])) for name in READ}
+        found[source] = {name: value | {"chance": chances[name]} for name, value in estimates.items() if value}
+    return found

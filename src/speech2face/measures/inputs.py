@@ -44,6 +44,7 @@ class Inputs:
     num_without_face: test clips that are not among `clip_ids` because they have no face to be compared with.
     heard_by_encoder: names of the corpora that a frozen speaker encoder was trained on, as clips' origins begin ("voxceleb"); empty
         where there is none, or none that is known to overlap.
+    reader: name of the network of `embed`; reader_taught_decoder: whether its gradient had a part in training the decoder.
     source: `corpus.source`, by which clips without an `origin` are taken to be from one of these corpora or not.
     """
 
@@ -61,5 +62,7 @@ class Inputs:
     digests: Mapping[str, Sequence[str]] = field(default_factory=dict)
     description: Mapping[str, str] = field(default_factory=dict)
     num_without_face: int = 0
+    reader: str = ""
+    reader_taught_decoder: bool = False
     heard_by_encoder: frozenset[str] = frozenset()
     source: str = ""

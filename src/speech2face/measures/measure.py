@@ -18,7 +18,7 @@ from speech2face.measures.attributes import (
 from speech2face.measures.baselines import predict_baselines
 from speech2face.measures.controls import check_controls
 from speech2face.measures.craniofacial import correlate
-from speech2face.measures.decoded import Decoded, decode_faces
+from speech2face.measures.decoded import Decoded, decode_faces, score_decoded
 from speech2face.measures.galleries import measure_galleries
 from speech2face.measures.headline import headline
 from speech2face.measures.heard import score_heard
@@ -174,15 +174,18 @@ def _not_evaluated(
 def _of_decoded(
     inputs: Inputs, aligned: Aligned, decoded: Mapping[str, Decoded], settings: Evaluation, seed: int
 ) -> dict[str, Any]:
-    """Proportions of the decoded faces, and what the judge sees in them, as far as there are a decoder and a judge."""
+    """Proportions of the decoded faces, and what face networks see in them, as far as there are a decoder and such networks."""
     results: dict[str, Any] = {}
     if not decoded:
         return results
+    over_rows = resample_speakers(aligned.clips, settings, seed)
+    embedded = {name: face.features for name, face in decoded.items() if face.features is not None}
+    if embedded:
+        results["decoded"] = score_decoded(inputs, aligned, embedded, over_rows)
     true, voice = (decoded[name].landmarks for name in ("true_feature", "voice"))
     results["craniofacial"] = correlate(true, voice, aligned.clips["speaker_id"].tolist(), settings, seed)
     opinions = {name: face.opinion for name, face in decoded.items() if face.opinion is not None}
     if opinions:
         of_rows = inputs.attributes.reindex(aligned.clips["clip_id"])
-        over_rows = resample_speakers(aligned.clips, settings, seed)
         results["insightface"] = summarise_opinions(opinions, of_rows, over_rows)
     return results

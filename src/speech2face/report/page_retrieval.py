@@ -18,6 +18,7 @@ GALLERIES = {
     "galleries_of_100": "galleries of 100",
 }
 AMOUNTS = {"speaker": "all recordings of a speaker", "all": "one recording, whole"}
+DECODED = {"true_feature": "decoded from the true feature", "voice": "decoded from the voice"}
 MEASURES = (
     *(f"recall_at_{k}" for k in (1, 2, 5, 10)),
     *(f"recall_at_{k}_percent" for k in (1, 2, 5, 10)),
@@ -36,6 +37,7 @@ def retrieval_section(results: Mapping[str, Any], tables: Mapping[str, pd.DataFr
             _hubs_table(results["hubs"]),
             _matching_table(results["matching"], results["verification"]),
             _amounts_table(results["amount_of_speech"]),
+            *([_decoded_table(results["decoded"])] if "decoded" in results else []),
         ],
         charts=[
             _recall_chart(results, tables["recall"]),
@@ -98,6 +100,23 @@ def _amounts_table(amounts: Mapping[str, Any]) -> Table:
     return Table(
         "How much of a voice is enough", ["measure", *(AMOUNTS.get(name, name) for name in amounts)], rows, note
     )
+
+
+def _decoded_table(decoded: Mapping[str, Any]) -> Table:
+    sources = {source: entry for source, entry in decoded.items() if source in DECODED}
+    names = dict.fromkeys(name for entry in sources.values() for name in entry)
+    rows = [[Cell(words(name)), *(_with_chance(entry.get(name)) for entry in sources.values())] for name in names]
+    reader = words(decoded["read_by"]) or "a face network"
+    note = (
+        f"The faces that the decoder draws, read again by {reader} and looked for among the test speakers' true features. "
+        + (
+            "This network had a part in training the decoder: its own gradient drew these faces, and that it recognises them is "
+            "no evidence. For evidence train with decoder.weights.embedding at 0."
+            if decoded["taught_the_decoder"]
+            else "This network had no part in training the decoder."
+        )
+    )
+    return Table("Decoded faces, read again", ["measure", *(DECODED[source] for source in sources)], rows, note)
 
 
 def _amounts_chart(amounts: pd.DataFrame) -> Picture:
