@@ -146,6 +146,8 @@ def test_the_readers_are_code_of_the_stages_that_ask_for_weights(stage: str, rea
 @pytest.mark.parametrize("stage", [name for name in STAGES if name != "code"])
 def test_nothing_runs_and_nothing_is_read_that_is_not_covered(clone: Clone, stage: str):
     """The truth is what runs: the interpreter itself says which functions do. What dvc.yaml does not list for the stage is not there."""
+    if stage == "embed_voices":  # it computes nothing for the published network
+        clone.edit("params.yaml", "  network: published", "  network: speaker_embedding")
     declared = [clone.path / dep for dep in DVC_YAML["stages"][stage]["deps"]]
     for path in [
         p for folder in ("data", "models", "results") for p in (clone.path / folder).rglob("*") if p.is_file()

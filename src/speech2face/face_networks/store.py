@@ -7,7 +7,6 @@ bytes, its reader or a library that reads it have changed. Both can be deleted; 
 """
 
 import json
-from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -29,18 +28,24 @@ READERS = {
 runs the stages that ask for weights again, and converts again; it computes nothing again if the weights come out as before."""
 
 
-def converted(network: str, source: Path, readers: Mapping[str, str] = READERS) -> Path:
+def converted(network: str, source: Path) -> Path:
+    """The converted file of a face network, one of `READERS`, made now if it is not there. Arguments and errors as `converted_by`."""
+    return converted_by(READERS[network], network, source)
+
+
+def converted_by(reader: str, network: str, source: Path) -> Path:
     """The converted file of a network, made now if it is not there.
 
     Args:
-        network: one of `readers`.
+        reader: the function that converts, as in `READERS`.
+        network: its name.
         source: the file, or the folder of .onnx files, that its reader takes.
 
     Raises:
         ValueError, FileNotFoundError: what the reader refuses.
         RuntimeError: too little memory, no process can be started, or the file cannot be written.
     """
-    reader, source = readers[network], _innermost(source)
+    source = _innermost(source)
     weights = work_directory() / "weights"
     key = {"network": network, "source": _source_digest(source), "reader": _reader_code(reader)}
     index = work_directory() / "weight_sources" / f"{json_digest(key)}.json"

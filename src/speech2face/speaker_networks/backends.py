@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from speech2face.face_networks.converted import read_converted
-from speech2face.face_networks.store import converted
+from speech2face.face_networks.store import converted_by
 from speech2face.speaker_networks.campplus import CamPlusPlus
 from speech2face.speaker_networks.ge2e import Ge2e
 
@@ -80,8 +80,8 @@ def weight_file(name: str) -> Path:
 
 
 def converted_weights(networks: Sequence[str]) -> dict[str, Path]:
-    """The converted weight file of each network, made now if need be. Raises as `weight_file` and `store.converted`."""
-    return {name: converted(name, weight_file(name), READERS) for name in networks}
+    """The converted weight file of each network, made now if need be. Raises as `weight_file` and `store.converted_by`."""
+    return {name: converted_by(READERS[name], name, weight_file(name)) for name in networks}
 
 
 def open_networks(weights: Mapping[str, Path], device: torch.device) -> list[SpeakerNetwork]:
