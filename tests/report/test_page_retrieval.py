@@ -50,7 +50,7 @@ def test_charts_say_in_words_what_they_show(section):
 
 
 @pytest.mark.parametrize(("taught", "words"), [(True, "is no evidence"), (False, "had no part in training")])
-def test_a_reader_is_told_who_read_the_decoded_faces(section, taught: bool, words: str):
+def test_the_table_says_who_read_the_decoded_faces(section, taught: bool, words: str):
     results = section[0] | {"decoded": section[0]["decoded"] | {"read_by": "dlib_resnet", "taught_the_decoder": taught}}
     table = _decoded_table(results["decoded"])
     assert words in table.note and "read again by dlib resnet" in table.note
