@@ -47,10 +47,11 @@ def convert_campplus(path: Path, directory: str) -> str:
             state[f"{ours}.bias"] = bias
     if left:
         raise ValueError(f"{path} holds another network than campplus: {min(left)} is too much")
-    expected = CamPlusPlus().state_dict()
+    network = CamPlusPlus()
+    expected = network.state_dict()
     # The 1 x 1 convolutions are matrix products here.
     fitting = {n: t.squeeze(-1) if n in expected and t.ndim == expected[n].ndim + 1 else t for n, t in state.items()}
-    return _save(path, "campplus", CamPlusPlus(), fitting, directory)
+    return _save(path, "campplus", network, fitting, directory)
 
 
 def campplus_layers() -> Iterator[tuple[str, str | None, str | None]]:

@@ -108,10 +108,10 @@ class _Objective:
 
     @torch.inference_mode()
     def validate(self, validation: Pairs) -> Metrics:
-        batches = list(validation.in_order(self.settings.batch_size))
+        batches = validation.in_order(self.settings.batch_size)
         predicted, clip_ids = predict_features(lambda heard: self.network(heard[:, self.whole]), batches, self.device)
         metrics: Metrics = {}
-        for batch in batches:
+        for batch in validation.in_order(self.settings.batch_size):  # read again: memory does not grow with the corpus
             terms = self._compare(batch.heard[:, 0].to(self.device), batch.target, batch.speaker_ids)
             for name, value in terms.items():
                 metrics[name] = metrics.get(name, 0.0) + float(value) * len(batch.clip_ids) / len(clip_ids)
