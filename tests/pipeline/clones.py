@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.pipeline.preloaded import preloaded
+
 ROOT = Path(__file__).parents[2]
 STAGES = [
     "code",
@@ -34,13 +36,16 @@ SMALL = {
 
 
 class Clone:
-    """A repository in a folder of its own; called with a command, it runs it there."""
+    """A repository in a folder of its own; called with a command, it runs it there.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    `fresh`: with a new interpreter for each process, as users do, in place of the tests' preloaded one.
+    """
+
+    def __init__(self, path: Path, fresh: bool = False) -> None:
+        self.path, self.fresh = path, fresh
 
     def __call__(self, *command: str) -> subprocess.CompletedProcess[str]:
-        return run(list(command), self.path)
+        return run(list(command), self.path, self.fresh)
 
     def repro(self, *arguments: str) -> "Run":
         return Run(self("dvc", "repro", *arguments))
@@ -85,7 +90,7 @@ class Run:
         return sum(self.computed.values()) + sum(self.steps.values())
 
 
-def small_clone(path: Path) -> Clone:
+def small_clone(path: Path, fresh: bool = False) -> Clone:
     """A clone with what is not committed yet, and with the small corpus as its parameters; no stage has run in it."""
     run(["git", "clone", "--quiet", str(ROOT), str(path)], ROOT)
     tracked = run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], ROOT).stdout.split("\0")
@@ -95,7 +100,7 @@ def small_clone(path: Path) -> Clone:
             shutil.copyfile(ROOT / name, path / name)
         else:
             (path / name).unlink(missing_ok=True)
-    clone = Clone(path)
+    clone = Clone(path, fresh)
     for old, new in SMALL.items():
         clone.edit("params.yaml", f"{old}\n", f"{new}\n")
     (path / "dvc.lock").unlink()
@@ -103,15 +108,20 @@ def small_clone(path: Path) -> Clone:
     return clone
 
 
-def environment() -> dict[str, str]:
+def environment(fresh: bool = False) -> dict[str, str]:
+    """What commands run in; `fresh` as of `Clone`."""
     who = {f"GIT_{role}_{what}": "tester" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    folders = [] if fresh else [str(preloaded())]
+    path = os.pathsep.join([*folders, str(Path(sys.executable).parent), os.environ["PATH"]])
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("DVC", "S2F", "PYTHONPATH"))}
-    # One thread, as in tests/conftest.py: other tests run beside.
-    return clean | who | {"PATH": path, "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "1"}
+    # One thread and one process, as in tests/conftest.py: other tests run beside.
+    alone = {} if fresh else {"S2F_WORKERS": "1"}
+    return clean | who | alone | {"PATH": path, "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "1"}
 
 
-def run(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True)
+def run(command: list[str], cwd: Path, fresh: bool = False) -> subprocess.CompletedProcess[str]:
+    where = environment(fresh)
+    program = shutil.which(command[0], path=where["PATH"]) or command[0]
+    done = subprocess.run([program, *command[1:]], cwd=cwd, env=where, capture_output=True, text=True)
     assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done

@@ -1,7 +1,6 @@
 """That a fingerprint is as wide as what can change a result: for every stage, and every module that its result depends on."""
 
 import ast
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -155,7 +154,7 @@ def test_nothing_runs_and_nothing_is_read_that_is_not_covered(clone: Clone, stag
         if not any(path.is_relative_to(dep) for dep in declared):
             path.unlink()
     try:
-        done = run([sys.executable, "-c", TRACE.format(root=str(ROOT), stage=stage)], clone.path)
+        done = run(["python", "-c", TRACE.format(root=str(ROOT), stage=stage)], clone.path)
     finally:
         clone.reset()
     count, *uncovered = (

@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from speech2face.pipeline.atomic import replacing, write_text
 
@@ -161,10 +162,20 @@ def _unreadable(path: Path, expected: str, found: object) -> str:
 def _build(cls: type[Network], dimensions: dict[str, Any], path: Path) -> Network:
     """The network without memory for its weights, whatever its dimensions."""
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _Undrawn():
             return cls(**dimensions)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path}: no {cls.__name__} has the dimensions {dimensions}: {error}") from error
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves initial weights undrawn. There is nothing to fill on the device "meta", but PyTorch would import its compiler for it, which
+    takes as long as importing PyTorch."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function.__name__.endswith(("normal_", "uniform_")):
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **(kwargs or {}))
 
 
 def _shapes(tensors: dict[str, Tensor]) -> dict[str, list[int]]:

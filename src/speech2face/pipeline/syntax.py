@@ -6,7 +6,7 @@ call it alone. A decorator of this project is seen, whoever names what it decora
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -52,8 +52,9 @@ class Module:
         """A top-level statement by its position."""
         if position not in self._statements:
             tree = _Strip().visit(self._body[position]) or ast.Pass()  # a name that is only annotated binds nothing
-            imports = dict(imported_names(tree, self.package))
-            by_string = list(packages_by_name(tree)), list(places_by_name(tree))
+            nodes = list(ast.walk(tree))
+            imports = dict(imported_names(nodes, self.package))
+            by_string = list(packages_by_name(nodes)), list(places_by_name(nodes))
             self._statements[position] = Statement(_canonical(tree), list(references(tree)), imports, *by_string)
         return self._statements[position]
 
@@ -70,7 +71,7 @@ class Module:
 
     def _sort(self, position: int, statement: ast.stmt) -> None:
         if isinstance(statement, ast.Import | ast.ImportFrom):
-            self.imports |= dict(imported_names(statement, self.package))
+            self.imports |= dict(imported_names([statement], self.package))
         elif isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             self.bindings.setdefault(statement.name, []).append(position)
             if any(self._is_ours(name) for decorator in statement.decorator_list for name, *_ in references(decorator)):
@@ -92,7 +93,7 @@ class Module:
                     self.bindings.setdefault(node.id, []).append(position)
                 elif isinstance(node, ast.FunctionDef | ast.ClassDef):
                     self.bindings.setdefault(node.name, []).append(position)
-            self.imports |= dict(imported_names(statement, self.package))
+            self.imports |= dict(imported_names(ast.walk(statement), self.package))
 
     def _is_ours(self, name: str) -> bool:
         """Whether a name at the top level is of this project."""
@@ -148,8 +149,7 @@ class _Strip(ast.NodeTransformer):
         return self.generic_visit(_Untexted().visit(node))
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", None)
-        return self.generic_visit(_Untexted().visit(node) if name in TEXT_CALLS else node)
+        return self.generic_visit(_Untexted().visit(node) if _called(node) in TEXT_CALLS else node)
 
     def _filled(self, node: Any) -> ast.AST:
         self.generic_visit(node)
@@ -165,6 +165,11 @@ class _Untexted(ast.NodeTransformer):
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         return ast.Constant("") if isinstance(node.value, str) and not node.value.isidentifier() else node
+
+
+def _called(node: ast.Call) -> str | None:
+    """The name of what is called, without what it is an attribute of."""
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", None)
 
 
 def references(tree: ast.AST) -> Iterator[list[str]]:
@@ -185,16 +190,16 @@ def references(tree: ast.AST) -> Iterator[list[str]]:
         waiting.extend(ast.iter_child_nodes(inner))
 
 
-def packages_by_name(tree: ast.AST) -> Iterator[str]:
+def packages_by_name(nodes: Iterable[ast.AST]) -> Iterator[str]:
     """Packages of which `find_spec("name")` finds the files."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and "find_spec" in ast.unparse(node.func):
+    for node in nodes:
+        if isinstance(node, ast.Call) and _called(node) == "find_spec":
             yield from (a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str))
 
 
-def places_by_name(tree: ast.AST) -> Iterator[tuple[str, str]]:
+def places_by_name(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, str]]:
     """Modules and names in strings such as "package.module:function", by which another process is told what to run."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if (
             isinstance(node, ast.Constant)
             and isinstance(node.value, str)
@@ -204,9 +209,9 @@ def places_by_name(tree: ast.AST) -> Iterator[tuple[str, str]]:
             yield module, name
 
 
-def imported_names(tree: ast.AST, package: str) -> Iterator[tuple[str, tuple[str, str | None]]]:
+def imported_names(nodes: Iterable[ast.AST], package: str) -> Iterator[tuple[str, tuple[str, str | None]]]:
     """Names that imports bind, with the module and, for `from`, the name in it."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 top = alias.name.split(".")[0]

@@ -1,0 +1,115 @@
+"""`python` and `dvc` that start at once, for tests that start them hundreds of times.
+
+A process that has imported the large libraries, but nothing of this project, forks for each command. What runs is the same code with
+the same arguments, folder, environment and streams; only importing torch again, three seconds each time, is left out. The clone that
+all others come from (`origin`) runs with fresh interpreters.
+"""
+
+import atexit
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+
+LIBRARIES = (
+    "dvc.cli dvc.repo dvc.commands.repro dvc.commands.status dvc.commands.experiments.run dvc.stage.run dvclive matplotlib.pyplot "
+    "pandas PIL.Image pyarrow.dataset pyarrow.parquet pydantic safetensors.torch scipy.spatial scipy.stats skimage.transform "
+    "sklearn.linear_model torch torch._dynamo torchaudio tqdm"
+)
+# Isolated and without site-packages, so that it starts in some 15 ms.
+SHIM = """#!{python} -IS
+import json, os, socket, sys
+with socket.socket(socket.AF_UNIX) as server:
+    server.connect({address!r})
+    request = json.dumps([{start!r} + sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
+    socket.send_fds(server, [len(request).to_bytes(4, "big")], [0, 1, 2])
+    server.sendall(request)
+    status = server.recv(4)
+sys.exit(int.from_bytes(status, "big") if status else 1)
+"""
+
+
+@cache
+def preloaded() -> Path:
+    """A folder with `python` and `dvc` for the front of PATH; their server ends with this process."""
+    folder = Path(tempfile.mkdtemp(prefix="preloaded-"))
+    address = str(folder / "socket")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(address)
+        listening.listen(64)
+        server = subprocess.Popen(
+            [sys.executable, __file__, str(listening.fileno())],
+            cwd="/",
+            pass_fds=[listening.fileno()],
+            env=os.environ | {"OMP_NUM_THREADS": "1", "DVC_NO_ANALYTICS": "1"},
+        )
+    atexit.register(server.kill)
+    for name, start in {"python": [], "dvc": ["-m", "dvc"]}.items():
+        shim = folder / "bin" / name
+        shim.parent.mkdir(exist_ok=True)
+        shim.write_text(SHIM.format(python=sys.executable, address=address, start=start))
+        shim.chmod(0o755)
+    return folder / "bin"
+
+
+def serve(listening: socket.socket) -> None:
+    """Answer each connection in a process of its own."""
+    for library in LIBRARIES.split():
+        __import__(library)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while True:
+        connection, _ = listening.accept()
+        if os.fork() == 0:
+            listening.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            break
+        connection.close()
+    size, streams, _, _ = socket.recv_fds(connection, 4, 3)
+    request = b""
+    while len(request) < int.from_bytes(size, "big"):
+        request += connection.recv(1 << 16)
+    child = os.fork()
+    if child == 0:
+        connection.close()
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+            os.close(stream)
+        interpret(*json.loads(request))
+        return
+    import time; t0=time.time(); _, status, ru = os.wait4(child, 0); open("/tmp/pre.log","a").write(f"{time.time()-t0:.2f} wall {ru.ru_utime:.2f} user {ru.ru_stime:.2f} sys {json.loads(request)[0][:4]}\n")
+    code = os.waitstatus_to_exitcode(status)
+    connection.sendall((code if code >= 0 else 128 - code).to_bytes(4, "big"))
+    os._exit(0)
+
+
+def interpret(arguments: list[str], folder: str, environment: dict[str, str]) -> None:
+    """Run `python *arguments` in this process."""
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    first, *rest = arguments
+    if first.startswith("-") and first not in ("-m", "-c"):
+        os.execv(sys.executable, [sys.executable, *arguments])
+    sys.path[:1] = [str(Path(path).absolute()) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    if first == "-m":
+        sys.argv = rest
+        sys.path.insert(0, folder)
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+    elif first == "-c":
+        sys.argv = ["-c", *rest[1:]]
+        sys.path.insert(0, "")
+        exec(compile(rest[0], "<string>", "exec"), vars(sys.modules["__main__"]))
+    else:
+        sys.argv = arguments
+        sys.path.insert(0, str(Path(first).resolve().parent))
+        runpy.run_path(first, run_name="__main__")
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])))
