@@ -72,8 +72,8 @@ def load_network(cls: type[Network], path: str | Path, device: str | torch.devic
     network = _build(cls, dimensions, json_path)
     _check_shapes(network, stored_shapes, weights_path)
     _check_finite(tensors, str(weights_path), "take it from an earlier save or train again")
-    network.to_empty(device=device)
-    network.load_state_dict(tensors)
+    network.load_state_dict(tensors, assign=True)
+    network.to(device)
     return network
 
 
