@@ -8,7 +8,7 @@ from speech2face.corpus import sources
 from speech2face.corpus.paths import RECORDINGS as OUT
 from speech2face.pipeline.atomic import write_json
 from speech2face.pipeline.dvc_cache import last_output
-from speech2face.pipeline.engine import map_shards
+from speech2face.pipeline.engine import map_shards, mark_if_empty
 from speech2face.pipeline.params import Params
 from speech2face.pipeline.plan import Plan
 from speech2face.pipeline.stage import run_stage
@@ -34,6 +34,7 @@ def main(params: Params) -> str:
     OUT.mkdir(parents=True)
     if rendering is not None:
         recordings.export(summary.finished, OUT, params.corpus.synthetic)
+    mark_if_empty(OUT)
     table, splits, found = sources.list_corpus(params.corpus, work_directory() / "digests.sqlite", roles)
     summary = replace(summary, **sources.tally(table, found))
     check_rejects(summary, params.max_reject_fraction)

@@ -38,7 +38,7 @@ SMALL = {
 class Clone:
     """A repository in a folder of its own; called with a command, it runs it there.
 
-    `fresh`: with a new interpreter for each process, as users do, in place of the tests' preloaded one.
+    `fresh`: as users do, with a new interpreter for each process and as many workers as there are processors.
     """
 
     def __init__(self, path: Path, fresh: bool = False) -> None:
@@ -90,7 +90,7 @@ class Run:
         return sum(self.computed.values()) + sum(self.steps.values())
 
 
-def small_clone(path: Path, fresh: bool = False) -> Clone:
+def small_clone(path: Path) -> Clone:
     """A clone with what is not committed yet, and with the small corpus as its parameters; no stage has run in it."""
     run(["git", "clone", "--quiet", str(ROOT), str(path)], ROOT)
     tracked = run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], ROOT).stdout.split("\0")
@@ -100,7 +100,7 @@ def small_clone(path: Path, fresh: bool = False) -> Clone:
             shutil.copyfile(ROOT / name, path / name)
         else:
             (path / name).unlink(missing_ok=True)
-    clone = Clone(path, fresh)
+    clone = Clone(path)
     for old, new in SMALL.items():
         clone.edit("params.yaml", f"{old}\n", f"{new}\n")
     (path / "dvc.lock").unlink()

@@ -18,7 +18,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Clone:
         if not (folder / "finished").exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
-            made = small_clone(folder / "speech2face", fresh=True)
+            made = small_clone(folder / "speech2face")
             assert made.repro().stages == STAGES
             made("dvc", "remote", "add", "--quiet", "--default", "store", str(folder / "store"))
             made.commit("run")

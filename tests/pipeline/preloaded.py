@@ -1,8 +1,8 @@
 """`python` and `dvc` that start at once, for tests that start them hundreds of times.
 
 A process that has imported the large libraries, but nothing of this project, forks for each command. What runs is the same code with
-the same arguments, folder, environment and streams; only importing torch again, three seconds each time, is left out. The clone that
-all others come from (`origin`) runs with fresh interpreters.
+the same arguments, folder, environment and streams; only importing torch again, three seconds each time, is left out. Some tests
+run with fresh interpreters (`Clone(fresh=True)`).
 """
 
 import atexit

@@ -71,7 +71,7 @@ def features(clone: Clone) -> dict:
 
 def test_an_operator_of_the_front_end_leaves_the_faces_alone(clone: Clone):
     clone.edit("src/speech2face/audio/spectrogram.py", "POWER = 0.3", "POWER = 0.3 * 1.01")
-    found = clone.repro("train_encoder")
+    found = Clone(clone.path, fresh=True).repro("train_encoder")
     assert found.stages == ["code", "segment_audio", "train_encoder"]
     assert found.computed["segment_audio"] == 12 and found.steps["train_encoder"] > 0
     assert out_of_date(clone) == {"evaluate"}
@@ -143,7 +143,7 @@ def test_one_more_speaker_on_a_machine_that_has_only_pulled(pulled: Clone):
 
 
 def test_a_stage_repeated_and_a_parameter_set_back_take_no_step(clone: Clone):
-    found = clone.repro("--force")
+    found = Clone(clone.path, fresh=True).repro("--force")
     assert found.stages == STAGES and found.work == 0
     assert "results/" not in clone("git", "status", "--short").stdout
     clone.edit("params.yaml", "lr: 0.0002", "lr: 0.0004")

@@ -64,6 +64,15 @@ def test_finished_shards_are_linked_and_not_computed_again(work: Path):
     assert shard.samefile(work / "out" / shard.name)
 
 
+def test_an_output_without_shards_is_no_empty_folder(work: Path):
+    slow_stage.run(work / "out", [])
+    assert [path.name for path in (work / "out").iterdir()] == [".empty"]
+    slow_stage.run(work / "out")
+    assert not (work / "out" / ".empty").exists()
+    slow_stage.run(work / "out", [])
+    assert [path.name for path in (work / "out").iterdir()] == [".empty"]
+
+
 def test_only_what_changed_is_computed_again(work: Path):
     slow_stage.run(work / "out")
     grown = [*slow_stage.SHARDS[:-1], [*slow_stage.SHARDS[-1], {"value": 99}]]

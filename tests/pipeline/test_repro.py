@@ -1,12 +1,19 @@
 """The whole pipeline through DVC, on six synthetic speakers, in a clone of the repository."""
 
+import fcntl
 import json
+import os
+import pty
+import re
 import shlex
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -66,7 +73,36 @@ def test_a_learning_rate_reruns_the_last_two_stages_and_the_metrics_differ(clone
     ).stdout.splitlines()
     assert max(map(len, rows)) <= 160 and "…" not in "".join(rows)
     assert any(" lr " in line for line in rows) and any("slower" in line for line in rows)
+    # In a terminal `less` shows the left part of lines and scrolls to the right.
+    rows = [line[:160] for line in in_terminal(clone, "dvc", "exp", "show") if line.strip()]
+    assert "…" not in "".join(rows)
+    header = next(line for line in rows if "Experiment" in line)
+    assert re.search(r"Experiment +Created +recall_at_10_percent +chance +one_of_two", header)
+    assert any("slower" in line and re.search(r"[01]\.?\d*", line) for line in rows)
     clone.reset()
+
+
+def in_terminal(clone: Clone, *command: str) -> list[str]:
+    """What a command gives the pager in a terminal of 160 columns, line by line, without colours."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))
+    settings = environment() | {"DVC_PAGER": "cat", "TERM": "xterm"}
+    with subprocess.Popen(
+        [shutil.which(command[0], path=settings["PATH"]), *command[1:]],
+        cwd=clone.path,
+        env=settings,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # how the end of a terminal reads
+            while part := os.read(ours, 1 << 16):
+                shown += part
+    os.close(ours)
+    assert process.returncode == 0
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode()).splitlines()
 
 
 def narrow_weights(backend: str, folder: Path) -> tuple[Path, int]:
@@ -94,7 +130,8 @@ def test_another_face_network_changes_the_whole_chain(clone: Clone, tmp_path: Pa
 
 
 def test_the_encoder_of_speaker_embeddings_hears_a_table_of_its_own(clone: Clone):
-    assert not list((clone.path / "data/embeddings").iterdir())  # the published network asks for none
+    assert not list((clone.path / "data/embeddings").glob("shard-*"))  # the published network asks for none
+    assert "is empty" not in clone("dvc", "repro", "--force", "--single-item", "train_encoder").stderr
     run = Run(clone("dvc", "exp", "run", "-S", "encoder.network=speaker_embedding"))
     assert run.stages == ["embed_voices", "train_encoder", "evaluate"]
     assert run.computed == {"embed_voices": 12} and run.steps["train_encoder"] > 0

@@ -128,6 +128,15 @@ def _fill(out: Path, finished: Sequence[Path]) -> None:
         stale.unlink()
     for path in finished:
         link(path, out / shard_name(path.stem))
+    mark_if_empty(out)
+
+
+def mark_if_empty(out: Path) -> None:
+    """Leave a hidden file in an output folder that holds nothing else: of an empty one DVC warns whenever a stage reads it."""
+    marker = out / ".empty"
+    marker.unlink(missing_ok=True)
+    if not any(out.iterdir()):
+        marker.touch()
 
 
 def _run(stage: str, jobs: list[tuple[Any, ...]], workers: int) -> Iterator[None]:
