@@ -30,7 +30,7 @@ from speech2face.evaluation.networks import predict_test_clips
 from speech2face.evaluation.voices import describe_embeddings, describe_voices
 from speech2face.measures.aligned import Aligned, align
 from speech2face.measures.baselines import predict_baselines
-from speech2face.measures.inputs import Inputs
+from speech2face.measures.inputs import Faces, Inputs
 from speech2face.measures.ranking import matched, rank_among_speakers, recall_table, row_values
 from speech2face.measures.retrieval import percent_to_k
 from speech2face.measures.statistics import mean, resample_speakers
@@ -61,6 +61,13 @@ def only(splits: Mapping[str, str], people: int) -> dict[str, str]:
     if people > len(training):
         raise SystemExit(f"{people} people are asked for and there are {len(training)} training speakers")
     return {**splits, **dict.fromkeys(training[people:], LEFT_OUT)}
+
+
+def without_left_out(faces: Faces) -> Faces:
+    """The faces of the speakers who train, validate or test."""
+    rows = [row for row, split in enumerate(faces.splits) if split != LEFT_OUT]
+    names = ([column[row] for row in rows] for column in (faces.face_ids, faces.speaker_ids, faces.splits))
+    return Faces(*names, faces.features[rows])
 
 
 def trained(task: Task, seed: int) -> Encoder:
@@ -107,10 +114,12 @@ def voices_of(targets: Targets) -> dict[str, pd.DataFrame]:
     return found
 
 
-def systems(params: Params, splits: Mapping[str, str]) -> Iterator[tuple[str, Aligned, np.ndarray, float]]:
-    """Name, what is evaluated, predictions [N, D] for the test clips, and seconds of training, of each system."""
+def systems(
+    params: Params, splits: Mapping[str, str], voices: Mapping[str, pd.DataFrame]
+) -> Iterator[tuple[str, Aligned, np.ndarray, float]]:
+    """`voices` as of `voices_of`. Name, what is evaluated, predictions [N, D] for the test clips, and seconds of training, of each system."""
     targets = read_targets(DATA / "features", splits, params.encoder.target)
-    faces = read_faces(DATA / "features", splits)
+    faces = without_left_out(read_faces(DATA / "features", splits))
     attributes = attribute_table(read_manifest(DATA / "corpus" / MANIFEST_NAME))
     for name, train in NETWORKS.items():
         start = time.perf_counter()
@@ -121,7 +130,7 @@ def systems(params: Params, splits: Mapping[str, str]) -> Iterator[tuple[str, Al
         )
         inputs = Inputs(clip_ids, predicted, faces, attributes)
         yield name, (aligned := align(inputs)), next(iter(predicted.values())), seconds
-    for name, table in voices_of(targets).items():
+    for name, table in voices.items():
         start = time.perf_counter()
         found = predict_baselines(replace(inputs, voices={"voice": table}), aligned)
         yield f"linear regression, {name}", aligned, found["ridge_voice"], time.perf_counter() - start
@@ -169,12 +178,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/benchmark"), help="default: %(default)s")
     arguments = parser.parse_args()
     params, lines = load_params(), []
+    voices = voices_of(read_targets(DATA / "features", read_splits()))
     arguments.out.mkdir(parents=True, exist_ok=True)
     speakers = read_columns(DATA / "spectrograms", ["speaker_id"])["speaker_id"].to_pylist()
     for people in arguments.people:
         splits = only(read_splits(), people)
         clips = sum(splits[speaker] == "train" for speaker in speakers)
-        for name, aligned, predicted, seconds in systems(params, splits):
+        for name, aligned, predicted, seconds in systems(params, splits, voices):
             lines.append(row(name, people, clips, aligned, predicted, params) | {"training_s": seconds})
             print(
                 " ".join(f"{value:.3f}" if isinstance(value, float) else str(value) for value in lines[-1].values()),

@@ -85,6 +85,35 @@ def test_a_recording_becomes_a_picture(models: Path, voice: Path, tmp_path: Path
     assert sorted(p.name for p in tmp_path.iterdir()) == ["face.png", "voice.wav"]
 
 
+def test_a_face_is_drawn_as_far_from_the_mean_face_as_real_faces_are(models: Path, voice: Path, tmp_path: Path, capsys):
+    """The models' own stretch is read from the validation of the best epoch; 1 draws the prediction itself."""
+    folder = shutil.copytree(models, tmp_path / "models")
+    encoder = load_encoder(models)
+    about = {"segment_s": 6.0, "best_epoch": 1, "history": [{"val/stretch": 9.0}, {"val/stretch": 2.5}]}
+    torch.nn.init.constant_(encoder.mean_feature, 0.25)
+    dimensions = {"base_channels": 2, "feature_dim": encoder.feature_dim, "hidden_dim": encoder.fc1.out_features}
+    save_network(encoder, folder / "encoder" / "encoder", about, **dimensions)
+    model = Speech2Face.load(folder, torch.device("cpu"))
+    assert model.stretch == 2.5
+    seen = []
+    model.decoder.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    feature = torch.full((1, encoder.feature_dim), 1.25)
+    for stretch in (0.0, 1.0, 2.5):
+        model.face(feature, stretch)
+    assert [float(f[0, 0]) for f in seen] == [0.25, 1.25, 2.75]
+    out = tmp_path / "face.png"
+    for arguments, words in {
+        (): "2.5 times as far from the mean face as predicted, as far as real faces are; --stretch 1",
+        ("--stretch", "3"): "3 times as far from the mean face as predicted.",
+        ("--stretch", "1"): "",
+    }.items():
+        assert run("predict", voice, "-o", out, "--models", folder, *arguments) == 0
+        printed = capsys.readouterr().out
+        assert words in printed and ("times" in printed) == bool(words)
+    assert run("predict", voice, "-o", out, "--models", folder, "--stretch", "-1") == 1
+    assert "--stretch must be from 0 to 10 (got -1)" in capsys.readouterr().err
+
+
 def test_a_clip_of_three_seconds_is_heard_as_the_clip_twice(models: Path):
     model = Speech2Face.load(models, torch.device("cpu"))
     sound = np.random.default_rng(1).normal(size=48000).astype(np.float32) * 0.1
@@ -277,6 +306,8 @@ def test_what_nobody_foresaw_is_one_line(
         raise AttributeError("no decoder")
 
     monkeypatch.setattr(predict, "read_segments", fails)
-    monkeypatch.setattr(Speech2Face, "load", lambda *_: Speech2Face(None, None, torch.device("cpu"), 6.0))
+    monkeypatch.setattr(
+        Speech2Face, "load", lambda *_: Speech2Face(None, None, torch.device("cpu"), 6.0, torch.zeros(4), 1.0)
+    )
     assert run("predict", voice, "-o", tmp_path / "face.png") == 1
     assert capsys.readouterr().err == f"speech2face: error: {voice}: AttributeError: no decoder\n"

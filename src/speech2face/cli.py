@@ -56,6 +56,12 @@ def _add_predict(commands: Any) -> None:
     predict.add_argument(
         "--models", type=Path, default=Path("models"), help="folder of trained models (default: %(default)s)"
     )
+    predict.add_argument(
+        "--stretch",
+        type=float,
+        help="how many times as far from the mean face as predicted, 0 to 10; 1 draws the prediction itself, 0 the mean face (default: as "
+        "far as real faces are, by the training's validation)",
+    )
     predict.set_defaults(run=_predict)
 
 
@@ -104,7 +110,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     from speech2face.pipeline.machine import device
     from speech2face.predict import predict
 
-    print(predict(arguments.voice, arguments.out, arguments.models, device()))
+    print(predict(arguments.voice, arguments.out, arguments.models, device(), arguments.stretch))
     return 0
 
 

@@ -13,7 +13,7 @@ from speech2face.audio.extraction import read_segments, segment_samples, spectro
 from speech2face.audio.reading import checked
 from speech2face.audio.segments import fit_length
 from speech2face.audio.spectrogram import SAMPLE_RATE_HZ
-from speech2face.models.encoders import load_encoder
+from speech2face.models.encoders import load_encoder, read_stretch
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.speaker_encoder import SpeakerEncoder
 from speech2face.models.voice_encoder import VoiceEncoder
@@ -25,6 +25,7 @@ from speech2face.speaker_networks.backends import converted_weights, open_networ
 from speech2face.speaker_networks.extraction import embed
 from speech2face.speaker_networks.table import describe_networks, rows_of
 
+MAX_STRETCH = 10.0
 MIN_CLIP_S = 1.0
 DECODE_LIMIT_S = 300.0
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -51,6 +52,10 @@ class Speech2Face:
     decoder: FaceDecoder
     device: torch.device
     segment_s: float
+    mean_feature: torch.Tensor
+    """The mean training face, [D]."""
+    stretch: float
+    """How many times farther from it real faces lie than what voices predict."""
 
     @classmethod
     def load(cls, models: Path, device: torch.device) -> "Speech2Face":
@@ -69,7 +74,8 @@ class Speech2Face:
             listen = _by_speaker_networks(encoder, about["speaker_networks"], float(segment_s), device)
         else:
             listen = _by_spectrogram(encoder, device)
-        return cls(listen, decoder.eval(), device, float(segment_s))
+        mean_feature = encoder.mean_feature.cpu()
+        return cls(listen, decoder.eval(), device, float(segment_s), mean_feature, read_stretch(models))
 
     @torch.inference_mode()
     def features(self, segments: Iterable[np.ndarray]) -> torch.Tensor:
@@ -80,8 +86,9 @@ class Speech2Face:
         return total / count
 
     @torch.inference_mode()
-    def face(self, features: torch.Tensor) -> np.ndarray:
-        """Picture of one feature [1, D]: uint8 RGB [224, 224, 3]."""
+    def face(self, features: torch.Tensor, stretch: float = 1.0) -> np.ndarray:
+        """Picture of one feature [1, D], `stretch` times as far from the mean face: uint8 RGB [224, 224, 3]."""
+        features = self.mean_feature + stretch * (features.cpu() - self.mean_feature)
         return to_picture(self.decoder(features.to(self.device)).image[0])
 
 
@@ -109,8 +116,8 @@ def _by_speaker_networks(
     return lambda segment: encoder(torch.from_numpy(embed(networks, segment, device)[None, whole]).to(device))
 
 
-def predict(voice: Path, out: Path, models: Path, device: torch.device) -> str:
-    """Draw the face of a recording into `out`; returns what to print.
+def predict(voice: Path, out: Path, models: Path, device: torch.device, stretch: float | None = None) -> str:
+    """Draw the face of a recording into `out`; returns what to print. `stretch` as `Speech2Face.face`, the model's own where None.
 
     Raises ValueError (UnusableError for the recording) or OSError that says what is wrong, and then leaves `out` unchanged.
     """
@@ -120,12 +127,17 @@ def predict(voice: Path, out: Path, models: Path, device: torch.device) -> str:
         raise ValueError(
             f"{out} cannot be written: {out.parent} must be a folder that exists and that you may write to"
         )
+    if stretch is not None and not 0 <= stretch <= MAX_STRETCH:
+        raise ValueError(f"--stretch must be from 0 to {MAX_STRETCH:g} (got {stretch:g})")
     model = Speech2Face.load(models, device)
     heard = Heard(voice, model.segment_s)
-    picture = Image.fromarray(model.face(model.features(progress(heard, None, "listening", "segments"))))
+    stretch = model.stretch if stretch is None else stretch
+    picture = Image.fromarray(model.face(model.features(progress(heard, None, "listening", "segments")), stretch))
     with replacing(out) as partial:
         picture.save(partial, Image.registered_extensions()[out.suffix.lower()])
-    return f"{out}: drawn from {heard.duration_s:.1f} s of {voice}.\n{NOTE}"
+    own = ", as far as real faces are; --stretch 1 draws the prediction itself" if stretch == model.stretch else ""
+    far = f"\nThe face is {stretch:.2g} times as far from the mean face as predicted{own}." if stretch != 1 else ""
+    return f"{out}: drawn from {heard.duration_s:.1f} s of {voice}.{far}\n{NOTE}"
 
 
 @dataclass

@@ -56,7 +56,7 @@ def test_a_misspelt_key_is_answered_with_the_valid_ones(tmp_path):
         ("crop_frames: 261", "crop_frames: 258", ["encoder.crop_frames", "259"]),
         ("time_frames: 0", "time_frames: 259", ["encoder.spec_augment.time_frames", "258"]),
         ("patience: null", "patience: 0", ["encoder.patience", "greater than or equal to 1"]),
-        ("texture: cnn", "texture: gan", ["decoder.texture", "'cnn', 'linear' or 'resize'"]),
+        ("texture: resize", "texture: gan", ["decoder.texture", "'cnn', 'linear' or 'resize'"]),
         ("min_clip_s: 1.0", "min_clip_s: 7.0", ["audio", "at most segment_s, 6"]),
         ("upsample: 0", "upsample: 3", ["faces", "5792", "10240"]),
         ("upsample: 0", "upsample: true", ["faces.upsample", "integer"]),

@@ -271,9 +271,14 @@ def test_training_learns_the_colours_of_faces(
     assert task.validate()["total"] == pytest.approx(min(losses), rel=1e-5)
 
 
-def test_the_best_epoch_is_that_of_the_smallest_loss(faces: CanonicalFaces, targets: Targets):
+def test_the_best_epoch_is_that_of_the_best_textures(faces: CanonicalFaces, targets: Targets):
     score = make_task(faces, targets).score
-    assert score({"total": -0.2, "texture": 0.9}) > score({"total": -0.1, "texture": 0.1})
+    assert score({"total": 2.0, "texture": 0.1, "landmarks": 9.0}) > score(
+        {"total": 1.0, "texture": 0.2, "landmarks": 1.0}
+    )
+    assert score({"total": 1.0, "texture": 0.1, "landmarks": 1.0}) > score(
+        {"total": 1.0, "texture": 0.1, "landmarks": 2.0}
+    )
 
 
 def test_what_is_said_of_a_training(faces: CanonicalFaces, targets: Targets):

@@ -23,6 +23,14 @@ def test_differences_from_the_mean_training_face_are_ranked():
     assert found["recall_at_10_percent"] == pytest.approx(2 / 3)
 
 
+def test_stretched_predictions_are_as_far_from_the_mean_face_as_faces_are():
+    for times in (0.5, 2.0, 5.0):
+        predicted = MEAN + np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]) / times
+        assert rank_validation(predicted, ["p", "q", "r"], TARGETS)["stretch"] == pytest.approx(times)
+    assert rank_validation(MEAN + (predicted - MEAN) / 100, ["p", "q", "r"], TARGETS)["stretch"] == 10.0
+
+
 def test_the_mean_face_says_nothing():
     found = rank_validation(np.repeat(MEAN[None], 3, 0), ["p", "q", "r"], TARGETS)
+    assert found["stretch"] == 10.0
     assert found["one_of_two"] == pytest.approx(0.5)

@@ -17,7 +17,7 @@ from speech2face.evaluation.voices import describe_embeddings, describe_voices
 from speech2face.face_networks.backends import load_backend
 from speech2face.faces.pictures import decode_jpeg
 from speech2face.measures.inputs import Faces, Inputs, Pictures
-from speech2face.models.encoders import Encoder, load_encoder
+from speech2face.models.encoders import Encoder, load_encoder, read_stretch
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.speaker_encoder import SpeakerEncoder
 from speech2face.models.voice_encoder import VoiceEncoder
@@ -69,6 +69,7 @@ def load_inputs(data: Path, models: Path, params: Params, device: torch.device) 
         reader_taught_decoder=taught_by_features(models),
         source=params.corpus.source,
         heard_by_encoder=heard_by(encoder, models),
+        stretch=read_stretch(models),
     )
 
 

@@ -9,7 +9,7 @@ from speech2face.measures.inputs import Inputs
 from speech2face.measures.measure import Measured
 from speech2face.measures.retrieval import middle_rank, nearest
 from speech2face.report.figures import choose_spread
-from speech2face.report.pages import Shown
+from speech2face.report.pages import STRETCHED, Shown
 
 
 def choose_people(inputs: Inputs, aligned: Aligned, measured: Measured, count: int) -> list[Shown]:
@@ -31,13 +31,17 @@ def choose_people(inputs: Inputs, aligned: Aligned, measured: Measured, count: i
     own = [face_of.get(v, face_of[first_video[s]]) for s, v in zip(asked["speaker_id"], asked["video"], strict=True)]
     true = inputs.pictures(own)
     of_neighbours = inputs.pictures([face_of[first_video[speaker]] for speaker in neighbours])
-    from_true, from_voice = (inputs.decode(f[rows].astype(np.float32))[0] for f in (aligned.true, voice))
+    drawn = {
+        "from its feature": aligned.true[rows],
+        "from the voice": voice[rows],
+        STRETCHED: aligned.stretched(voice[rows], inputs.stretch),
+    }
+    decoded = {name: inputs.decode(features.astype(np.float32))[0] for name, features in drawn.items()}
     shown = []
     for place, row in enumerate(rows):
         pictures = {
             "true face": true[place],
-            "from its feature": from_true[place],
-            "from the voice": from_voice[place],
+            **{name: images[place] for name, images in decoded.items()},
             "nearest in gallery": of_neighbours[place],
         }
         speaker = str(aligned.clips["speaker_id"].iloc[row])

@@ -51,12 +51,14 @@ def score_decoded(
     """How well the right person is found by what a face network reads in decoded faces: `READ` by source, with interval and chance, in
     the gallery of all test speakers' true features.
 
-    embedded: features [N, D] of the faces decoded from the true feature and from the voice. Decoded faces as such are unlike photographs,
+    embedded: features [N, D] of the faces decoded from the true feature, from the voice, and from the voice with its
+    prediction stretched. Decoded faces as such are unlike photographs,
     so each source is centred on the mean of its own test rows, which knows of no person; the gallery on the mean training face.
     `read_by` is the network; where `taught_the_decoder`, its own gradient drew the faces, and that it recognises them is no evidence.
     """
     chances = chance_scores(len(aligned.speakers))
     found: dict[str, Any] = {"read_by": inputs.reader, "taught_the_decoder": inputs.reader_taught_decoder}
+    found["stretch"] = inputs.stretch
     for source, features in embedded.items():
         rows = row_scores(aligned, features - features.mean(0) + aligned.training_mean)
         estimates = {name: over_rows.estimate(mean(rows[name])) for name in READ}

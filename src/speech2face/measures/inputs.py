@@ -45,6 +45,7 @@ class Inputs:
     heard_by_encoder: names of the corpora that a frozen speaker encoder was trained on, as clips' origins begin ("voxceleb"); empty
         where there is none, or none that is known to overlap.
     reader: name of the network of `embed`; reader_taught_decoder: whether its gradient had a part in training the decoder.
+    stretch: how many times farther from the mean face real faces lie than the predictions, by the validation.
     source: `corpus.source`, by which clips without an `origin` are taken to be from one of these corpora or not.
     """
 
@@ -66,3 +67,4 @@ class Inputs:
     reader_taught_decoder: bool = False
     heard_by_encoder: frozenset[str] = frozenset()
     source: str = ""
+    stretch: float = 1.0

@@ -96,7 +96,7 @@ def measure(inputs: Inputs, aligned: Aligned, settings: Evaluation, seed: int) -
         results["may_have_been_heard"] = heard
     if "oracle" in systems:
         results["fraction_of_knowable"] = fraction_of_knowable(aligned, systems, known, settings, seed)
-    results |= _of_decoded(inputs, aligned, decoded, settings, seed)
+    results |= _of_decoded(inputs, aligned, voice, decoded, settings, seed)
     results = rounded({"headline": headline(results), **results})
     return Measured(results, aligned.true, systems, fitted, galleries.ranks, embedded, galleries.trials, over_rows)
 
@@ -172,7 +172,12 @@ def _not_evaluated(
 
 
 def _of_decoded(
-    inputs: Inputs, aligned: Aligned, decoded: Mapping[str, Decoded], settings: Evaluation, seed: int
+    inputs: Inputs,
+    aligned: Aligned,
+    voice_features: np.ndarray,
+    decoded: Mapping[str, Decoded],
+    settings: Evaluation,
+    seed: int,
 ) -> dict[str, Any]:
     """Proportions of the decoded faces, and what face networks see in them, as far as there are a decoder and such networks."""
     results: dict[str, Any] = {}
@@ -181,6 +186,9 @@ def _of_decoded(
     over_rows = resample_speakers(aligned.clips, settings, seed)
     embedded = {name: face.features for name, face in decoded.items() if face.features is not None}
     if embedded:
+        farther = decode_faces(inputs, aligned.stretched(voice_features, inputs.stretch))
+        if farther is not None and farther.features is not None:
+            embedded["voice_stretched"] = farther.features
         results["decoded"] = score_decoded(inputs, aligned, embedded, over_rows)
     true, voice = (decoded[name].landmarks for name in ("true_feature", "voice"))
     results["craniofacial"] = correlate(true, voice, aligned.clips["speaker_id"].tolist(), settings, seed)

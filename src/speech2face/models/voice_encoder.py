@@ -22,6 +22,7 @@ trainable parameters, and 4,608 more numbers in the running mean and variance of
 
 from collections import OrderedDict
 
+import torch
 from torch import Tensor, nn
 
 NUM_BINS = 257
@@ -73,11 +74,15 @@ class VoiceEncoder(nn.Module):
         input: [B, 2, 257, frames], real and imaginary part; frequency; time; at least 259 frames
         output: [B, feature_dim]
 
+    `mean_feature` [feature_dim] is the mean face of what it was trained on; it takes no part in `forward`.
+
     Args:
         base_channels: channels of conv1; the others are 1, 2, 2, 2, 4, 8, 8, 8 times as many.
         feature_dim: size of the face feature; 4096 for VGG-Face.
         hidden_dim: size of the first fully connected layer.
     """
+
+    mean_feature: Tensor
 
     def __init__(self, base_channels: int = 64, feature_dim: int = 4096, hidden_dim: int = 4096) -> None:
         super().__init__()
@@ -101,6 +106,7 @@ class VoiceEncoder(nn.Module):
         self.fc1 = nn.Linear(in_channels * OUT_BINS, hidden_dim)
         self.fc2 = nn.Linear(hidden_dim, feature_dim)
         self.feature_dim = feature_dim
+        self.register_buffer("mean_feature", torch.zeros(feature_dim))
 
     def forward(self, spectrogram: Tensor) -> Tensor:
         """Face features [B, feature_dim] of spectrograms [B, 2, 257, frames].

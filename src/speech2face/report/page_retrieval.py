@@ -18,7 +18,11 @@ GALLERIES = {
     "galleries_of_100": "galleries of 100",
 }
 AMOUNTS = {"speaker": "all recordings of a speaker", "all": "one recording, whole"}
-DECODED = {"true_feature": "decoded from the true feature", "voice": "decoded from the voice"}
+DECODED = {
+    "true_feature": "decoded from the true feature",
+    "voice": "decoded from the voice",
+    "voice_stretched": "decoded from the voice, stretched",
+}
 MEASURES = (
     *(f"recall_at_{k}" for k in (1, 2, 5, 10)),
     *(f"recall_at_{k}_percent" for k in (1, 2, 5, 10)),
@@ -115,6 +119,7 @@ def _decoded_table(decoded: Mapping[str, Any]) -> Table:
             if decoded["taught_the_decoder"]
             else "This network had no part in training the decoder."
         )
+        + f" Stretched: the prediction {decoded['stretch']:.2g} times as far from the mean face, as far as real faces lie."
     )
     return Table("Decoded faces, read again", ["measure", *(DECODED[source] for source in sources)], rows, note)
 

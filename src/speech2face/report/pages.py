@@ -30,6 +30,8 @@ from speech2face.report.verdicts import describe_controls, describe_leaks, descr
 
 FEW_SPEAKERS = 20  # below which percentile intervals are much too narrow
 MOST_REJECTS = 40
+STRETCHED = "the same, stretched"
+"""The face of a prediction that is as far from the mean face as real faces are."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def sections(
     results = measured.results
     return [
         _headline(results, confidence),
-        _people(shown),
+        _people(shown, inputs.stretch),
         retrieval_section(results, tables),
         attributes_section(measured),
         controls_section(results),
@@ -158,11 +160,13 @@ def _headline(results: Mapping[str, Any], confidence: float) -> Section:
     return Section("headline", "Headline", texts, [Table(title, columns, rows, note)])
 
 
-def _people(shown: Sequence[Shown]) -> Section:
+def _people(shown: Sequence[Shown], stretch: float) -> Section:
     texts = [
         "From the speaker whose face is found best to the one found worst, by the mean rank over a speaker's clips, evenly spaced in that "
         "order on either side of the median. The pictures are of the speaker's first clip. A decoded face is frontal and neutral. Hair, "
-        "skin and background are averages where they cannot be known from the voice."
+        "skin and background are averages where they cannot be known from the voice. A prediction is nearer to the mean face than real "
+        f"faces are, because what cannot be heard is left out of it. Stretched, it is {stretch:.2g} times as far from the mean face, as "
+        "far as real faces are: the differences that were heard are easier to see, and so are the mistakes."
     ]
     if not shown:
         texts = ["No pictures: this evaluation was given no decoder or no face crops."]
@@ -173,6 +177,7 @@ def _people(shown: Sequence[Shown]) -> Section:
             "true face": f"Picture of speaker {person.speaker}",
             "from its feature": f"Face decoded from the true feature of {person.speaker}",
             "from the voice": f"Face decoded from the voice of {person.speaker}",
+            STRETCHED: f"The same of {person.speaker}, farther from the mean face",
             "nearest in gallery": f"Picture of {person.nearest}, the nearest face to the voice of {person.speaker}",
         }
         captions = {"nearest in gallery": f"nearest in gallery: {person.nearest}"}

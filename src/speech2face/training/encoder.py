@@ -120,7 +120,8 @@ def start_at(network: VoiceEncoder, mean_feature: np.ndarray) -> None:
     The features of faces differ far less from each other than from zero. A network that first has to find their mean takes its first
     hundred steps all in one direction, which at small widths leaves its hidden layer dead.
     """
-    network.fc2.bias.copy_(torch.from_numpy(mean_feature))
+    network.mean_feature.copy_(torch.from_numpy(mean_feature))
+    network.fc2.bias.copy_(network.mean_feature)
     network.fc2.weight.mul_(START_GAIN)
 
 
