@@ -1,5 +1,7 @@
 """Who is shown: from the best to the worst, each with the faces that are asked for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def shown(measured):
     run = measured("noisy")
-    return run, choose_people(run.inputs, run.aligned, run.measured, 5)
+    return run, choose_people(replace(run.inputs, stretch=3.0), run.aligned, run.measured, 5)
 
 
 def test_best_median_and_worst_by_the_mean_rank_of_their_clips(shown):
@@ -37,12 +39,15 @@ def test_each_has_their_own_pictures(shown):
         middle = aligned.training_mean
         nearest = aligned.speakers[int(distances(voice[[row]] - middle, aligned.gallery - middle).argmin())]
         (neighbour,) = inputs.pictures([f"{nearest}/video0/0000001"])
-        from_true, from_voice = (inputs.decode(f[[row]].astype(np.float32))[0][0] for f in (aligned.true, voice))
+        features = (aligned.true, voice, middle + 3.0 * (voice - middle))
+        from_true, from_voice, stretched = (inputs.decode(f[[row]].astype(np.float32))[0][0] for f in features)
+        assert not np.array_equal(from_voice, stretched)
         assert person.nearest == nearest
         expected = {
             "true face": own,
             "from its feature": from_true,
             "from the voice": from_voice,
+            "the same, stretched": stretched,
             "nearest in gallery": neighbour,
         }
         assert person.pictures.keys() == expected.keys()

@@ -37,6 +37,13 @@ def test_features_are_centred_on_the_mean_face_of_training_videos():
     assert np.array_equal(align(replace(inputs, faces=nobody)).centred(aligned.gallery), aligned.gallery)
 
 
+def test_stretched_features_are_so_many_times_as_far_from_the_mean_training_face():
+    aligned = align(simulate(6))
+    for factor in (0.0, 1.0, 2.5):
+        stretched = aligned.stretched(aligned.gallery, factor)
+        assert np.allclose(aligned.centred(stretched), factor * aligned.centred(aligned.gallery))
+
+
 def test_training_rows_are_of_training_speakers_with_a_face():
     inputs = simulate(20)
     aligned = align(inputs)

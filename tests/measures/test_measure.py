@@ -211,3 +211,21 @@ class TestSmallOrBare:
         results = measure(same, align(same), QUICK, 0).results
         assert results["headline"]["recall_at_10_percent"] == pytest.approx(results["headline"]["chance"])
         assert results["headline"]["one_of_two"] == pytest.approx(0.5)
+
+    def test_stretched_predictions_are_read_beside_those_as_they_are(self):
+        """What is drawn coarsely, with an error of its own, is recognised better the farther it is from the mean face."""
+        inputs = with_pictures(simulate(40))
+        voice = next(iter(inputs.predicted.values()))
+        errors = np.random.default_rng(0).normal(size=voice.shape) * (voice - align(inputs).training_mean).std() * 3
+
+        def embed(images: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+            return inputs.embed(images, landmarks) + errors[: len(images)]
+
+        found = {}
+        for stretch in (1.0, 30.0):
+            coarse = replace(inputs, embed=embed, stretch=stretch)
+            found[stretch] = measure(coarse, align(coarse), QUICK, 0).results["decoded"]
+            assert found[stretch]["stretch"] == stretch
+        plain, stretched = found[1.0], found[30.0]
+        assert plain["voice_stretched"] == plain["voice"] == stretched["voice"]
+        assert stretched["voice_stretched"]["one_of_2"]["value"] > 0.1 + plain["voice"]["one_of_2"]["value"]

@@ -60,7 +60,7 @@ def test_every_picture_is_whole_and_described(report):
     _, page = report
     pictures = page.all("img")
     assert (
-        len(pictures) == 4 * QUICK.pictures + 3 + 5 + 1 + 1 + 1
+        len(pictures) == 5 * QUICK.pictures + 3 + 5 + 1 + 1 + 1
     )  # faces; recall, ROC, amounts; three matrices of sex and two numbers; craniofacial; groups; map
     for picture in pictures:
         assert len(picture["alt"]) > 20
