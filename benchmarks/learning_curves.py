@@ -117,7 +117,7 @@ def voices_of(targets: Targets) -> dict[str, pd.DataFrame]:
 def systems(
     params: Params, splits: Mapping[str, str], voices: Mapping[str, pd.DataFrame]
 ) -> Iterator[tuple[str, Aligned, np.ndarray, float]]:
-    """`voices` as of `voices_of`. Name, what is evaluated, predictions [N, D] for the test clips, and seconds of training, of each system."""
+    """Name, truth, predictions [N, D] for the test clips, seconds of training, of each system; `voices` as of `voices_of`."""
     targets = read_targets(DATA / "features", splits, params.encoder.target)
     faces = without_left_out(read_faces(DATA / "features", splits))
     attributes = attribute_table(read_manifest(DATA / "corpus" / MANIFEST_NAME))
