@@ -59,8 +59,9 @@ def _add_predict(commands: Any) -> None:
     predict.add_argument(
         "--stretch",
         type=float,
-        help="how many times as far from the mean face as predicted, 0 to 10; 1 draws the prediction itself, 0 the mean face (default: as "
-        "far as real faces are, by the training's validation)",
+        default=1.0,
+        help="draw the face so many times as far from the mean face as predicted, 0 to 10: above 1 its differences are easier to see, and "
+        "so are its mistakes; 0 draws the mean face (default: %(default)g, the prediction itself)",
     )
     predict.set_defaults(run=_predict)
 

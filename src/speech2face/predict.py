@@ -116,8 +116,8 @@ def _by_speaker_networks(
     return lambda segment: encoder(torch.from_numpy(embed(networks, segment, device)[None, whole]).to(device))
 
 
-def predict(voice: Path, out: Path, models: Path, device: torch.device, stretch: float | None = None) -> str:
-    """Draw the face of a recording into `out`; returns what to print. `stretch` as `Speech2Face.face`, the model's own where None.
+def predict(voice: Path, out: Path, models: Path, device: torch.device, stretch: float = 1.0) -> str:
+    """Draw the face of a recording into `out`; returns what to print. `stretch` as `Speech2Face.face`.
 
     Raises ValueError (UnusableError for the recording) or OSError that says what is wrong, and then leaves `out` unchanged.
     """
@@ -127,16 +127,15 @@ def predict(voice: Path, out: Path, models: Path, device: torch.device, stretch:
         raise ValueError(
             f"{out} cannot be written: {out.parent} must be a folder that exists and that you may write to"
         )
-    if stretch is not None and not 0 <= stretch <= MAX_STRETCH:
+    if not 0 <= stretch <= MAX_STRETCH:
         raise ValueError(f"--stretch must be from 0 to {MAX_STRETCH:g} (got {stretch:g})")
     model = Speech2Face.load(models, device)
     heard = Heard(voice, model.segment_s)
-    stretch = model.stretch if stretch is None else stretch
     picture = Image.fromarray(model.face(model.features(progress(heard, None, "listening", "segments")), stretch))
     with replacing(out) as partial:
         picture.save(partial, Image.registered_extensions()[out.suffix.lower()])
-    own = ", as far as real faces are; --stretch 1 draws the prediction itself" if stretch == model.stretch else ""
-    far = f"\nThe face is {stretch:.2g} times as far from the mean face as predicted{own}." if stretch != 1 else ""
+    how = f"{stretch:.2g} times as far from the mean face as predicted; real faces are {model.stretch:.2g} times as far"
+    far = f"\nThe face is {how}." if stretch != 1 else ""
     return f"{out}: drawn from {heard.duration_s:.1f} s of {voice}.{far}\n{NOTE}"
 
 

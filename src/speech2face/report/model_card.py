@@ -39,8 +39,8 @@ decoder that draws a frontal, neutral face from features (Oh et al. 2019, arXiv 
 
 * **It draws a typical face for a voice, never an identity.** The picture is an average over people who sound alike. It is
   not a likeness of the speaker, and nobody can see from it who is speaking.
-* `predict` draws the prediction stretched: as far from the mean face as real faces are. Its differences from the mean face are easier
-  to see so, and no more certain.
+* A prediction lies nearer to the mean face than real faces do. Drawn farther from it (`predict --stretch 2`), its differences from the
+  mean face are easier to see, and no more certain.
 * Whatever does not shape the voice is not in the picture: hair, skin, glasses and background come from the average of the
   training faces, and must not be read as a finding about the speaker.
 * What it does with voices unlike those in training is not known: other languages, children, disordered, sung, disguised
