@@ -4,8 +4,8 @@
     dvc repro segment_audio embed_voices train_decoder
     python benchmarks/learning_curves.py [--people 50 100 200 400 700] [--out results/benchmark]
 
-Trains the published network, the small network on each speaker network's embeddings, and linear regressions from the same embeddings
-and from the mean spectrogram, each from the same people, and ranks the same test speakers. Validation speakers, decoder and its
+Trains the published network, the small network on all speaker networks' embeddings side by side, and linear regressions from each of
+these and from the mean spectrogram, each from the same people, and ranks the same test speakers. Validation speakers, decoder and its
 settings are the same for all. The published network's loss looks through a decoder that has seen the faces, but no voice, of all training
 speakers. Writes learning_curves.csv and learning_curves.png after each size, beside the rows that are there.
 """
