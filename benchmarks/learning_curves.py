@@ -42,6 +42,7 @@ from speech2face.pipeline.machine import device
 from speech2face.pipeline.params import Params, load_params
 from speech2face.pipeline.provenance import stable_fraction
 from speech2face.pipeline.shards import read_columns
+from speech2face.speaker_networks.backends import embedding_dim
 from speech2face.speaker_networks.table import table_weights
 from speech2face.training.encoder import EncoderInputs, encoder_task
 from speech2face.training.loop import State, Task, epochs
@@ -50,7 +51,6 @@ from speech2face.training.speaker_encoder import build_speaker_encoder
 
 DATA, MODELS = Path("data"), Path("models")
 LEFT_OUT = "left out"
-EMBEDDING_DIM = {"campplus": 192, "ge2e": 256}
 
 
 def only(splits: Mapping[str, str], people: int) -> dict[str, str]:
@@ -109,8 +109,8 @@ def voices_of(targets: Targets) -> dict[str, pd.DataFrame]:
     found = {"mean spectrogram": describe_voices(DATA / "spectrograms", targets)["mean_spectrogram"]}
     embeddings, start = describe_embeddings(DATA / "embeddings", targets), 0
     for name in table_weights(DATA / "embeddings"):
-        found[name] = embeddings.iloc[:, start : start + EMBEDDING_DIM[name]]
-        start += EMBEDDING_DIM[name]
+        found[name] = embeddings.iloc[:, start : start + embedding_dim([name])]
+        start += embedding_dim([name])
     return found
 
 
