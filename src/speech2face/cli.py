@@ -46,12 +46,27 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_predict(commands: Any) -> None:
-    predict = commands.add_parser("predict", help="draw the face that a recording's voice typically has")
-    predict.add_argument(
-        "voice", type=Path, help="a recording of someone speaking: wav, flac, m4a, mp4, webm, ...; at least 1 s"
+    predict = commands.add_parser(
+        "predict",
+        help="draw the faces that voices typically have",
+        description="Draw the face that the voice in a recording typically has. It is not the speaker's face: do not use it to identify or "
+        "judge anyone.",
     )
     predict.add_argument(
-        "-o", "--out", type=Path, default=Path("face.png"), help="picture to write (default: %(default)s)"
+        "voices",
+        type=Path,
+        nargs="+",
+        metavar="VOICE",
+        help="recordings of someone speaking (wav, flac, mp3, m4a, mp4, webm, ...; at least 1 s), or folders of them",
+    )
+    predict.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        help="picture to write (default: face.png); of several recordings the folder to write them to (default: faces)",
+    )
+    predict.add_argument(
+        "--sheet", type=Path, metavar="PICTURE", help="also draw all faces, with names, on this contact sheet"
     )
     predict.add_argument(
         "--models", type=Path, default=Path("models"), help="folder of trained models (default: %(default)s)"
@@ -111,8 +126,14 @@ def _predict(arguments: argparse.Namespace) -> int:
     from speech2face.pipeline.machine import device
     from speech2face.predict import predict
 
-    print(predict(arguments.voice, arguments.out, arguments.models, device(), arguments.stretch))
-    return 0
+    return predict(
+        arguments.voices,
+        arguments.out,
+        arguments.models,
+        device(),
+        stretch=arguments.stretch,
+        sheet=arguments.sheet,
+    )
 
 
 def _check_weights(arguments: argparse.Namespace) -> int:

@@ -1,173 +1,191 @@
-"""From a recording to the face that such a voice typically has."""
+"""The command `predict`: from recordings to pictures of the faces that such voices typically have."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from PIL import Image
+from tqdm import tqdm
 
-from speech2face.audio.extraction import read_segments, segment_samples, spectrogram
-from speech2face.audio.reading import checked
-from speech2face.audio.segments import fit_length
-from speech2face.audio.spectrogram import SAMPLE_RATE_HZ
-from speech2face.models.encoders import load_encoder, read_stretch
-from speech2face.models.face_decoder import FaceDecoder
-from speech2face.models.speaker_encoder import SpeakerEncoder
-from speech2face.models.voice_encoder import VoiceEncoder
-from speech2face.models.weight_files import load_network, read_about
+from speech2face.drawing.heard import Heard
+from speech2face.drawing.model import Speech2Face
+from speech2face.drawing.sheet import contact_sheet
+from speech2face.pipeline import machine
 from speech2face.pipeline.atomic import replacing
 from speech2face.pipeline.progress import progress
-from speech2face.pipeline.rejects import UnusableError, errors_of
-from speech2face.speaker_networks.backends import converted_weights, open_networks
-from speech2face.speaker_networks.extraction import embed
-from speech2face.speaker_networks.table import describe_networks, rows_of
+from speech2face.pipeline.rejects import UnusableError, escaped
+from speech2face.training.validation import MAX_STRETCH
 
-MAX_STRETCH = 10.0
-MIN_CLIP_S = 1.0
-DECODE_LIMIT_S = 300.0
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-REMEDIES = {
-    "too_short": f"less than {MIN_CLIP_S:g} s of sound; use a longer recording",
-    "timeout": "decoding takes too long; re-encode it, for example as wav",
-}
-"""What to say where the pipeline says to lower or to raise one of its parameters, of which a single prediction has none."""
+RECORDINGS = (
+    *(".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aiff", ".aif", ".au", ".caf", ".amr"),
+    *(".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".3gp"),
+)
+"""What a folder is searched for; a file that is named itself may have any name."""
 NOTE = (
     "A face that is typical of such a voice. It is not the speaker's face: do not use it to identify or judge anyone."
 )
+NOTE_OF_MANY = "Faces that are typical of such voices. They are not the speakers' faces: do not use them to identify or judge anyone."
+
+MAX_ON_SHEET = 500
 
 
-Listen = Callable[[np.ndarray], torch.Tensor]
-"""A segment, float32 [T] at 16 kHz, to the feature [1, D] of a face."""
+class _Job(NamedTuple):
+    voice: Path
+    picture: Path
+    label: str
 
 
-@dataclass(frozen=True)
-class Speech2Face:
-    """A trained voice encoder and face decoder, on one device. `listen` hears a segment of at most `segment_s`; a shorter one is
-    repeated."""
-
-    listen: Listen
-    decoder: FaceDecoder
-    device: torch.device
-    segment_s: float
-    mean_feature: torch.Tensor
-    """The mean training face, [D]."""
-    stretch: float
-    """How many times farther from it real faces lie than what voices predict."""
-
-    @classmethod
-    def load(cls, models: Path, device: torch.device) -> "Speech2Face":
-        """Load `models`/encoder and `models`/decoder. Raises FileNotFoundError or ValueError with the remedy."""
-        encoder = load_encoder(models, device).eval()
-        decoder = load_network(FaceDecoder, models / "decoder" / "decoder", device)
-        if encoder.feature_dim != decoder.feature_dim:
-            raise ValueError(f"{models} holds an encoder and a decoder of different features; run: dvc repro")
-        about = read_about(models / "encoder" / "encoder.safetensors")
-        segment_s = about.get("segment_s")
-        if not isinstance(segment_s, int | float):
-            raise ValueError(
-                f"{models}/encoder does not say how many seconds it hears (segment_s: {segment_s}); train it again: dvc repro"
-            )
-        if isinstance(encoder, SpeakerEncoder):
-            listen = _by_speaker_networks(encoder, about["speaker_networks"], float(segment_s), device)
-        else:
-            listen = _by_spectrogram(encoder, device)
-        mean_feature = encoder.mean_feature.cpu()
-        return cls(listen, decoder.eval(), device, float(segment_s), mean_feature, read_stretch(models))
-
-    @torch.inference_mode()
-    def features(self, segments: Iterable[np.ndarray]) -> torch.Tensor:
-        """Face feature [1, D] of a voice: the mean of what its segments say."""
-        num_samples, total, count = segment_samples(self.segment_s), torch.zeros(()), 0
-        for segment in segments:
-            total, count = total + self.listen(fit_length(segment, num_samples)), count + 1
-        return total / count
-
-    @torch.inference_mode()
-    def face(self, features: torch.Tensor, stretch: float = 1.0) -> np.ndarray:
-        """Picture of one feature [1, D], `stretch` times as far from the mean face: uint8 RGB [224, 224, 3]."""
-        features = self.mean_feature + stretch * (features.cpu() - self.mean_feature)
-        return to_picture(self.decoder(features.to(self.device)).image[0])
+class _Drawn(NamedTuple):
+    job: _Job
+    error: UnusableError | None
 
 
-def to_picture(image: torch.Tensor) -> np.ndarray:
-    """Float [3, H, W] in 0..1, clipped to it, as uint8 RGB [H, W, 3]."""
-    return (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+def predict(
+    voices: Sequence[Path],
+    out: Path | None,
+    models: Path,
+    device: torch.device,
+    *,
+    stretch: float = 1.0,
+    sheet: Path | None = None,
+) -> int:
+    """Draw the face of each recording, print what was done, and return the exit status.
 
+    One recording is drawn into the picture `out` (default: face.png). Several, or a folder with recordings in it or below, are drawn into
+    the folder `out` (default: faces), which is made; there one that cannot be used is a line on standard error, the others are drawn all
+    the same, and the status is 1. `sheet` is a picture of all faces with the names of the recordings. `stretch` as in
+    `Speech2Face.faces`.
 
-def _by_spectrogram(encoder: VoiceEncoder, device: torch.device) -> Listen:
-    return lambda segment: encoder(spectrogram(segment)[None].to(device))
-
-
-def _by_speaker_networks(
-    encoder: SpeakerEncoder, learned: Mapping[str, str], segment_s: float, device: torch.device
-) -> Listen:
-    """Raises ValueError if the speaker networks here are not those that the encoder learned from."""
-    weights = converted_weights(list(learned))
-    found = {name: path.stem for name, path in weights.items()}
-    if found != dict(learned):
-        raise ValueError(
-            f"the encoder learned from {describe_networks(learned)}, and here are {describe_networks(found)}: install the versions of "
-            "requirements-speakers.txt, or train again: dvc repro"
-        )
-    networks, whole = open_networks(weights, device), rows_of(segment_s, segment_s)
-    return lambda segment: encoder(torch.from_numpy(embed(networks, segment, device)[None, whole]).to(device))
-
-
-def predict(voice: Path, out: Path, models: Path, device: torch.device, stretch: float = 1.0) -> str:
-    """Draw the face of a recording into `out`; returns what to print. `stretch` as `Speech2Face.face`.
-
-    Raises ValueError (UnusableError for the recording) or OSError that says what is wrong, and then leaves `out` unchanged.
+    Raises ValueError (UnusableError for a single recording) or OSError that says what is wrong, and then has written nothing.
     """
+    if not 0 <= stretch <= MAX_STRETCH:
+        raise ValueError(f"--stretch must be from 0 to {MAX_STRETCH:g} (got {stretch:g})")
+    single = len(voices) == 1 and not voices[0].is_dir()
+    if sheet is not None:
+        _check_picture(sheet)
+    if single and (out is None or not out.is_dir()):
+        picture = out or Path("face.png")
+        _check_picture(picture)
+        jobs = [_Job(voices[0], picture, voices[0].name)]
+    else:
+        folder = out or Path("faces")
+        jobs = _jobs(voices, folder)
+    model = Speech2Face.load(models, device)
+    if single:
+        print(_draw_one(model, jobs[0], stretch))
+        drawn, status = jobs, 0
+    else:
+        drawn, reasons = _draw_many(model, jobs, stretch)
+        left_out = f", {reasons.total()} left out ({', '.join(f'{n} {why}' for why, n in reasons.most_common())})"
+        print(f"{folder}: {len(drawn)} faces{left_out if reasons else ''}")
+        status = 1 if reasons else 0
+    if sheet is not None and drawn:
+        _save(_sheet(model, drawn), sheet)
+        print(f"{sheet}: {len(drawn[:MAX_ON_SHEET])} of {len(jobs)} faces on one sheet")
+    print(NOTE if single else NOTE_OF_MANY)
+    return status
+
+
+def _draw_one(model: Speech2Face, job: _Job, stretch: float) -> str:
+    heard = Heard(job.voice, model.segment_s)
+    features = model.features_of(progress(heard, None, "listening", "segments"))
+    _save(Image.fromarray(model.faces(features[None], stretch=stretch)[0]), job.picture)
+    how = f"{stretch:.2g} times as far from the mean face as predicted; real faces are {model.stretch:.2g} times as far"
+    far = f"\nThe face is {how}." if stretch != 1 else ""
+    return f"{job.picture}: drawn from {heard.duration_s:.1f} s of {job.voice}.{far}"
+
+
+def _draw_many(model: Speech2Face, jobs: Sequence[_Job], stretch: float) -> tuple[list[_Job], Counter[str]]:
+    """Draw each of the jobs into its picture; returns those that could be drawn, and why how many could not.
+
+    A recording is one thread's work: PyTorch lets threads compute side by side, and one recording keeps few of its own busy.
+    """
+
+    def draw(job: _Job) -> _Drawn:
+        try:
+            face = model.draw(job.voice, stretch=stretch)
+        except UnusableError as error:
+            return _Drawn(job, error)
+        _save(face, job.picture)
+        return _Drawn(job, None)
+
+    drawn, reasons = [], Counter[str]()
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPool(machine.num_workers(on_device=True)) as pool:
+            for job, error in progress(pool.imap(draw, jobs), len(jobs), "drawing", "faces"):
+                if error is None:
+                    drawn.append(job)
+                else:
+                    reasons[error.reason] += 1
+                    tqdm.write(f"speech2face: left out: {error}", file=sys.stderr)
+    finally:
+        torch.set_num_threads(before)
+    return drawn, reasons
+
+
+def _sheet(model: Speech2Face, drawn: Sequence[_Job]) -> Image.Image:
+    shown = drawn[:MAX_ON_SHEET]
+
+    def faces() -> Iterator[tuple[str, Image.Image]]:
+        yield "mean face", model.mean_face()
+        for job in shown:
+            with Image.open(job.picture) as picture:
+                yield escaped(job.label), picture.convert("RGB")
+
+    return contact_sheet(faces(), len(shown) + 1, NOTE if len(shown) == 1 else NOTE_OF_MANY)
+
+
+def _jobs(voices: Sequence[Path], folder: Path) -> list[_Job]:
+    """A picture in `folder` for each recording, named as it is; what was found in a folder keeps the folders between, and those of
+    several folders the folders' own names.
+
+    Raises ValueError where there is nothing to draw, or where the folder cannot be written.
+    """
+    found: list[tuple[Path, Path]] = []
+    for voice in voices:
+        if voice.is_dir():
+            inside = sorted(path for path in voice.rglob("*") if path.suffix.lower() in RECORDINGS and path.is_file())
+            if not inside:
+                raise ValueError(f"{voice} holds no recording ({', '.join(RECORDINGS)})")
+            top = voice if len(voices) == 1 else voice.parent
+            found += [(path, path.relative_to(top)) for path in inside]
+        else:
+            found.append((voice, Path(voice.name)))
+    if folder.exists() and not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise ValueError(
+            f"{folder} must be a folder that you may write to, because several faces are drawn; name another with --out"
+        )
+    # Two recordings may differ in nothing but their suffix, or in the folder that was named.
+    names = Counter(name.with_suffix("") for _, name in found)
+    jobs, taken = [], set[Path]()
+    for voice, name in found:
+        stem = name.with_suffix("") if names[name.with_suffix("")] == 1 else name
+        picture, number = stem, 1
+        while picture in taken:
+            number += 1
+            picture = stem.with_name(f"{stem.name}-{number}")
+        taken.add(picture)
+        jobs.append(_Job(voice, folder / f"{picture}.png", str(name)))
+    return jobs
+
+
+def _check_picture(out: Path) -> None:
     if out.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{out} must end in one of {', '.join(SUFFIXES)}")
     if out.is_dir() or not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
         raise ValueError(
             f"{out} cannot be written: {out.parent} must be a folder that exists and that you may write to"
         )
-    if not 0 <= stretch <= MAX_STRETCH:
-        raise ValueError(f"--stretch must be from 0 to {MAX_STRETCH:g} (got {stretch:g})")
-    model = Speech2Face.load(models, device)
-    heard = Heard(voice, model.segment_s)
-    picture = Image.fromarray(model.face(model.features(progress(heard, None, "listening", "segments")), stretch))
+
+
+def _save(picture: Image.Image, out: Path) -> None:
     with replacing(out) as partial:
         picture.save(partial, Image.registered_extensions()[out.suffix.lower()])
-    how = f"{stretch:.2g} times as far from the mean face as predicted; real faces are {model.stretch:.2g} times as far"
-    far = f"\nThe face is {how}." if stretch != 1 else ""
-    return f"{out}: drawn from {heard.duration_s:.1f} s of {voice}.{far}\n{NOTE}"
-
-
-@dataclass
-class Heard:
-    """The usable segments of a recording, float32 [T] at 16 kHz, one every half of their length; after they were gone through,
-    `duration_s` says how much of the recording they cover.
-
-    Raises UnusableError, whose remedy does not name parameters of the pipeline, if none can be used.
-    """
-
-    path: Path
-    segment_s: float
-    duration_s: float = 0.0
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        num_samples, end, reason = segment_samples(self.segment_s), 0, None
-        try:
-            with errors_of(self.path):
-                for _, first, sound in read_segments(
-                    self.path, num_samples, num_samples // 2, start_s=0.0, end_s=None, time_limit_s=DECODE_LIMIT_S
-                ):
-                    try:
-                        yield checked(self.path, sound, SAMPLE_RATE_HZ, MIN_CLIP_S)
-                    except UnusableError as error:  # a pause, as long as not all is
-                        reason = reason or error
-                        continue
-                    self.duration_s += (first + len(sound.samples) - max(first, end)) / SAMPLE_RATE_HZ
-                    end = first + len(sound.samples)
-                if not end and reason:
-                    raise reason
-        except UnusableError as error:
-            if remedy := REMEDIES.get(error.reason):
-                raise UnusableError(error.reason, f"{self.path}: {remedy}") from None
-            raise
