@@ -19,6 +19,7 @@ from speech2face.measures.aligned import Aligned, align
 from speech2face.measures.inputs import Inputs
 from speech2face.measures.measure import Measured, measure
 from tests.simulated import CORPORA, QUICK
+from tests.trained import save_models
 
 OF_PIPELINE = {"origin", "clone", "pulled"}
 """Fixtures that run the whole pipeline once. Files that use them begin first, because they take longest."""
@@ -75,6 +76,12 @@ class Measurement:
     @property
     def results(self) -> dict[str, Any]:
         return self.measured.results
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of small networks with random weights, which no test may change."""
+    return save_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="session")

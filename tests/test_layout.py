@@ -19,6 +19,7 @@ ROOMS = (
     "synthetic",
     "measures",
     "training",
+    "drawing",
     "report",
     "evaluation",
 )
