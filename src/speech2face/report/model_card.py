@@ -56,10 +56,11 @@ a person for a decision about them; not as evidence; not on voices whose speaker
 
 ## How well it does
 
-Intervals are {{ confidence }} %, by bootstrap over speakers.
+Intervals are {{ confidence }} %, by bootstrap over speakers. One system is called better than another where the interval of their
+difference, paired over speakers, does not include 0; else they do about as well.
 
 Chance of a cosine is what the mean training face gives everyone. The simple baselines are linear regressions from the mean
-spectrogram and from the fundamental frequency. The ceiling is an oracle, a regression from the true linked
+spectrogram and from the fundamental frequency; the one with the higher number is shown, by however little it is higher. The ceiling is an oracle, a regression from the true linked
 attributes. Faces are found by centred cosine, where the mean training face is subtracted first, unless it says raw. By raw cosine a hub,
 a face that is the nearest to many voices, may decide.
 
