@@ -10,9 +10,7 @@ from dvc.repo.artifacts import Artifacts
 from gto.api import assign, register
 from ruamel.yaml import YAML
 
-from speech2face.models.encoders import load_encoder
-from speech2face.models.face_decoder import FaceDecoder
-from speech2face.models.weight_files import load_network
+from speech2face import Speech2Face
 from tests.pipeline.clones import Clone, run
 from tests.pipeline.dvc_repository import commit, git, keep_outputs, start_repository
 
@@ -81,6 +79,7 @@ def test_a_registered_model_draws_in_another_project(pulled: Clone, tmp_path: Pa
     expected = files(pulled.path / "models")
     voice = sorted((pulled.path / "data/recordings").rglob("*.wav"))[0]
     recording = shutil.copy(voice, tmp_path / "voice.wav")
+    face = Speech2Face.load(pulled.path / "models").draw(recording).tobytes()
     run(["rm", "-r", ".dvc/cache", "models/encoder", "models/decoder", "models/head"], pulled.path)
 
     other = tmp_path / "other"
@@ -88,9 +87,4 @@ def test_a_registered_model_draws_in_another_project(pulled: Clone, tmp_path: Pa
     run(["dvc", "artifacts", "get", str(pulled.path), "speech2face", "-o", "models"], other)
     run(["dvc", "get", str(pulled.path), "models", "--rev", "speech2face@v0.0.1", "-o", "again"], other)
     assert files(other / "models") == files(other / "again") == expected
-    encoder = load_encoder(other / "models")
-    assert encoder.feature_dim == load_network(FaceDecoder, other / "models/decoder/decoder").feature_dim
-
-    drawing = pytest.importorskip("speech2face.drawing.model")
-    model = drawing.Speech2Face.load(other / "models")
-    assert model.draw(recording).size == (224, 224)
+    assert Speech2Face.load(other / "models").draw(recording).tobytes() == face
