@@ -58,14 +58,21 @@ def test_every_table_is_whole(plain):
                 assert row.count("|") == width, row
 
 
-def test_a_better_linear_regression_is_said_before_anything_else(plain):
-    assert "A linear regression from the mean spectrogram" not in plain.card
+def test_what_a_linear_regression_does_is_said_before_anything_else(plain):
     ridge = plain.results["systems"]["ridge_mean_spectrogram"]
-    better = ridge["one_of_2"] | {"value": 0.99}
-    systems = plain.results["systems"] | {"ridge_mean_spectrogram": ridge | {"one_of_2": better}}
-    card = model_card(plain.results | {"systems": systems}, {}, True, 0.95)
-    said = "**A linear regression from the mean spectrogram finds faces better than this model"
-    assert card.index(said) < card.index("\n## ")
+    for difference, said in (
+        ({"value": 0.1, "low": 0.05, "high": 0.15}, "finds faces better than this model by choosing one of two"),
+        ({"value": 0.1, "low": -0.05, "high": 0.25}, "finds faces about as well as this model by choosing one of two"),
+        ({"value": -0.1, "low": -0.15, "high": -0.05}, "finds faces less well than this model by choosing one of two"),
+    ):
+        system = {"one_of_2": ridge["one_of_2"] | {"difference": difference}}
+        systems = plain.results["systems"] | {"ridge_mean_spectrogram": system}
+        card = model_card(plain.results | {"systems": systems}, {}, True, 0.95)
+        assert card.index(f"**A linear regression from the mean spectrogram {said}") < card.index("\n## ")
+
+
+def test_a_linear_regression_that_was_not_measured_is_not_mentioned(evaluated):
+    assert "A linear regression from the mean spectrogram" not in evaluated("bare").card
 
 
 def test_raw_cosine_and_hubs_stand_beside_the_centred_one(plain):

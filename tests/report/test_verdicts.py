@@ -2,7 +2,17 @@
 
 import pytest
 
-from speech2face.report.verdicts import describe_controls, describe_heard, describe_leaks, describe_regression
+from speech2face.report.verdicts import (
+    AS_WELL,
+    BETTER,
+    LESS_WELL,
+    describe_controls,
+    describe_heard,
+    describe_leaks,
+    describe_regression,
+    is_regression_better,
+    verdict_of,
+)
 
 
 def systems(voice: dict[str, float], ridge: dict[str, float]) -> dict:
@@ -20,20 +30,71 @@ def systems(voice: dict[str, float], ridge: dict[str, float]) -> dict:
     }
 
 
+OWN = {"one_of_2": 0.8, "recall_at_10_percent": 0.4, "centred_cosine": 0.3}
+BEHIND = {"one_of_2": 0.7, "recall_at_10_percent": 0.3, "centred_cosine": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.001, 0.2, BETTER),
+        (0.0, 0.2, AS_WELL),
+        (-0.038, 0.043, AS_WELL),
+        (0.0, 0.0, AS_WELL),
+        (-0.2, 0.0, AS_WELL),
+        (-0.2, -0.001, LESS_WELL),
+    ],
+)
+def test_only_an_interval_without_zero_says_that_one_is_better(low: float, high: float, verdict: str):
+    assert verdict_of({"value": (low + high) / 2, "low": low, "high": high}) == verdict
+
+
 def test_a_linear_regression_that_is_better_is_said_with_its_numbers():
-    own = {"one_of_2": 0.8, "recall_at_10_percent": 0.4}
-    assert describe_regression(systems(own, {"one_of_2": 0.85, "recall_at_10_percent": 0.5})) == (
-        "A linear regression from the mean spectrogram finds faces better than this model: choosing one of two faces 0.850, this model "
-        "0.800 (0.050 more, 0.040 to 0.060); recall at 10 % of the gallery 0.500, this model 0.400 (0.100 more, 0.090 to 0.110)."
+    better = systems(OWN, {"one_of_2": 0.85, "recall_at_10_percent": 0.5, "centred_cosine": 0.45})
+    assert describe_regression(better) == (
+        "A linear regression from the mean spectrogram finds faces better than this model by choosing one of two faces (0.850 against "
+        "0.800: 0.050 more, 0.040 to 0.060) and by recall at 10 % of the gallery (0.500 against 0.400: 0.100 more, 0.090 to 0.110). It "
+        "predicts features better than this model by centred cosine (0.450 against 0.300: 0.150 more, 0.140 to 0.160)."
     )
-    only_recall = describe_regression(systems(own, {"one_of_2": 0.8, "recall_at_10_percent": 0.5}))
-    assert "recall at 10 %" in only_recall and "one of two" not in only_recall
+    assert is_regression_better(better)
 
 
-def test_a_linear_regression_that_is_no_better_or_was_not_measured_is_not_mentioned():
-    own = {"one_of_2": 0.8, "recall_at_10_percent": 0.4}
-    assert describe_regression(systems(own, own)) == ""
-    assert describe_regression({"voice": systems(own, own)["voice"]}) == ""
+def test_a_higher_number_is_not_called_better_where_the_interval_of_the_difference_has_zero_in_it():
+    alike = systems(OWN, {"one_of_2": 0.803, "recall_at_10_percent": 0.4})
+    assert describe_regression(alike) == (
+        "A linear regression from the mean spectrogram finds faces about as well as this model by choosing one of two faces (0.803 against "
+        "0.800: 0.003 more, -0.007 to 0.013) and by recall at 10 % of the gallery (0.400 against 0.400: no difference, -0.010 to 0.010)."
+    )
+    assert not is_regression_better(alike)
+
+
+def test_a_linear_regression_that_does_less_well_is_said_with_its_numbers():
+    behind = systems(OWN, BEHIND)
+    assert describe_regression(behind) == (
+        "A linear regression from the mean spectrogram finds faces less well than this model by choosing one of two faces (0.700 against "
+        "0.800: 0.100 less, 0.090 to 0.110) and by recall at 10 % of the gallery (0.300 against 0.400: 0.100 less, 0.090 to 0.110). It "
+        "predicts features less well than this model by centred cosine (0.200 against 0.300: 0.100 less, 0.090 to 0.110)."
+    )
+    assert not is_regression_better(behind)
+
+
+def test_measures_that_disagree_are_said_apart_the_better_first():
+    mixed = systems(OWN, {"one_of_2": 0.7, "recall_at_10_percent": 0.5})
+    assert describe_regression(mixed) == (
+        "A linear regression from the mean spectrogram finds faces better than this model by recall at 10 % of the gallery (0.500 against "
+        "0.400: 0.100 more, 0.090 to 0.110). It finds faces less well than this model by choosing one of two faces (0.700 against 0.800: "
+        "0.100 less, 0.090 to 0.110)."
+    )
+    assert is_regression_better(mixed)
+
+
+def test_a_linear_regression_that_was_not_measured_is_not_mentioned():
+    undefined = systems(OWN, OWN)
+    for entry in undefined["ridge_mean_spectrogram"].values():
+        entry["difference"] = {}
+    for unmeasured in ({"voice": systems(OWN, OWN)["voice"]}, undefined):
+        assert describe_regression(unmeasured) == ""
+        assert not is_regression_better(unmeasured)
 
 
 def test_people_who_may_have_been_heard():

@@ -7,11 +7,13 @@ from jinja2 import Environment, StrictUndefined
 
 from speech2face.measures.leaks import is_certain
 from speech2face.measures.scores import COSINES
+from speech2face.report.front_matter import front_matter
 from speech2face.report.verdicts import describe_controls, describe_heard, describe_leaks, describe_regression
 
 NONE = "–"
 
 CARD = """\
+{{ front_matter }}
 # Model card
 
 Written by the evaluate stage from the run whose numbers are in `results/evaluation/results.json`. Edit the template in
@@ -56,12 +58,13 @@ a person for a decision about them; not as evidence; not on voices whose speaker
 
 ## How well it does
 
-Intervals are {{ confidence }} %, by bootstrap over speakers.
+Intervals are {{ confidence }} %, by bootstrap over speakers. One system is called better than another where the interval of their
+difference, paired over speakers, does not include 0; else they do about as well.
 
 Chance of a cosine is what the mean training face gives everyone. The simple baselines are linear regressions from the mean
-spectrogram and from the fundamental frequency. The ceiling is an oracle, a regression from the true linked
-attributes. Faces are found by centred cosine, where the mean training face is subtracted first, unless it says raw. By raw cosine a hub,
-a face that is the nearest to many voices, may decide.
+spectrogram and from the fundamental frequency; the one with the higher number is shown, by however little it is higher. The
+ceiling is an oracle, a regression from the true linked attributes. Faces are found by centred cosine, where the mean training face
+is subtracted first, unless it says raw. By raw cosine a hub, a face that is the nearest to many voices, may decide.
 
 | measure | this run | chance or mean face | best simple baseline | ceiling |
 |---|---|---|---|---|
@@ -127,6 +130,7 @@ def model_card(results: Mapping[str, Any], description: Mapping[str, str], synth
     heard = results.get("may_have_been_heard", {})
     template = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(CARD)
     return template.render(
+        front_matter=front_matter(results, description, synthetic, confidence),
         results=results,
         description={_plain(name): _plain(value) for name, value in description.items()},
         confidence=f"{100 * confidence:g}",

@@ -73,7 +73,8 @@ def systems_section(results: Mapping[str, Any]) -> Section:
     note = (
         "Mean feature: everyone gets the mean training face. Ridge: linear regression from the mean spectrogram or from the "
         "fundamental frequency. Oracle: regression from the true linked attributes; it learns from the same few speakers, so it is "
-        "no strict bound. Δ: the difference from this run, paired over speakers; above 0 the baseline is better."
+        "no strict bound. Δ: the difference from this run, paired over speakers; above 0 the baseline is better, but "
+        "where the interval of Δ includes 0, neither is distinguishable from the other."
     )
     table = Table("The same measures of each", ["measure", *map(words, systems)], rows, note)
     return Section("baselines", "Baselines and ceiling", tables=[table])

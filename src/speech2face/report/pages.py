@@ -26,7 +26,7 @@ from speech2face.report.page_measures import (
 )
 from speech2face.report.page_retrieval import retrieval_section
 from speech2face.report.report import Cell, Person, Section, Table, number, photo, svg_picture, words
-from speech2face.report.verdicts import describe_controls, describe_leaks, describe_regression
+from speech2face.report.verdicts import describe_controls, describe_leaks, describe_regression, is_regression_better
 
 FEW_SPEAKERS = 20  # below which percentile intervals are much too narrow
 MOST_REJECTS = 40
@@ -70,8 +70,8 @@ def summary(results: Mapping[str, Any]) -> str:
 def warnings(results: Mapping[str, Any]) -> list[str]:
     """What a reader must know before believing the numbers."""
     found = []
-    if regression := describe_regression(results["systems"]):
-        found.append(regression)
+    if is_regression_better(results["systems"]):
+        found.append(describe_regression(results["systems"]))
     if (num_speakers := results["counts"]["test_speakers"]) < FEW_SPEAKERS:
         found.append(
             f"Only {num_speakers} test speakers: intervals by bootstrap over so few are too narrow; nothing is settled."
@@ -157,6 +157,8 @@ def _headline(results: Mapping[str, Any], confidence: float) -> Section:
     title = f"{results['counts']['test_speakers']} test speakers, gallery of {gallery_size}"
     verdict = describe_controls(results["controls"])
     texts = [f"Negative controls: {verdict}"] if verdict else []
+    if (regression := describe_regression(results["systems"])) and not is_regression_better(results["systems"]):
+        texts.append(regression)  # a better one is among the warnings
     return Section("headline", "Headline", texts, [Table(title, columns, rows, note)])
 
 
