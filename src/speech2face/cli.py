@@ -157,7 +157,7 @@ def _predict(arguments: argparse.Namespace) -> int:
 def _export(arguments: argparse.Namespace) -> int:
     from speech2face.exporting.export import export_onnx
 
-    print(export_onnx(arguments.onnx, arguments.models))
+    print(export_onnx(arguments.onnx, arguments.models, __version__))
     return 0
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from speech2face import __version__
 from speech2face.audio.extraction import segment_frames, segment_samples
 from speech2face.audio.spectrogram import SAMPLE_RATE_HZ
 from speech2face.exporting.networks import UnwarpedDecoder, with_front_end
@@ -63,8 +62,8 @@ class Models:
         return cls(encoder, decoder, networks, float(segment_s), read_stretch(models), about)
 
 
-def export_onnx(out: Path, models: Path) -> str:
-    """Write the folder `out`; returns what to print.
+def export_onnx(out: Path, models: Path, version: str) -> str:
+    """Write the folder `out`; returns what to print. `version` is this package's, for the page.
 
     A folder that is there is replaced if it is an earlier export and nothing else lies in it. Raises ValueError if `out` is something
     else, FileNotFoundError or ValueError for models that are missing or damaged, RuntimeError if a file does not do what its network
@@ -76,9 +75,9 @@ def export_onnx(out: Path, models: Path) -> str:
     networks = onnx_networks(loaded)
     with replacing_folder(target) as partial:
         for name, network in networks.items():
-            write_onnx(network, partial / f"{name}.onnx", f"speech2face {__version__}. {NOTE}")
+            write_onnx(network, partial / f"{name}.onnx", f"speech2face {version}. {NOTE}")
         shutil.copyfile(RUNTIME, partial / RUNTIME.name)
-        about = about_export(loaded, [*(f"{name}.onnx" for name in networks), RUNTIME.name, README, ABOUT])
+        about = about_export(loaded, version, [*(f"{name}.onnx" for name in networks), RUNTIME.name, README, ABOUT])
         write_json(partial / ABOUT, about)
         write_text(partial / README, readme(about, {path.name: path.stat().st_size for path in partial.iterdir()}))
     names = ", ".join(f"{name}.onnx" for name in networks)
@@ -113,11 +112,11 @@ def onnx_networks(models: Models) -> dict[str, OnnxNetwork]:
     return networks
 
 
-def about_export(models: Models, files: list[str]) -> dict[str, Any]:
+def about_export(models: Models, version: str, files: list[str]) -> dict[str, Any]:
     """What `about.json` says."""
     return {
         "format": FORMAT,
-        "speech2face": __version__,
+        "speech2face": version,
         "note": NOTE,
         "files": files,
         "opset": OPSET,

@@ -67,6 +67,8 @@ def _strip(program: torch.onnx.ONNXProgram, doc: str) -> None:
     model.metadata_props.clear()
     for graph in (model.graph, *(function.graph for function in model.functions.values())):
         graph.metadata_props.clear()
+        for value in (*graph.inputs, *graph.initializers.values()):
+            value.metadata_props.clear()
         for node in graph.all_nodes():
             node.metadata_props.clear()
             node.doc_string = None
