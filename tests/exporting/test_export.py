@@ -152,6 +152,15 @@ def test_what_cannot_be_drawn_is_one_line(folder: Path, tmp_path: Path, argument
 
 
 @pytest.mark.slow
+def test_a_network_that_was_not_copied_whole_is_one_line(folder: Path, tmp_path: Path):
+    damaged = shutil.copytree(folder, tmp_path / "onnx")
+    (damaged / "decoder.onnx").write_bytes((folder / "decoder.onnx").read_bytes()[:1000])
+    done = draw_alone(damaged, write_wav(tmp_path / "voice.wav", voice(1.0)), tmp_path / "face.png")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "decoder.onnx cannot be read" in done.stderr
+
+
+@pytest.mark.slow
 def test_the_folder_explains_itself(models: Path, folder: Path):
     assert {path.name for path in folder.iterdir()} == FILES
     about = json.loads((folder / "about.json").read_text("utf-8"))

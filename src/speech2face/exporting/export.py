@@ -74,14 +74,19 @@ def export_onnx(out: Path, models: Path, version: str) -> str:
     loaded = Models.load(models)
     networks = onnx_networks(loaded)
     with replacing_folder(target) as partial:
-        for name, network in networks.items():
+        differences = [
             write_onnx(network, partial / f"{name}.onnx", f"speech2face {version}. {NOTE}")
+            for name, network in networks.items()
+        ]
         shutil.copyfile(RUNTIME, partial / RUNTIME.name)
         about = about_export(loaded, version, [*(f"{name}.onnx" for name in networks), RUNTIME.name, README, ABOUT])
         write_json(partial / ABOUT, about)
         write_text(partial / README, readme(about, {path.name: path.stat().st_size for path in partial.iterdir()}))
     names = ", ".join(f"{name}.onnx" for name in networks)
-    return f"{out}: {names}; their outputs are PyTorch's. To draw a face: python {out / RUNTIME.name} voice.wav face.png\n{NOTE}"
+    return (
+        f"{out}: {names}; from PyTorch's, their outputs differ by at most {max(differences):.0e} of the largest value.\n"
+        f"To draw a face: python {out / RUNTIME.name} voice.wav face.png\n{NOTE}"
+    )
 
 
 def onnx_networks(models: Models) -> dict[str, OnnxNetwork]:

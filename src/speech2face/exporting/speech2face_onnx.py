@@ -39,7 +39,7 @@ Array = npt.NDArray[Any]
 class Speech2FaceOnnx:
     """The networks of a folder that `speech2face export` wrote.
 
-    Raises FileNotFoundError if a file is missing.
+    Raises FileNotFoundError if a file is missing, and ValueError for a damaged one.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -83,7 +83,10 @@ class Speech2FaceOnnx:
 
     def _session(self, name: str) -> onnxruntime.InferenceSession:
         path = _there(self.folder / f"{name}.onnx")
-        return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        try:
+            return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's own errors have no other base
+            raise ValueError(f"{path} cannot be read ({type(error).__name__}): copy the whole folder again") from error
 
 
 def run(session: onnxruntime.InferenceSession, array: Array) -> list[Array]:
