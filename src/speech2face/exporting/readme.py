@@ -50,8 +50,8 @@ every {half_s:g} s. Real faces are {stretch:.2g} times as far from the mean face
 {trainings}
 
 ## Licence
-The program and the code that made this folder: MIT. Networks carry what their training data ask for; the data of this one are named by
-whoever trained it.{licences}
+The program and the code that made this folder: MIT. The networks: what the licences of the recordings and faces allow that they
+were trained on, which this folder does not know.{licences}
 """
 HEARS_SPECTROGRAMS = """The spectrogram is of sound at 16 kHz, -1..1: a 512-point transform of a periodic Hann window of 400 samples every
 160, centred, ends reflected; its real and imaginary parts x as sign(x) |x|^0.3. {segment_s:g} s are {frames} frames; at least
