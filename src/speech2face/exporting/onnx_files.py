@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +40,13 @@ class OnnxNetwork:
 def write_onnx(network: OnnxNetwork, path: Path, doc: str) -> float:
     """Write a network with its weights in one file; `doc` is what the file says of itself.
 
-    Returns the largest difference between the file's and PyTorch's outputs of `other`. Raises RuntimeError if it is large.
+    Returns the largest difference between the file's and PyTorch's outputs of `other`, as a part of the largest. Raises RuntimeError if it is
+    more than `LARGEST_DIFFERENCE`, and where onnxscript is not installed.
     """
+    if find_spec("onnxscript") is None:
+        raise RuntimeError(
+            "onnxscript is not installed, by which PyTorch writes ONNX; run: pip install -r requirements.txt"
+        )
     module = network.module.eval().requires_grad_(False)
     with _quiet():
         # The exporter by torch.export: the older one (dynamo=False) is deprecated and is to be removed.
