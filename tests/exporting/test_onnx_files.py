@@ -84,6 +84,6 @@ def test_a_file_that_differs_is_refused(tmp_path: Path):
 
 def test_without_onnxscript_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("speech2face.exporting.onnx_files.find_spec", lambda name: None)
-    with pytest.raises(RuntimeError, match="onnxscript is not installed.* pip install -r requirements.txt"):
+    with pytest.raises(RuntimeError, match=r"onnxscript is not installed.* pip install -r requirements\.txt"):
         write_onnx(network(), tmp_path / "sums.onnx", "")
     assert list(tmp_path.iterdir()) == []

@@ -40,8 +40,8 @@ class OnnxNetwork:
 def write_onnx(network: OnnxNetwork, path: Path, doc: str) -> float:
     """Write a network with its weights in one file; `doc` is what the file says of itself.
 
-    Returns the largest difference between the file's and PyTorch's outputs of `other`, as a part of the largest. Raises RuntimeError if it is
-    more than `LARGEST_DIFFERENCE`, and where onnxscript is not installed.
+    Returns the largest difference between the file's and PyTorch's outputs of `other`, as a part of the largest. Raises RuntimeError if it
+    is more than `LARGEST_DIFFERENCE`, and where onnxscript is not installed.
     """
     if find_spec("onnxscript") is None:
         raise RuntimeError(
