@@ -19,7 +19,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]):
         cli.main(["--help"])
     assert done.value.code == 0
     text = capsys.readouterr().out
-    for command in ("predict", "weights", "rejects", "compare", "why", "prune", "doctor"):
+    for command in ("predict", "export", "weights", "rejects", "compare", "why", "prune", "doctor"):
         assert command in text
 
 
@@ -54,7 +54,7 @@ def test_rejects_are_counted_and_listed(tmp_path: Path, capsys: pytest.CaptureFi
     assert "dvc repro" in capsys.readouterr().err
 
 
-COMMANDS = ("predict", "weights", "weights check", "rejects", "compare", "why", "prune", "doctor")
+COMMANDS = ("predict", "export", "weights", "weights check", "rejects", "compare", "why", "prune", "doctor")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -83,7 +83,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]):
     assert (done.value.code, capsys.readouterr().out) == (0, f"{__version__}\n")
 
 
-@pytest.mark.parametrize("arguments", [[], ["draw"], ["weights"], ["predict"], ["why"], ["prune", "--all"]])
+@pytest.mark.parametrize("arguments", [[], ["draw"], ["weights"], ["predict"], ["export"], ["why"], ["prune", "--all"]])
 def test_a_wrong_command_shows_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as done:
         cli.main(arguments)
@@ -97,6 +97,7 @@ def test_a_wrong_command_shows_the_usage(arguments: list[str], capsys: pytest.Ca
         (["why", "draw"], "there is no stage 'draw' in"),
         (["prune"], "params.yaml does not exist; run from the repository's root"),
         (["rejects"], "no stage has run yet: dvc repro"),
+        (["export", "--onnx", "out"], "is missing: train the network, or copy both"),
         (["compare", "a.csv", "b.csv"], "params.yaml does not exist"),
         (["weights", "check", "none.pth"], "none.pth"),
     ],

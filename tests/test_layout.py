@@ -20,6 +20,7 @@ ROOMS = (
     "measures",
     "training",
     "drawing",
+    "exporting",
     "report",
     "evaluation",
 )

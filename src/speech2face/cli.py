@@ -1,4 +1,4 @@
-"""The command line: `speech2face predict`, `weights check`, `rejects`, `compare`, `why`, `prune`, `doctor`."""
+"""The command line: `speech2face predict`, `export`, `weights check`, `rejects`, `compare`, `why`, `prune`, `doctor`."""
 
 import argparse
 import sys
@@ -26,6 +26,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     _add_predict(commands)
+    _add_export(commands)
     _add_weights(commands)
     _add_rejects(commands)
     _add_compare(commands)
@@ -81,6 +82,23 @@ def _add_predict(commands: Any) -> None:
     predict.set_defaults(run=_predict)
 
 
+def _add_export(commands: Any) -> None:
+    export = commands.add_parser(
+        "export", help="write the trained networks as files that need neither this package nor PyTorch"
+    )
+    export.add_argument(
+        "--onnx",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="folder to write: ONNX networks, a small program that draws faces by them, and a page that explains them",
+    )
+    export.add_argument(
+        "--models", type=Path, default=Path("models"), help="folder of trained models (default: %(default)s)"
+    )
+    export.set_defaults(run=_export)
+
+
 def _add_weights(commands: Any) -> None:
     weights = commands.add_parser("weights", help="look at weight files of face networks").add_subparsers(
         required=True, metavar="ACTION"
@@ -134,6 +152,13 @@ def _predict(arguments: argparse.Namespace) -> int:
         stretch=arguments.stretch,
         sheet=arguments.sheet,
     )
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from speech2face.exporting.export import export_onnx
+
+    print(export_onnx(arguments.onnx, arguments.models, __version__))
+    return 0
 
 
 def _check_weights(arguments: argparse.Namespace) -> int:

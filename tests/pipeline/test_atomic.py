@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from speech2face.pipeline.atomic import NO_LINKS, PARTIALS, link, replacing, write_json, write_text
+from speech2face.pipeline.atomic import NO_LINKS, PARTIALS, link, replacing, replacing_folder, write_json, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -151,3 +151,44 @@ def test_a_link_that_fails_otherwise_leaves_what_was_there(tmp_path: Path):
         link(tmp_path / "none", target)
     assert target.read_text() == "b"
     assert names(tmp_path) == ["b.txt"]
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_folder_appears_whole_in_place_of_the_old_one(tmp_path: Path, earlier: bool):
+    path = tmp_path / "folder"
+    if earlier:
+        write_text(path / "old.txt", "old")
+    with replacing_folder(path) as partial:
+        (partial / "new.txt").write_text("new")
+        assert list(tmp_path.glob(PARTIALS)) == [partial]
+        assert path.exists() == earlier
+    assert names(tmp_path) == ["folder"] and names(path) == ["new.txt"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_folder_that_fails_leaves_the_old_one_and_no_rest(tmp_path: Path, error: type[BaseException], earlier: bool):
+    path = tmp_path / "folder"
+    if earlier:
+        write_text(path / "old.txt", "old")
+    with pytest.raises(error), replacing_folder(path) as partial:
+        (partial / "new.txt").write_text("half")
+        raise error
+    assert names(tmp_path) == (["folder"] if earlier else [])
+    assert not earlier or names(path) == ["old.txt"]
+
+
+def test_a_folder_that_cannot_take_its_name_gives_it_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "folder"
+    write_text(path / "old.txt", "old")
+    rename = Path.rename
+
+    def only_once(self: Path, target: Path) -> Path:
+        if target == path and names(self) == ["new.txt"]:
+            raise OSError("no")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", only_once)
+    with pytest.raises(OSError, match="no"), replacing_folder(path) as partial:
+        (partial / "new.txt").write_text("new")
+    assert names(tmp_path) == ["folder"] and names(path) == ["old.txt"]

@@ -35,6 +35,30 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A new folder beside `path` to write into. At the end of the block its files are flushed to disk and it takes the name; what had the
+    name is removed. If the block fails the new folder is removed, and `path` stays as it was."""
+    partial, before = (path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial") for _ in range(2))
+    partial.mkdir()
+    try:
+        yield partial
+        for file in partial.iterdir():
+            with file.open("rb") as opened:
+                os.fsync(opened.fileno())
+        if path.exists():
+            path.rename(before)  # a folder that is not empty cannot be replaced in one step
+        try:
+            partial.rename(path)
+        except OSError:
+            if before.exists():
+                before.rename(path)
+            raise
+        shutil.rmtree(before, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def link(source: Path, target: Path) -> None:
     """Give a file a second name, in place of what has it now; a copy where the file system cannot."""
     with replacing(target) as partial:
