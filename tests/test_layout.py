@@ -22,6 +22,7 @@ ROOMS = (
     "drawing",
     "report",
     "evaluation",
+    "app",
 )
 """A room imports from itself and from those before it."""
 ONLY = {"measures": {"pipeline", "corpus"}, "report": {"pipeline", "measures"}}

@@ -1,4 +1,4 @@
-"""The command line: `speech2face predict`, `weights check`, `rejects`, `compare`, `why`, `prune`, `doctor`."""
+"""The command line: `speech2face predict`, `serve`, `weights check`, `rejects`, `compare`, `why`, `prune`, `doctor`."""
 
 import argparse
 import sys
@@ -26,6 +26,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     _add_predict(commands)
+    _add_serve(commands)
     _add_weights(commands)
     _add_rejects(commands)
     _add_compare(commands)
@@ -81,6 +82,26 @@ def _add_predict(commands: Any) -> None:
     predict.set_defaults(run=_predict)
 
 
+def _add_serve(commands: Any) -> None:
+    serve = commands.add_parser(
+        "serve",
+        help="show the face that a voice typically has on a page to speak into",
+        description="Serve a page on this machine that records a voice, or takes a file, and shows the face that such a voice typically "
+        "has. Nothing is stored, and nothing is asked of any other machine.",
+    )
+    serve.add_argument(
+        "--models", type=Path, default=Path("models"), help="folder of trained models (default: %(default)s)"
+    )
+    serve.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen at; any but 127.0.0.1 lets others in, and their voices travel unencrypted (default: %(default)s)",
+    )
+    serve.add_argument("--port", type=int, default=8000, help="0: any that is free (default: %(default)s)")
+    serve.add_argument("--open", action="store_true", help="open the page in a browser")
+    serve.set_defaults(run=_serve)
+
+
 def _add_weights(commands: Any) -> None:
     weights = commands.add_parser("weights", help="look at weight files of face networks").add_subparsers(
         required=True, metavar="ACTION"
@@ -134,6 +155,12 @@ def _predict(arguments: argparse.Namespace) -> int:
         stretch=arguments.stretch,
         sheet=arguments.sheet,
     )
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from speech2face.app.command import serve
+
+    return serve(arguments.models, arguments.host, arguments.port, open_browser=arguments.open)
 
 
 def _check_weights(arguments: argparse.Namespace) -> int:
