@@ -157,7 +157,7 @@ def test_the_page_says_what_the_face_is_not_and_names_no_other_server(port: int)
     page = ask(port, path="/").body.decode()
     assert NOTE in page and "$" not in page
     assert "The first 60 s are heard" in page and "up to 50 MB" in page and "best for 6 s or longer" in page
-    files = [file for file in resources.files("speech2face.app").joinpath("page").iterdir()]
+    files = list(resources.files("speech2face.app").joinpath("page").iterdir())
     assert {file.name for file in files} == {"index.html", "style.css", "page.js"}
     for file in files:
         text = file.read_text("utf-8")

@@ -1,6 +1,5 @@
 """Uploads that are too large, too slow, too many or left, and what messages call them."""
 
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from speech2face.app import server, uploads
 from speech2face.app.answer import hear
 from tests.app.serving import HOST, ask, voice, wav
 
+OPEN_FILES = Path("/proc/self/fd")
 HEAD = b"POST /face HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 
 
@@ -85,12 +85,12 @@ def test_a_voice_is_never_on_disk_and_no_file_stays_open(port: int, monkeypatch:
         return hear(model, path, check)  # type: ignore[arg-type]
 
     monkeypatch.setattr(server, "hear", look)
-    num_open = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    num_open = len([*OPEN_FILES.iterdir()])
     for _ in range(5):
         assert ask(port, wav(voice(1))).status == 200
         assert ask(port, b"no sound").status == 422
     assert len(places) == 10 and all(str(place).startswith("/memfd:") for place in places)
-    assert len(os.listdir("/proc/self/fd")) <= num_open + 2  # noqa: PTH208; connections that are about to close
+    assert len([*OPEN_FILES.iterdir()]) <= num_open + 2  # connections that are about to close
 
 
 def test_the_file_has_what_was_sent(port: int, monkeypatch: pytest.MonkeyPatch):

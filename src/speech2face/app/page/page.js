@@ -26,7 +26,9 @@ function say(text) { by("status").textContent = text; }
 function fail(text) {
   by("error").textContent = text;
   by("error").hidden = !text;
-  if (text) say("");
+  if (!text) return;
+  say("");
+  by("error").scrollIntoView({ block: "nearest" });
 }
 
 // ---- the microphone
@@ -53,6 +55,15 @@ async function start() {
     say("");
     return;
   }
+  try {
+    begin(stream);
+  } catch (error) {
+    stream.getTracks().forEach((track) => track.stop());
+    fail("The browser cannot record (" + error.name + "). Choose a file instead.");
+  }
+}
+
+function begin(stream) {
   if (request) request.abort();
   const kind = KINDS.find((name) => MediaRecorder.isTypeSupported(name));
   const recorder = new MediaRecorder(stream, { audioBitsPerSecond: BITS_PER_S, ...(kind && { mimeType: kind }) });
@@ -61,6 +72,7 @@ async function start() {
   recorder.onstop = () => send(new Blob(chunks), "your recording");
   stream.getTracks()[0].onended = () => stop(); // unplugged, or taken away
   const context = new AudioContext();
+  context.resume(); // Safari starts it suspended
   const analyser = new AnalyserNode(context, { fftSize: 2048 });
   context.createMediaStreamSource(stream).connect(analyser);
   recorder.start();
@@ -114,6 +126,7 @@ async function send(voice, name) {
     return;
   }
   const mine = request = new AbortController();
+  by("result").hidden = true; // so that no face stands beside another voice's error
   say("Drawing …");
   document.body.setAttribute("aria-busy", "true");
   try {
