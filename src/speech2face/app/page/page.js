@@ -132,7 +132,10 @@ async function send(voice, name) {
   try {
     const headers = { Accept: "application/x-ndjson", "Content-Type": "application/octet-stream", "X-File-Name": encodeURIComponent(name) };
     const answer = await fetch("face", { method: "POST", body: voice, headers, signal: mine.signal });
-    if (!answer.ok) throw new Error((await answer.json()).error);
+    if (!answer.ok) {
+      const { error } = await answer.json().catch(() => ({})); // the server's own refusals are no JSON
+      throw new Error(error || "The server is busy (" + answer.status + "); try again in a moment");
+    }
     await eachLine(answer.body, (part) => show(part));
   } catch (error) {
     if (mine.signal.aborted) return;
