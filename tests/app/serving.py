@@ -20,35 +20,31 @@ from speech2face.app.command import listen, server_of
 from speech2face.audio.extraction import spectrogram
 from speech2face.audio.segments import fit_length
 from speech2face.drawing.model import Speech2Face
-from speech2face.models.face_decoder import FaceDecoder
+from speech2face.models.encoders import load_encoder
 from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.models.weight_files import save_network
+from tests import trained
 
 RATE_HZ = 16_000
-ENCODER = {"base_channels": 2, "feature_dim": 16, "hidden_dim": 8}
-DECODER = {"feature_dim": 16, "first_dim": 16, "landmark_hidden_dim": 8, "texture_channels": 8}
 FULL_SCALE = 1 << 15
-SPREAD = 2.0
+SPREAD = 0.5
 HOST = "127.0.0.1"
 LINES = "application/x-ndjson"
 
 
 def save_models(root: Path, stretch: float | None = None) -> Path:
-    """A voice encoder and a face decoder whose faces differ visibly from voice to voice."""
-    torch.manual_seed(0)
-    encoder, decoder = VoiceEncoder(**ENCODER), FaceDecoder(**DECODER)
-    y, x = torch.meshgrid(torch.linspace(40, 180, 9)[:8], torch.linspace(40, 180, 9), indexing="ij")
-    points = torch.stack([x.flatten(), y.flatten()], 1)[:68]
-    decoder.set_means(points, torch.linspace(0.3, 0.7, 224).expand(3, 224, 224))
+    """The small networks, whose faces here differ visibly from one `voice` to the next; returns `root`."""
+    encoder = load_encoder(trained.save_models(root)).eval()
+    assert isinstance(encoder, VoiceEncoder)
     with torch.no_grad():
-        encoder.eval()
         found = encoder(torch.stack([spectrogram(fit_length(voice(number), 6 * RATE_HZ)) for number in range(12)]))
         scale = SPREAD / (found - found.mean(0)).std()
         encoder.fc2.bias.sub_(found.mean(0)).mul_(scale)
         encoder.fc2.weight.mul_(scale)
-    history = {} if stretch is None else {"history": [{"val/stretch": stretch}], "best_epoch": 0}
-    save_network(encoder, root / "encoder" / "encoder", {"segment_s": 6.0, **history}, **ENCODER)
-    save_network(decoder, root / "decoder" / "decoder", **DECODER)
+    about: dict[str, Any] = {"segment_s": trained.SEGMENT_S}
+    if stretch is not None:
+        about |= {"history": [{"val/stretch": stretch}], "best_epoch": 0}
+    save_network(encoder, root / "encoder" / "encoder", about, **trained.ENCODER)
     return root
 
 
