@@ -8,14 +8,14 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 # The files of tests beside each other, on up to four processors.
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadgroup
 
-.PHONY: help setup repro test test-quick test-report lint bench bench-gpu experiments doctor clean-work
+.PHONY: help setup repro test test-quick test-browser lint bench bench-gpu experiments doctor clean-work
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 setup: $(VENV)/.installed  ## create .venv, with the pinned packages and this one
-$(VENV)/.installed: requirements.txt requirements-speakers.txt pyproject.toml
+$(VENV)/.installed: requirements.txt requirements-app.txt requirements-speakers.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -r requirements.txt
+	$(BIN)/python -m pip install --quiet -r requirements.txt -r requirements-app.txt
 	$(BIN)/python -m pip install --quiet --no-deps -r requirements-speakers.txt --editable .
 	touch $@
 
@@ -34,8 +34,8 @@ test: $(VENV)/.installed-dev  ## run the tests
 test-quick: $(VENV)/.installed-dev  ## run the tests that take seconds, without the pipeline
 	$(RUN) python -m pytest $(PARALLEL) -m "not slow"
 
-test-report: $(VENV)/.installed-dev  ## test the report in a browser (needs Chromium: apt-get install chromium)
-	$(RUN) python -m pytest tests/evaluation/browser_report.py
+test-browser: $(VENV)/.installed-dev  ## test report and page in a browser (needs Chromium: apt-get install chromium)
+	$(RUN) python -m pytest tests/evaluation/browser_report.py tests/app/browser_page.py
 
 lint: $(VENV)/.installed-dev  ## check style and types
 	$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy

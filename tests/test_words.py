@@ -38,7 +38,7 @@ def texts(*suffixes: str) -> Iterator[tuple[str, str]]:
 
 def test_texts_use_plain_words():
     found = []
-    for name, text in texts("", ".py", ".md", ".yaml", ".toml", ".txt", ".svg"):
+    for name, text in texts("", ".py", ".md", ".yaml", ".toml", ".txt", ".svg", ".html", ".css", ".js"):
         for phrase, better in PHRASES.items():
             for match in re.finditer(rf"\b{phrase}\b", text, re.IGNORECASE):
                 line = text.count("\n", 0, match.start()) + 1

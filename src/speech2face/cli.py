@@ -1,4 +1,4 @@
-"""The command line: `speech2face predict`, `export`, `weights check`, `rejects`, `compare`, `why`, `prune`, `doctor`."""
+"""The command line: `speech2face predict`, `serve`, `export`, `weights check`, `rejects`, `compare`, `why`, `prune`, `doctor`."""
 
 import argparse
 import sys
@@ -26,6 +26,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     _add_predict(commands)
+    _add_serve(commands)
     _add_export(commands)
     _add_weights(commands)
     _add_rejects(commands)
@@ -80,6 +81,26 @@ def _add_predict(commands: Any) -> None:
         "so are its mistakes; 0 draws the mean face (default: %(default)g, the prediction itself)",
     )
     predict.set_defaults(run=_predict)
+
+
+def _add_serve(commands: Any) -> None:
+    serve = commands.add_parser(
+        "serve",
+        help="show the face that a voice typically has on a page to speak into",
+        description="Serve a page on this machine that records a voice, or takes a file, and shows the face that such a voice typically "
+        "has. Nothing is stored, and nothing is asked of any other machine.",
+    )
+    serve.add_argument(
+        "--models", type=Path, default=Path("models"), help="folder of trained models (default: %(default)s)"
+    )
+    serve.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen at; any but 127.0.0.1 lets others in, and their voices travel unencrypted (default: %(default)s)",
+    )
+    serve.add_argument("--port", type=int, default=8000, help="0: any that is free (default: %(default)s)")
+    serve.add_argument("--open", action="store_true", help="open the page in a browser")
+    serve.set_defaults(run=_serve)
 
 
 def _add_export(commands: Any) -> None:
@@ -152,6 +173,12 @@ def _predict(arguments: argparse.Namespace) -> int:
         stretch=arguments.stretch,
         sheet=arguments.sheet,
     )
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from speech2face.app.command import serve
+
+    return serve(arguments.models, arguments.host, arguments.port, open_browser=arguments.open)
 
 
 def _export(arguments: argparse.Namespace) -> int:

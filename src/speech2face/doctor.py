@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from speech2face.app.command import PACKAGES
 from speech2face.dlib_nets.weights import SHA256, model_path
 from speech2face.face_networks.backends import weight_digests
 from speech2face.pipeline.code import CODE, installed_version
@@ -40,6 +41,7 @@ def findings(root: Path) -> Iterator[Finding]:
         yield from (_package(*pin.split("==")) for pin in pins if pin)
     except FileNotFoundError:
         yield Finding(False, "requirements.txt", f"not in {root.resolve()}; run in the repository, or give --root")
+    yield _page()
     for name in SHA256:
         yield _try(name, lambda name=name: f"found, sha256 as expected ({model_path(name)})")  # type: ignore[misc]
     yield _try("device", lambda: f"{device()}{_gpus()}")
@@ -82,6 +84,15 @@ def _package(name: str, pinned: str) -> Finding:
     except PackageNotFoundError:
         return Finding(False, name, "not installed; run: make setup, or pip install -r requirements.txt")
     return Finding(True, name, found if found == pinned else f"{found}; tested with {pinned}")
+
+
+def _page() -> Finding:
+    """The packages of the page, which only `speech2face serve` needs."""
+    try:
+        found = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    except PackageNotFoundError as error:
+        found = f"{error.name} is not installed, which only serve needs; run: make setup, or pip install -r requirements-app.txt"
+    return Finding(None, "page (speech2face serve)", found)
 
 
 def _speaker_networks(root: Path) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from speech2face.drawing.heard import Heard
-from speech2face.drawing.model import Speech2Face
+from speech2face.drawing.model import NOTE, Speech2Face
 from speech2face.drawing.sheet import contact_sheet
 from speech2face.pipeline import machine
 from speech2face.pipeline.atomic import replacing
@@ -27,9 +27,6 @@ RECORDINGS = (
     *(".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".3gp"),
 )
 """What a folder is searched for; a file that is named itself may have any name."""
-NOTE = (
-    "A face that is typical of such a voice. It is not the speaker's face: do not use it to identify or judge anyone."
-)
 NOTE_OF_MANY = "Faces that are typical of such voices. They are not the speakers' faces: do not use them to identify or judge anyone."
 
 MAX_ON_SHEET = 500

@@ -22,6 +22,14 @@ def test_all_of_a_recording_is_heard_but_pauses(tmp_path: Path):
         assert list(map(len, heard)) == [96_000] * 4 and heard.duration_s == pytest.approx(18.0)  # once more
 
 
+def test_nothing_is_looked_at_after_the_most_seconds(tmp_path: Path):
+    sound = noise(30)
+    sound[20 * 16_000] = np.nan
+    path = write_wav(tmp_path / "long.wav", np.nan_to_num(sound))
+    for heard in (Heard(path, SEGMENT_S, max_duration_s=16), Heard(sound, SEGMENT_S, 16_000, max_duration_s=16)):
+        assert len(list(heard)) == 4 and heard.duration_s == pytest.approx(15.0)
+
+
 @pytest.mark.parametrize("seconds", [1.5, 6.0, 8.9, 9.0, 20.0])
 @pytest.mark.parametrize("sample_rate_hz", [16_000, 44_100])
 def test_a_waveform_is_cut_as_its_file_is(seconds: float, sample_rate_hz: int, tmp_path: Path):

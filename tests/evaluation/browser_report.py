@@ -4,13 +4,10 @@ Needs Debian's `chromium` and the package `playwright`; its own browsers are not
 """
 
 import pytest
-from playwright.sync_api import sync_playwright
 
-CHROMIUM = "/usr/bin/chromium"
-BROKEN = "[...document.images].filter(i => !i.complete || i.naturalWidth === 0).map(i => i.alt)"
+from tests.browser import BROKEN, SPILLED, chromium, watched
+
 HIDDEN = "[...document.querySelectorAll('section')].filter(s => s.getBoundingClientRect().height < 40).map(s => s.id)"
-SPILLED = """[...document.querySelectorAll('body *')].filter(e => !e.closest('.wide')
-    && e.getBoundingClientRect().right > document.documentElement.clientWidth + 1).map(e => e.outerHTML.slice(0, 80))"""
 
 
 @pytest.fixture(scope="module")
@@ -20,20 +17,17 @@ def report(evaluated):
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_playwright() as driver:
-        yield driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as found:
+        yield found
 
 
 @pytest.mark.parametrize("width_px", [1280, 390, 320])
 def test_opens_from_disk_whole(report, browser, width_px):
     page = browser.new_context(offline=True, viewport={"width": width_px, "height": 800}).new_page()
-    requests, complaints = [], []
-    page.on("request", lambda request: requests.append(request.url))
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    requests, complaints = watched(page)
     page.goto(report.as_uri())
     page.wait_for_load_state("networkidle")
-    assert [url for url in requests if not url.startswith("data:")] == [report.as_uri()]
+    assert requests == [report.as_uri()]
     assert complaints == []
     assert page.evaluate("document.images.length") > 20
     assert page.evaluate(BROKEN) == []

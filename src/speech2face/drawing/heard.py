@@ -33,8 +33,9 @@ class Heard:
     """The usable segments of a voice, float32 [T] at 16 kHz, one every half of their length; after they were gone through,
     `duration_s` says how much of the voice they cover.
 
-    A waveform comes with its `sample_rate_hz`, 1,000 to 1,000,000; a file knows its own. Raises ValueError for a waveform of another
-    form. Going through it raises UnusableError, whose remedy does not name parameters of the pipeline, if nothing can be used.
+    Nothing after the first `max_duration_s` is looked at; None looks at everything. A waveform comes with its `sample_rate_hz`, 1,000 to
+    1,000,000; a file knows its own. Raises ValueError for a waveform of another form. Going through it raises UnusableError, whose
+    remedy does not name parameters of the pipeline, if nothing can be used.
     """
 
     def __init__(
@@ -44,10 +45,11 @@ class Heard:
         sample_rate_hz: int | None = None,
         *,
         decode_limit_s: float = DECODE_LIMIT_S,
+        max_duration_s: float | None = None,
     ) -> None:
         self.duration_s = 0.0
         self._num_samples = segment_samples(segment_s)
-        self._decode_limit_s = decode_limit_s
+        self._decode_limit_s, self._max_duration_s = decode_limit_s, max_duration_s
         self._waveform: npt.NDArray[np.float32] | None = None
         if isinstance(voice, str | os.PathLike):
             if sample_rate_hz is not None:
@@ -79,10 +81,10 @@ class Heard:
             raise
 
     def _segments(self) -> Generator[Segment, None, None]:
-        size, stride = self._num_samples, self._num_samples // 2
+        size, stride, end_s = self._num_samples, self._num_samples // 2, self._max_duration_s
         if self._waveform is None:
-            return read_segments(self._path, size, stride, start_s=0.0, end_s=None, time_limit_s=self._decode_limit_s)
-        return _cut(self._waveform, size, stride)
+            return read_segments(self._path, size, stride, start_s=0.0, end_s=end_s, time_limit_s=self._decode_limit_s)
+        return _cut(self._waveform[: None if end_s is None else round(end_s * SAMPLE_RATE_HZ)], size, stride)
 
 
 def _cut(waveform: npt.NDArray[np.float32], size: int, stride: int) -> Generator[Segment, None, None]:

@@ -25,6 +25,9 @@ from speech2face.speaker_networks.table import describe_networks, rows_of
 from speech2face.training.encoder import to_input
 from speech2face.training.validation import MAX_STRETCH
 
+NOTE = (
+    "A face that is typical of such a voice. It is not the speaker's face: do not use it to identify or judge anyone."
+)
 FACES_AT_ONCE = 8
 
 Features = npt.NDArray[np.float32]
