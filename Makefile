@@ -1,5 +1,10 @@
-# `make repro` and `make test` set up all that they need. The machine must have Python 3.11 and reach a package index.
-PYTHON ?= python3.11
+# `make repro` and `make test` set up all that they need. The machine must have Python 3.11, 3.12 or 3.13 and reach a package index.
+# Of these commands the first that fits is taken: it must run, which not every command of a version manager does, and make environments.
+PYTHON ?= python3.13 python3.12 python3.11 python3 python
+FITS := import ctypes, ensurepip, sqlite3, ssl, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+CHOSEN = $(or $(shell for python in $(PYTHON); do $$python -c "$(FITS)" 2> /dev/null && echo $$python && break; done),$(error \
+No Python 3.11, 3.12 or 3.13 that can make virtual environments (ensurepip, sqlite3, ssl, venv) among: $(PYTHON). \
+Install one (on Debian and Ubuntu python3-venv with it), or say where one is: make setup PYTHON=/path/to/python3.13))
 VENV := .venv
 BIN := $(VENV)/bin
 # DVC starts stages as `python`, which must be the python of .venv.
@@ -12,9 +17,9 @@ PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadgroup
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
-setup: $(VENV)/.installed  ## create .venv, with the pinned packages and this one
+setup: $(VENV)/.installed  ## create .venv, if there is none, with the pinned packages and this one
 $(VENV)/.installed: requirements.txt requirements-app.txt requirements-speakers.txt pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(if $(shell test -x $(BIN)/python || echo missing),$(CHOSEN) -m venv --clear $(VENV))
 	$(BIN)/python -m pip install --quiet -r requirements.txt -r requirements-app.txt
 	$(BIN)/python -m pip install --quiet --no-deps -r requirements-speakers.txt --editable .
 	touch $@

@@ -102,10 +102,18 @@ def test_settings_of_the_environment_are_shown(tmp_path: Path, monkeypatch: pyte
     assert findings["device"].ok is False and "S2F_DEVICE must name a device" in findings["device"].text
 
 
-def test_another_python_is_named_with_the_one_that_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(doctor.sys, "version_info", (3, 10, 1))
+@pytest.mark.parametrize(
+    ("version", "ok"),
+    [((3, 10, 1), False), ((3, 11, 7), True), ((3, 12, 1), True), ((3, 13, 0), True), ((3, 14, 0), False)],
+)
+def test_another_python_is_named_with_those_that_will_do(
+    version: tuple[int, int, int], ok: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(doctor.sys, "version_info", version)
+    monkeypatch.setattr(doctor.platform, "python_version", lambda: ".".join(map(str, version)))
     finding = found(tmp_path)["python"]
-    assert finding.ok is False and finding.text.endswith("; needs 3.11")
+    expected = ".".join(map(str, version)) + ("" if ok else "; needs 3.11, 3.12 or 3.13")
+    assert (finding.ok, finding.text) == (ok, expected)
 
 
 def test_weights_of_speaker_networks_are_missing_only_where_they_are_asked_for(

@@ -20,6 +20,7 @@ from speech2face.pipeline.params import load_params
 from speech2face.pipeline.rejects import in_a_line
 from speech2face.speaker_networks.backends import weight_file
 
+PYTHONS = ("3.11", "3.12", "3.13")
 SETTINGS = ("S2F_DEVICE", "S2F_WORKERS", "S2F_FACE_LIBRARY")
 
 
@@ -34,8 +35,9 @@ class Finding:
 
 def findings(root: Path) -> Iterator[Finding]:
     """Everything that the pipeline in `root` needs, found or missing."""
-    supported = sys.version_info[:2] == (3, 11)
-    yield Finding(supported, "python", platform.python_version() + ("" if supported else "; needs 3.11"))
+    supported = "{}.{}".format(*sys.version_info) in PYTHONS
+    needs = f"; needs {', '.join(PYTHONS[:-1])} or {PYTHONS[-1]}"
+    yield Finding(supported, "python", platform.python_version() + ("" if supported else needs))
     try:
         pins = [line.partition("#")[0].strip() for line in (root / "requirements.txt").read_text("utf-8").splitlines()]
         yield from (_package(*pin.split("==")) for pin in pins if pin)

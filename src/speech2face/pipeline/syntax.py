@@ -232,6 +232,8 @@ def _canonical(node: Any) -> str:
         return f"[{','.join(map(_canonical, node))}]"
     if isinstance(node, ast.Constant):
         return f"{type(node.value).__name__} {node.value!a}"
+    if isinstance(node, ast.JoinedStr):  # Python 3.12 ends some of them with an empty string
+        node = ast.JoinedStr([part for part in node.values if getattr(part, "value", None) != ""])
     if isinstance(node, ast.AST):
         fields = ((name, getattr(node, name, None)) for name in node._fields if name not in ("ctx", "type_comment"))
         return (
