@@ -58,6 +58,7 @@ def test_the_network_is_that_of_the_documentation(name: str, network: str):
 def test_the_papers_preset_holds_the_published_setting_in_full():
     params = preset("paper")
     encoder, weights = params.encoder, params.encoder.weights
+    assert encoder.lr_schedule == "steps"
     assert (params.lr, encoder.beta1, encoder.eps, encoder.lr_decay, encoder.lr_decay_steps) == (
         1e-3,
         0.5,

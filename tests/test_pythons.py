@@ -50,7 +50,7 @@ class Machine:
         self.root, self.commands = root / "repository", root / "commands"
         self.root.mkdir()
         self.commands.mkdir()
-        for name in ("Makefile", "requirements.txt", "requirements-speakers.txt", "pyproject.toml"):
+        for name in ("Makefile", "pyproject.toml", *(path.name for path in ROOT.glob("requirements*.txt"))):
             shutil.copyfile(ROOT / name, self.root / name)
 
     def command(self, name: str, text: str) -> None:

@@ -27,6 +27,7 @@ from tests.training.test_canonical import face, grid_shape
 CPU = torch.device("cpu")
 SETTINGS = Decoder(
     texture="cnn",
+    texture_channels=8,
     lr=1e-3,
     batch_size=4,
     epochs=2,
@@ -52,7 +53,7 @@ class Colour(nn.Module):
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Decoders of a hundredth of the usual size."""
-    dimensions = {"first_dim": 32, "landmark_hidden_dim": 8, "texture_channels": 8}
+    dimensions = {"first_dim": 32, "landmark_hidden_dim": 8}
     monkeypatch.setattr(decoder, "FaceDecoder", functools.partial(FaceDecoder, **dimensions))
 
 
@@ -283,7 +284,7 @@ def test_the_best_epoch_is_that_of_the_best_textures(faces: CanonicalFaces, targ
 
 def test_what_is_said_of_a_training(faces: CanonicalFaces, targets: Targets):
     task = make_task(faces, targets)
-    assert task.dimensions == {"feature_dim": 3, "texture": "cnn"}
+    assert task.dimensions == {"feature_dim": 3, "texture": "cnn", "texture_channels": 8}
     assert task.counts == {"photographs": 9, "photographs_not_canonical": 1, "canonical_faces": 8}
     assert (task.epochs, task.num_batches, task.max_gradient_norm) == (2, 1, 1.0)
 

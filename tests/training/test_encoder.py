@@ -17,6 +17,7 @@ from speech2face.training.encoder import (
     EncoderInputs,
     encoder_task,
     make_optimizer,
+    make_scheduler,
     mask_bands,
     predict_features,
     random_crop,
@@ -46,6 +47,7 @@ SETTINGS = Encoder(
     beta1=0.5,
     eps=1e-4,
     weight_decay=0.0,
+    lr_schedule="steps",
     lr_decay=0.5,
     lr_decay_steps=3,
     precision="float32",
@@ -403,6 +405,24 @@ def test_weight_decay_shrinks_weights_beside_the_gradients_step():
             expected[name] = (1 - lr * decay if name == "0.weight" else 1.0) * value - move
     for name, parameter in network.named_parameters():
         torch.testing.assert_close(parameter.detach(), expected[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("steps", [1.0] * 3 + [0.5] * 3 + [0.25] * 3 + [0.125]),  # half every three steps
+        ("cosine", [0.5 + 0.5 * np.cos(np.pi * step / 9) for step in range(10)]),  # three epochs of three steps
+    ],
+)
+def test_the_learning_rate_falls_as_the_schedule_says(schedule: str, expected: list[float]):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    scheduler = make_scheduler(optimizer, SETTINGS.model_copy(update={"lr_schedule": schedule}), num_batches=3)
+    rates = [scheduler.get_last_lr()[0]]
+    for _ in range(9):
+        optimizer.step()
+        scheduler.step()
+        rates += scheduler.get_last_lr()
+    assert rates == pytest.approx(expected)
 
 
 def test_weight_decay_is_of_the_whole_network(inputs: EncoderInputs):

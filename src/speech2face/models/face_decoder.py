@@ -27,7 +27,7 @@ SIZE_PX = 224
 NUM_LANDMARKS = 68
 START_SIZE_PX = 14
 NUM_UPSAMPLINGS = 4
-MIN_CHANNELS = 32
+MIN_CHANNELS = 16
 LANDMARK_SCALE_PX = 10.0
 """Pixels per unit of the landmark network's output, about the spread of landmarks between people."""
 FINAL_GAIN = 0.1
@@ -62,7 +62,7 @@ class FaceDecoder(nn.Module):
             transposed convolutions).
         first_dim: size of the first layer's output.
         landmark_hidden_dim: size of the landmark network's hidden layer.
-        texture_channels: channels at 14 x 14; after i upsamplings max(texture_channels / 2^i, 32).
+        texture_channels: channels at 14 x 14; after i upsamplings max(texture_channels / 2^i, 16).
         regularization: of the warp, see `sparse_image_warp`.
     """
 

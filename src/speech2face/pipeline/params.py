@@ -141,6 +141,7 @@ class DecoderWeights(_Section):
 
 class Decoder(_Section):
     texture: Literal["cnn", "linear", "resize"]
+    texture_channels: Count
     lr: Positive
     batch_size: Annotated[int, Field(ge=2)]
     epochs: Count
@@ -198,6 +199,7 @@ class Encoder(_Section):
     beta1: Annotated[float, Field(ge=0, lt=1)]
     eps: Positive
     weight_decay: NonNegative
+    lr_schedule: Literal["cosine", "steps"]
     lr_decay: Annotated[float, Field(gt=0, le=1)]
     lr_decay_steps: Count
     precision: Literal["float32", "bfloat16"]

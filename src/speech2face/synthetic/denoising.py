@@ -1,5 +1,6 @@
 """Removal of the path tracer's noise by an edge-stopping filter."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -37,29 +38,35 @@ def _without_fireflies(layers: Image) -> Image:
     return np.concatenate([layers[..., :3] * scale[..., None], layers[..., 3:]], axis=-1)
 
 
-def _shift(image: Image, dy: int, dx: int) -> Image:
-    """`image` moved by whole pixels, its border repeated."""
+def _moved(image: Image, spacing: int) -> Callable[[int, int], Image]:
+    """`image` moved by whole spacings, its border repeated: a function of the numbers of spacings down and to the right, -1 to 1."""
     height, width = image.shape[:2]
-    rows = np.clip(np.arange(height) + dy, 0, height - 1)
-    columns = np.clip(np.arange(width) + dx, 0, width - 1)
-    return image[rows][:, columns]
+    padded = np.pad(image, ((spacing, spacing), (spacing, spacing), (0, 0)), "edge")
+
+    def moved(down: int, right: int) -> Image:
+        top, left = (1 + down) * spacing, (1 + right) * spacing
+        return padded[top : top + height, left : left + width]
+
+    return moved
 
 
 def _filter(layers: Image, spacing: int) -> Image:
-    blurred = 0.5 * layers + 0.25 * (_shift(layers, -1, 0) + _shift(layers, 1, 0))
-    blurred = 0.5 * blurred + 0.25 * (_shift(blurred, 0, -1) + _shift(blurred, 0, 1))
+    moved = _moved(layers, 1)
+    blurred = 0.5 * layers + 0.25 * (moved(-1, 0) + moved(1, 0))
+    moved = _moved(blurred, 1)
+    blurred = 0.5 * blurred + 0.25 * (moved(0, -1) + moved(0, 1))
     guide = np.log(blurred[..., :3] + FLOOR) / SIGMA_LOG
     guide = np.concatenate([guide, blurred[..., 3:] / SIGMA_ALPHA], axis=-1)
     total = np.float32(KERNEL[0] ** 2) * layers
     weights = np.full((*layers.shape[:2], 1), KERNEL[0] ** 2, np.float32)
-    for dy in (-1, 0, 1):
-        for dx in (-1, 0, 1):
-            if (dy, dx) == (0, 0):
+    moved_guide, moved_layers = _moved(guide, spacing), _moved(layers, spacing)
+    for down in (-1, 0, 1):
+        for right in (-1, 0, 1):
+            if (down, right) == (0, 0):
                 continue
-            move = (dy * spacing, dx * spacing)
-            difference = guide - _shift(guide, *move)
+            difference = guide - moved_guide(down, right)
             cost = np.einsum("...c,...c->...", difference, difference)
-            weight = (np.float32(KERNEL[abs(dy)] * KERNEL[abs(dx)]) * np.exp(-cost))[..., None]
-            total = total + weight * _shift(layers, *move)
-            weights = weights + weight
+            weight = (np.float32(KERNEL[abs(down)] * KERNEL[abs(right)]) * np.exp(-cost))[..., None]
+            total += weight * moved_layers(down, right)
+            weights += weight
     return np.asarray(total / weights, dtype=np.float32)

@@ -117,7 +117,8 @@ def decoder_task(settings: Decoder, seed: int, inputs: DecoderInputs, device: to
                 f"{len(data)} {name} speakers have a canonical face, 2 are needed; loosen decoder.frontal or add speakers"
             )
     torch.manual_seed(seed)
-    network = FaceDecoder(targets.features.shape[1], settings.texture)
+    dimensions = {"feature_dim": targets.features.shape[1], "texture_channels": settings.texture_channels}
+    network = FaceDecoder(texture=settings.texture, **dimensions)
     network.set_means(torch.from_numpy(faces.mean_landmarks), torch.from_numpy(training.mean_texture()).float())
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     batch_size = min(settings.batch_size, len(training))
@@ -147,7 +148,7 @@ def decoder_task(settings: Decoder, seed: int, inputs: DecoderInputs, device: to
         lambda: objective.validate(validation, batch_size),
         lambda m: (-m["texture"], -m["landmarks"]),
         settings.max_gradient_norm,
-        dimensions={"feature_dim": network.feature_dim, "texture": settings.texture},
+        dimensions={**dimensions, "texture": settings.texture},
         counts={**faces.counts(), "canonical_faces": len(faces.speaker_ids)},
     )
 

@@ -140,6 +140,15 @@ def make_optimizer(network: nn.Module, settings: Encoder, lr: float) -> torch.op
     return torch.optim.AdamW(groups, lr=lr, betas=betas, eps=eps, fused=True)
 
 
+def make_scheduler(
+    optimizer: torch.optim.Optimizer, settings: Encoder, num_batches: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """How the learning rate falls with the steps, of which an epoch has `num_batches`."""
+    if settings.lr_schedule == "cosine":
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * num_batches)
+    return torch.optim.lr_scheduler.StepLR(optimizer, settings.lr_decay_steps, settings.lr_decay)
+
+
 def encoder_task(settings: Encoder, lr: float, seed: int, inputs: EncoderInputs, device: torch.device) -> Task:
     """The training of an encoder; the frozen networks stay as they are.
 
@@ -159,13 +168,14 @@ def encoder_task(settings: Encoder, lr: float, seed: int, inputs: EncoderInputs,
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     objective = _Objective(settings, inputs, network, device)
     optimizer = make_optimizer(network, settings, lr)
+    num_batches = training.num_batches(settings.batch_size)
     return Task(
         "train_encoder",
         network,
         optimizer,
-        torch.optim.lr_scheduler.StepLR(optimizer, settings.lr_decay_steps, settings.lr_decay),
+        make_scheduler(optimizer, settings, num_batches),
         settings.epochs,
-        training.num_batches(settings.batch_size),
+        num_batches,
         lambda epoch: training.shuffled(settings.batch_size, seed, epoch),
         objective.losses,
         lambda: objective.validate(validation),
