@@ -146,9 +146,9 @@ def test_a_stage_repeated_and_a_parameter_set_back_take_no_step(clone: Clone):
     found = Clone(clone.path, fresh=True).repro("--force")
     assert found.stages == STAGES and found.work == 0
     assert "results/" not in clone("git", "status", "--short").stdout
-    clone.edit("params.yaml", "lr: 0.0002", "lr: 0.0004")
+    clone.edit("params.yaml", "lr: 0.0004", "lr: 0.0008")
     assert clone.repro("train_encoder").steps["train_encoder"] > 0
-    clone.edit("params.yaml", "lr: 0.0004", "lr: 0.0002")
+    clone.edit("params.yaml", "lr: 0.0008", "lr: 0.0004")
     assert clone.repro("--force", "--single-item", "train_encoder").steps == {"train_encoder": 0}
     assert clone("dvc", "status").stdout.strip() == "Data and pipelines are up to date."
 
@@ -176,9 +176,9 @@ def test_why_says_what_differs(clone: Clone):
     ):
         assert part in text, text
     assert "face" not in why("crop_faces").replace("crop_faces", "")
-    clone.edit("params.yaml", "lr: 0.0002", "lr: 0.0003")
+    clone.edit("params.yaml", "lr: 0.0004", "lr: 0.0003")
     text = why("train_encoder")
-    assert "parameter lr: 0.0002 -> 0.0003" in text and "the network: setting lr: 0.0002 -> 0.0003" in text
+    assert "parameter lr: 0.0004 -> 0.0003" in text and "the network: setting lr: 0.0004 -> 0.0003" in text
     clone.edit("src/speech2face/report/figures.py", "LABEL_PX = 20", "LABEL_PX = 10 + 10")
     assert "code of speech2face.report.figures: changed" in why("evaluate")
 

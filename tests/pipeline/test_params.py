@@ -26,13 +26,13 @@ def refused(tmp_path: Path, *changes: tuple[str, str]) -> str:
 
 def test_the_repositorys_file_is_valid():
     params = load_params(ROOT / "params.yaml")
-    assert params.lr == 0.0002
+    assert params.lr == 0.0004
     assert params.encoder.weights.distill == 200
 
 
 def test_a_number_in_exponent_form_without_a_point_is_a_number(tmp_path):
     # What `dvc exp run -S lr=0.00001` writes; PyYAML reads it as text.
-    assert load(tmp_path, ("lr: 0.0002", "lr: 1e-05")).lr == 1e-5
+    assert load(tmp_path, ("lr: 0.0004", "lr: 1e-05")).lr == 1e-5
 
 
 def test_a_misspelt_key_is_answered_with_the_valid_ones(tmp_path):
@@ -45,9 +45,9 @@ def test_a_misspelt_key_is_answered_with_the_valid_ones(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("lr: 0.0002", "lr: fast", ["lr", "number", "'fast'"]),
-        ("lr: 0.0002", "lr: 0", ["lr", "greater than 0"]),
-        ("lr: 0.0002", "lr: .nan", ["lr", "finite"]),
+        ("lr: 0.0004", "lr: fast", ["lr", "number", "'fast'"]),
+        ("lr: 0.0004", "lr: 0", ["lr", "greater than 0"]),
+        ("lr: 0.0004", "lr: .nan", ["lr", "finite"]),
         ("seed: 0", "seed: 1.5", ["seed", "integer", "1.5"]),
         ("max_reject_fraction: 0.2", "max_reject_fraction: 20", ["max_reject_fraction", "less than or equal to 1"]),
         ("source: synthetic", "source: voxceleb9", ["corpus.source", "'synthetic'", "'voxceleb9'"]),
@@ -70,7 +70,7 @@ def test_wrong_types_and_values_out_of_range_name_key_value_and_bound(tmp_path, 
 
 
 def test_every_mistake_has_its_line(tmp_path):
-    assert len(refused(tmp_path, ("lr: 0.0002", "lr: x"), ("seed: 0", "seed: y")).splitlines()) == 2
+    assert len(refused(tmp_path, ("lr: 0.0004", "lr: x"), ("seed: 0", "seed: y")).splitlines()) == 2
 
 
 def test_what_is_not_a_parameter_file(tmp_path):
