@@ -24,7 +24,6 @@ STAGES = [
 ]
 SMALL = {
     "num_speakers: 200": "num_speakers: 6",
-    "samples_per_pixel: 6": "samples_per_pixel: 4",
     "clips_per_shard: 32": "clips_per_shard: 2",
     "    val: 0.1": "    val: 0.34",
     "    test: 0.25": "    test: 0.33",

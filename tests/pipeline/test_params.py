@@ -60,6 +60,7 @@ def test_a_misspelt_key_is_answered_with_the_valid_ones(tmp_path):
         ("min_clip_s: 1.0", "min_clip_s: 7.0", ["audio", "at most segment_s, 6"]),
         ("upsample: 0", "upsample: 3", ["faces", "5792", "10240"]),
         ("upsample: 0", "upsample: true", ["faces.upsample", "integer"]),
+        ("samples_per_pixel: 4", "samples_per_pixel: 6", ["samples_per_pixel", "square number", "4, 9 or 16"]),
         ("second_opinion: null", "second_opinion: true", ["evaluation.second_opinion", "string"]),
     ],
 )

@@ -22,7 +22,7 @@ Landmarks = Callable[[np.ndarray], np.ndarray]
 
 @pytest.fixture(scope="module")
 def renderer() -> FaceRenderer:
-    return FaceRenderer(SIZE_PX, samples_per_pixel=6)
+    return FaceRenderer(SIZE_PX, samples_per_pixel=4)
 
 
 @pytest.fixture(scope="module")
@@ -79,12 +79,12 @@ def cheeks(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def _render_elsewhere(size_px: int, speaker: Speaker, video: Video) -> bytes:
-    return FaceRenderer(size_px, samples_per_pixel=2).render(speaker, video).tobytes()
+    return FaceRenderer(size_px, samples_per_pixel=1).render(speaker, video).tobytes()
 
 
 def test_same_bytes_again_and_in_another_process() -> None:
     size_px, speaker, video = 64, draw_speaker(0, 2), draw_video(0, 2, 0)
-    renderer = FaceRenderer(size_px, samples_per_pixel=2)
+    renderer = FaceRenderer(size_px, samples_per_pixel=1)
     renderer.render(draw_speaker(0, 5), draw_video(0, 5, 0))  # what came before leaves no trace
     picture = renderer.render(speaker, video)
     assert picture.dtype == np.uint8 and picture.shape == (size_px, size_px, 3)
@@ -173,7 +173,7 @@ def test_backdrop_and_shirt_have_their_colours(renderer: FaceRenderer, speaker: 
     assert hem[2] > 1.5 * hem[:2].max()
 
 
-@pytest.mark.parametrize(("size_px", "samples"), [(16, 8), (256, 0)])
+@pytest.mark.parametrize(("size_px", "samples"), [(16, 4), (256, 0), (256, 6)])
 def test_impossible_settings_are_refused(size_px: int, samples: int) -> None:
-    with pytest.raises(ValueError, match="must be at least"):
+    with pytest.raises(ValueError, match="at least"):
         FaceRenderer(size_px, samples)

@@ -4,6 +4,7 @@ Unknown keys, wrong types and values out of range are refused with the valid one
 """
 
 import difflib
+import math
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -34,6 +35,14 @@ class Synthetic(_Section):
     clip_s: Annotated[float, Field(ge=1, le=60)]
     size_px: Annotated[int, Field(ge=128, le=1024)]
     samples_per_pixel: Annotated[int, Field(ge=1, le=1024)]
+
+    @model_validator(mode="after")
+    def _fills_strata(self) -> "Synthetic":
+        if math.isqrt(self.samples_per_pixel) ** 2 != self.samples_per_pixel:
+            raise ValueError(
+                f"samples_per_pixel must be a square number, such as 4, 9 or 16 (got {self.samples_per_pixel})"
+            )
+        return self
 
 
 class Splits(_Section):

@@ -1,5 +1,6 @@
 """Pictures of synthetic speakers: a mesh, a painted skin, hair and a shirt, path traced by Mitsuba 3."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -32,11 +33,11 @@ class FaceRenderer:
     One thread does the work, since processes are the parallelism.
     """
 
-    def __init__(self, size_px: int = 256, samples_per_pixel: int = 6) -> None:
+    def __init__(self, size_px: int = 256, samples_per_pixel: int = 4) -> None:
         if size_px < 32:
             raise ValueError(f"size_px must be at least 32 (got {size_px})")
-        if samples_per_pixel < 1:
-            raise ValueError(f"samples_per_pixel must be at least 1 (got {samples_per_pixel})")
+        if samples_per_pixel < 1 or math.isqrt(samples_per_pixel) ** 2 != samples_per_pixel:
+            raise ValueError(f"samples_per_pixel must be a square number of at least 1 (got {samples_per_pixel})")
         import drjit
         import mitsuba
 
@@ -124,7 +125,8 @@ class FaceRenderer:
             "pixel_format": "rgba",
             "rfilter": {"type": "box"},
         }
-        sampler = {"type": "multijitter", "sample_count": self._samples}
+        # A light path in each square of a lattice over the pixel: at 4 as little noise as at 6 paths that are spread otherwise.
+        sampler = {"type": "stratified", "sample_count": self._samples}
         return {"type": "perspective", "fov": FIELD_OF_VIEW_DEG, "to_world": look, "film": film, "sampler": sampler}
 
     def _mesh(
