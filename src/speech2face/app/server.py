@@ -18,7 +18,6 @@ from starlette.routing import Route
 from speech2face.app.answer import MAX_HEARD_S, Artist, Part, hear, join
 from speech2face.app.guard import Guard
 from speech2face.app.uploads import MAX_BYTES, RefusedError, Uploads, name_of
-from speech2face.drawing.heard import MIN_CLIP_S
 from speech2face.drawing.model import NOTE
 from speech2face.pipeline.rejects import UnusableError, first_line
 
@@ -126,7 +125,6 @@ def _file(name: str, kind: str, artist: Artist) -> Callable[[Request], Awaitable
     if name == "index.html":
         text = Template(text).substitute(
             note=NOTE,
-            min_s=f"{MIN_CLIP_S:g}",
             segment_s=f"{artist.model.segment_s:g}",
             max_s=f"{MAX_HEARD_S:g}",
             max_mb=f"{MAX_BYTES / 1e6:g}",

@@ -2,8 +2,7 @@
 // Records or takes a file, sends it to POST face, and shows the parts of the answer as they come. Nothing is asked of any other server.
 
 const by = (id) => document.getElementById(id);
-const MAX_S = Number(document.body.dataset.maxS), MIN_S = Number(document.body.dataset.minS);
-const MAX_MB = Number(document.body.dataset.maxMb);
+const MAX_S = Number(document.body.dataset.maxS), MAX_MB = Number(document.body.dataset.maxMb);
 const KINDS = ["audio/webm;codecs=opus", "audio/mp4", "audio/ogg;codecs=opus"];
 const BITS_PER_S = 128000;
 const QUIETEST_DB = -60, NOTHING_HEARD_DB = -57, NOTHING_HEARD_S = 3;
