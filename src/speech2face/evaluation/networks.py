@@ -26,7 +26,7 @@ def predict_test_clips(
     """Ids [N] of the clips, and features [N, D] predicted from parts of them, by how much was heard, the most first: `all` segments,
     where clips have more than one, whose predictions are averaged; the first segment ("6 s"); and, as far as they are shorter, its first
     6 s, 3 s and 1.5 s. In float32."""
-    encoder.to(device).eval()
+    encoder.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     lengths = [segment_s, *(length for length in LENGTHS_S if length < segment_s)]
     rows: list[str] = []
     predicted: dict[str, list[np.ndarray]] = {f"{length:g} s": [] for length in lengths}
@@ -60,7 +60,7 @@ def _predict(encoder: Encoder, heard: torch.Tensor, length_s: float, segment_s: 
 
 def decode_with(decoder: FaceDecoder, device: torch.device) -> Decode:
     """The decoder as a function of arrays. Pictures are clipped to 0..255 and otherwise as they are, never exaggerated."""
-    decoder.to(device).eval()
+    decoder.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
     @torch.inference_mode()
     def decode(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -30,6 +30,8 @@ CROWN = np.array([0.008, 0.098, -0.125])
 KNOT, KNOT_RADIUS_M = np.array([0.0, 0.118, -0.128]), 0.031
 PART_X_M = 0.024
 NEIGHBOURS = 4
+BEHIND, SKULL_END_M = -0.3, -0.03
+"""How far a strand must face away from the camera, and how low it may reach, to be hidden by the head."""
 
 
 def _unit(vectors: Array) -> Array:
@@ -90,6 +92,15 @@ def ribbons(points: Array, outward: Array, width_m: Array, taper: float) -> tupl
         [np.stack([first, first + 1, first + 3], -1), np.stack([first, first + 3, first + 2], -1)]
     )
     return vertices.reshape(-1, 3), normals.reshape(-1, 3), triangles
+
+
+def hidden(points: Array, outward: Array) -> NDArray[np.bool_]:
+    """Which of the strands [K, P, 3] no camera in front sees, because all of them lies on the back of the skull: bool [K].
+
+    What hangs below the skull is seen past the neck, also from its inner side.
+    """
+    behind = outward[..., 2].max(axis=1) < BEHIND
+    return behind & (points[..., 1].min(axis=1) > SKULL_END_M)
 
 
 class Hair:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from speech2face.synthetic import eyes
 from speech2face.synthetic.clothes import Shirt
 from speech2face.synthetic.denoising import denoise
-from speech2face.synthetic.hair import COLOURS, Hair, Strands, ribbons, strand_colours
+from speech2face.synthetic.hair import COLOURS, Hair, Strands, hidden, ribbons, strand_colours
 from speech2face.synthetic.head_shape import Head
 from speech2face.synthetic.mesh import smoothstep, vertex_normals
 from speech2face.synthetic.skin import BUMP_M, Skin, texture_coordinates
@@ -186,8 +186,9 @@ class FaceRenderer:
         return self._mi.load_dict({"type": "twosided", "fibre": fibre})
 
     def _strands(self, speaker: Speaker, strands: Strands, points: Array, turn: Array, kept: NDArray[np.bool_]) -> Any:
-        outward = strands.outward[kept] @ turn.T
-        vertices, normals, triangles = ribbons(points[kept], outward, strands.width_m[kept], 0.45)
+        outward = strands.outward @ turn.T
+        kept = kept & ~hidden(points, outward)
+        vertices, normals, triangles = ribbons(points[kept], outward[kept], strands.width_m[kept], 0.45)
         colours = strand_colours(speaker, strands.mark[kept], points.shape[1])
         return self._mesh(vertices, triangles, normals, self._fibre(), colours=colours)
 
