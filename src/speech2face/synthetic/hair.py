@@ -95,10 +95,7 @@ def ribbons(points: Array, outward: Array, width_m: Array, taper: float) -> tupl
 
 
 def hidden(points: Array, outward: Array) -> NDArray[np.bool_]:
-    """Which of the strands [K, P, 3] no camera in front sees, because all of them lies on the back of the skull: bool [K].
-
-    What hangs below the skull is seen past the neck, also from its inner side.
-    """
+    """Which strands [K, P, 3] lie on the back of the skull, unseen from in front: bool [K]. What hangs lower is seen past the neck."""
     behind = outward[..., 2].max(axis=1) < BEHIND
     return behind & (points[..., 1].min(axis=1) > SKULL_END_M)
 
