@@ -43,8 +43,8 @@ class TestNetworks:
             decoder = FaceDecoder(4096, texture)
         count = {"cnn": 0, "linear": (1000 + 1) * 224 * 224 * 3}
         for name, kernel_size in (("cnn", 5), ("resize", 3)):
-            count[name] = (1000 + 1) * 14 * 14 * 256 + (32 + 1) * 3
-            for inputs, outputs in ((256, 128), (128, 64), (64, 32), (32, 32)):
+            count[name] = (1000 + 1) * 14 * 14 * 256 + (16 + 1) * 3
+            for inputs, outputs in ((256, 128), (128, 64), (64, 32), (32, 16)):
                 count[name] += inputs * outputs * kernel_size**2 + outputs
         assert sum(parameter.numel() for parameter in decoder.texture_network.parameters()) == count[texture]
         assert decoder.f_dec.weight.shape == (1000, 4096)
@@ -61,7 +61,7 @@ class TestNetworks:
             out = layer(out)
             if name.startswith(("unflatten", "up", "to_rgb")):
                 shapes.append(tuple(out.shape[1:]))
-        assert shapes == [(256, 14, 14), (128, 28, 28), (64, 56, 56), (32, 112, 112), (32, 224, 224), (3, 224, 224)]
+        assert shapes == [(256, 14, 14), (128, 28, 28), (64, 56, 56), (32, 112, 112), (16, 224, 224), (3, 224, 224)]
 
     def test_linear_texture_is_a_linear_map_of_the_first_layer(self) -> None:
         torch.manual_seed(0)

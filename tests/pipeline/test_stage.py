@@ -67,11 +67,11 @@ def test_other_parameters_are_read_where_the_command_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     text = (ROOT / "params.yaml").read_text()
-    (tmp_path / "p.yaml").write_text(text.replace("lr: 0.0002", "lr: 3e-05"))
+    (tmp_path / "p.yaml").write_text(text.replace("lr: 0.0004", "lr: 3e-05"))
     monkeypatch.setattr(sys, "argv", ["toy.py", "--params", str(tmp_path / "p.yaml")])
     stage.run_stage(lambda params: str(params.lr), None)
     assert capsys.readouterr().out == "3e-05\n"
-    (tmp_path / "p.yaml").write_text(text.replace("lr: 0.0002", "lr: fast"))
+    (tmp_path / "p.yaml").write_text(text.replace("lr: 0.0004", "lr: fast"))
     with pytest.raises(SystemExit) as done:
         stage.run_stage(lambda params: "never", None)
     assert str(done.value.code).startswith("toy.py: error: ") and "lr must be" in str(done.value.code)

@@ -101,7 +101,7 @@ def test_the_mean_face_alone_has_an_error_of_one(data: Path):
     pairs = Pairs(data / "embeddings", read_targets(data / "features", SPLITS), "train")
     losses = [task.losses(batch, step_generator(0, 0, 0)) for batch in pairs.in_order(8)]
     sizes = [len(b.clip_ids) for b in pairs.in_order(8)]
-    error = sum(float(loss["error"]) * size for loss, size in zip(losses, sizes, strict=True)) / sum(sizes)
+    error = sum(float(loss["error"].detach()) * size for loss, size in zip(losses, sizes, strict=True)) / sum(sizes)
     targets = read_targets(data / "features", SPLITS)
     rows = [targets.index[f"{s}/v"] for s in SPEAKERS[:40]]
     assert np.square(targets.features[rows] - targets.mean_face()).sum() > 0
