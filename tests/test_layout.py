@@ -43,6 +43,7 @@ WITHOUT_TEST = {
     "corpus.voxceleb_layout": "constants",
     "dlib_nets.building": "test_detector and test_embedder build networks by it",
     "dlib_nets.layers": "test_network_file reads every kind",
+    "drawing.loading": "test_model loads and refuses models, and exporting.test_export exports them",
     "face_networks.converted": "test_store writes and opens converted files",
     "face_networks.extraction": "pipeline.test_change and pipeline.test_repro run it for each network",
     "face_networks.files.insightface_pack": "test_arcface reads packs",

@@ -13,15 +13,14 @@ from PIL import Image
 from speech2face.audio.extraction import segment_samples, spectrogram
 from speech2face.audio.segments import fit_length
 from speech2face.drawing.heard import Heard, Voice
-from speech2face.models.encoders import load_encoder, read_stretch
+from speech2face.drawing.loading import Trained
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.speaker_encoder import SpeakerEncoder
 from speech2face.models.voice_encoder import VoiceEncoder
-from speech2face.models.weight_files import load_network, read_about
 from speech2face.pipeline import machine
-from speech2face.speaker_networks.backends import converted_weights, open_networks
+from speech2face.speaker_networks.backends import open_networks
 from speech2face.speaker_networks.extraction import embed
-from speech2face.speaker_networks.table import describe_networks, rows_of
+from speech2face.speaker_networks.table import rows_of
 from speech2face.training.encoder import to_input
 from speech2face.training.validation import MAX_STRETCH
 
@@ -60,24 +59,14 @@ class Speech2Face:
 
         Raises FileNotFoundError or ValueError with the remedy.
         """
-        folder = Path(models)
         place = machine.device() if device is None else torch.device(device)
-        encoder = load_encoder(folder, place).eval()
-        decoder = load_network(FaceDecoder, folder / "decoder" / "decoder", place)
-        if encoder.feature_dim != decoder.feature_dim:
-            raise ValueError(f"{folder} holds an encoder and a decoder of different features; run: dvc repro")
-        about = read_about(folder / "encoder" / "encoder.safetensors")
-        segment_s = about.get("segment_s")
-        if not isinstance(segment_s, int | float):
-            raise ValueError(
-                f"{folder}/encoder does not say how many seconds it hears (segment_s: {segment_s}); train it again: dvc repro"
-            )
+        trained = Trained.load(Path(models), place)
+        encoder, segment_s = trained.encoder, trained.segment_s
         if isinstance(encoder, SpeakerEncoder):
-            listen = _by_speaker_networks(encoder, about["speaker_networks"], float(segment_s), place)
+            listen = _by_speaker_networks(encoder, trained.speaker_weights, segment_s, place)
         else:
             listen = _by_spectrogram(encoder, place)
-        mean_feature = encoder.mean_feature.cpu().numpy()
-        return cls(listen, decoder.eval(), place, float(segment_s), mean_feature, read_stretch(folder))
+        return cls(listen, trained.decoder, place, segment_s, encoder.mean_feature.cpu().numpy(), trained.stretch)
 
     def heard(self, voice: Voice, sample_rate_hz: int | None = None) -> Heard:
         """The segments of a voice as this model hears them. Raises ValueError for a waveform of another form than `Voice` says."""
@@ -141,15 +130,7 @@ def _by_spectrogram(encoder: VoiceEncoder, device: torch.device) -> Listen:
 
 
 def _by_speaker_networks(
-    encoder: SpeakerEncoder, learned: Mapping[str, str], segment_s: float, device: torch.device
+    encoder: SpeakerEncoder, weights: Mapping[str, Path], segment_s: float, device: torch.device
 ) -> Listen:
-    """Raises ValueError if the speaker networks here are not those that the encoder learned from."""
-    weights = converted_weights(list(learned))
-    found = {name: path.stem for name, path in weights.items()}
-    if found != dict(learned):
-        raise ValueError(
-            f"the encoder learned from {describe_networks(learned)}, and here are {describe_networks(found)}: install the versions of "
-            "requirements-speakers.txt, or train again: dvc repro"
-        )
     networks, whole = open_networks(weights, device), rows_of(segment_s, segment_s)
     return lambda segment: encoder(torch.from_numpy(embed(networks, segment, device)[None, whole]).to(device))

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,16 @@ import torch
 
 from speech2face.audio.extraction import segment_frames, segment_samples
 from speech2face.audio.spectrogram import SAMPLE_RATE_HZ
+from speech2face.drawing.loading import Trained
 from speech2face.exporting.networks import UnwarpedDecoder, with_front_end
 from speech2face.exporting.onnx_files import OPSET, OnnxNetwork, write_onnx
 from speech2face.exporting.readme import readme
 from speech2face.exporting.speech2face_onnx import NOTE
-from speech2face.models.encoders import Encoder, load_encoder, read_stretch
-from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.speaker_encoder import SpeakerEncoder
 from speech2face.models.voice_encoder import MIN_FRAMES, NUM_BINS
-from speech2face.models.weight_files import load_network, read_about
 from speech2face.pipeline.atomic import replacing_folder, write_json, write_text
-from speech2face.speaker_networks.backends import converted_weights, open_networks
-from speech2face.speaker_networks.table import describe_networks, stretches_s
+from speech2face.speaker_networks.backends import open_networks
+from speech2face.speaker_networks.table import stretches_s
 
 FORMAT = "speech2face-onnx"
 RUNTIME = Path(__file__).with_name("speech2face_onnx.py")
@@ -31,35 +28,6 @@ README = "README.md"
 ABOUT = "about.json"
 LEFT_BY_PYTHON = "__pycache__"
 BATCH = {0: ("batch", 1)}
-
-
-@dataclass(frozen=True)
-class Models:
-    """What is exported: both networks, the speaker networks by name if the encoder hears through any, and what their files say."""
-
-    encoder: Encoder
-    decoder: FaceDecoder
-    speaker_networks: Mapping[str, torch.nn.Module]
-    segment_s: float
-    stretch: float
-    about: Mapping[str, Mapping[str, Any]]
-
-    @classmethod
-    def load(cls, models: Path) -> "Models":
-        """Load `models`/encoder and `models`/decoder. Raises FileNotFoundError or ValueError with the remedy."""
-        encoder = load_encoder(models)
-        decoder = load_network(FaceDecoder, models / "decoder" / "decoder")
-        if encoder.feature_dim != decoder.feature_dim:
-            raise ValueError(f"{models} holds an encoder and a decoder of different features; run: dvc repro")
-        about = {part: read_about(models / part / f"{part}.safetensors") for part in ("encoder", "decoder")}
-        segment_s = about["encoder"].get("segment_s")
-        if not isinstance(segment_s, int | float):
-            raise ValueError(
-                f"{models}/encoder does not say how many seconds it hears (segment_s: {segment_s}); train it again: dvc repro"
-            )
-        learned = about["encoder"]["speaker_networks"] if isinstance(encoder, SpeakerEncoder) else {}
-        networks = _speaker_networks(learned, float(segment_s))
-        return cls(encoder, decoder, networks, float(segment_s), read_stretch(models), about)
 
 
 def export_onnx(out: Path, models: Path, version: str) -> str:
@@ -71,7 +39,7 @@ def export_onnx(out: Path, models: Path, version: str) -> str:
     """
     target = out.resolve()
     _check_replaceable(out, target)
-    loaded = Models.load(models)
+    loaded = Trained.load(models)
     networks = onnx_networks(loaded)
     with replacing_folder(target) as partial:
         differences = [
@@ -89,7 +57,7 @@ def export_onnx(out: Path, models: Path, version: str) -> str:
     )
 
 
-def onnx_networks(models: Models) -> dict[str, OnnxNetwork]:
+def onnx_networks(models: Trained) -> dict[str, OnnxNetwork]:
     """Each network of an export by the name of its file, with inputs to trace and to compare it on."""
     random = torch.Generator().manual_seed(0)
 
@@ -100,7 +68,9 @@ def onnx_networks(models: Models) -> dict[str, OnnxNetwork]:
     encoder, feature_dim = models.encoder, models.encoder.feature_dim
     if isinstance(encoder, SpeakerEncoder):
         num_samples, num_stretches = segment_samples(models.segment_s), len(stretches_s(models.segment_s))
-        for name, network in models.speaker_networks.items():
+        opened = open_networks(models.speaker_weights, torch.device("cpu"))
+        for name, speaker_network in zip(models.speaker_weights, opened, strict=True):
+            network = with_front_end(speaker_network, models.segment_s)
             sounds = [0.1 * noise(batch, num_samples) for batch in (2, 1)]
             networks[name] = OnnxNetwork(network, "waveform", ("embeddings",), sounds[0], sounds[1], BATCH)
         voices = [noise(batch, num_stretches, encoder.embedding_dim) for batch in (2, 3)]
@@ -117,7 +87,7 @@ def onnx_networks(models: Models) -> dict[str, OnnxNetwork]:
     return networks
 
 
-def about_export(models: Models, version: str, files: list[str]) -> dict[str, Any]:
+def about_export(models: Trained, version: str, files: list[str]) -> dict[str, Any]:
     """What `about.json` says."""
     return {
         "format": FORMAT,
@@ -127,8 +97,8 @@ def about_export(models: Models, version: str, files: list[str]) -> dict[str, An
         "opset": OPSET,
         "sample_rate_hz": SAMPLE_RATE_HZ,
         "segment_s": models.segment_s,
-        "speaker_networks": list(models.speaker_networks),
-        "num_stretches": len(stretches_s(models.segment_s)) if models.speaker_networks else None,
+        "speaker_networks": list(models.speaker_weights),
+        "num_stretches": len(stretches_s(models.segment_s)) if models.speaker_weights else None,
         "embedding_dim": models.encoder.embedding_dim if isinstance(models.encoder, SpeakerEncoder) else None,
         "feature_dim": models.encoder.feature_dim,
         "stretch": models.stretch,
@@ -148,19 +118,6 @@ def _training(about: Mapping[str, Any]) -> dict[str, Any]:
         measured = {name: value for name, value in history[best].items() if name.startswith("val/")}
         found |= {"epochs": len(history), "best_epoch": best, "validation": measured}
     return {name: value for name, value in found.items() if value is not None}
-
-
-def _speaker_networks(learned: Mapping[str, str], segment_s: float) -> dict[str, torch.nn.Module]:
-    """The speaker networks that an encoder learned from, by name, each with its front end. Raises ValueError if those here are others."""
-    weights = converted_weights(list(learned))
-    found = {name: path.stem for name, path in weights.items()}
-    if found != dict(learned):
-        raise ValueError(
-            f"the encoder learned from {describe_networks(learned)}, and here are {describe_networks(found)}: install the versions of "
-            "requirements-speakers.txt, or train again: dvc repro"
-        )
-    networks = open_networks(weights, torch.device("cpu"))
-    return {name: with_front_end(network, segment_s) for name, network in zip(weights, networks, strict=True)}
 
 
 def _check_replaceable(out: Path, target: Path) -> None:
