@@ -1,13 +1,15 @@
 """The networks in the form in which they are written as ONNX: without what it has no operator for, and with what is known beforehand
 computed beforehand."""
 
+from copy import deepcopy
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from speech2face.exporting.front_ends import Ge2eEnergies, KaldiFilterbank
-from speech2face.models.face_decoder import LANDMARK_SCALE_PX, NUM_LANDMARKS, FaceDecoder, ResizeConv2d
+from speech2face.models.face_decoder import FaceDecoder, ResizeConv2d
 from speech2face.speaker_networks.backends import SpeakerNetwork
 from speech2face.speaker_networks.campplus import POOLED_HZ, CamPlusPlus
 from speech2face.speaker_networks.ge2e import (
@@ -32,15 +34,13 @@ class UnwarpedDecoder(nn.Module):
 
     def __init__(self, decoder: FaceDecoder) -> None:
         super().__init__()
-        self.decoder = decoder
-        self.texture_network = nn.Sequential(*(fixed(layer) for layer in decoder.texture_network))
+        self.decoder = deepcopy(decoder)
+        self.decoder.texture_network = nn.Sequential(*(fixed(layer) for layer in decoder.texture_network))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """See the class."""
-        first = self.decoder.relu(self.decoder.f_dec(features))
-        offsets = self.decoder.landmark_network(first).unflatten(1, (NUM_LANDMARKS, 2))
-        landmarks = self.decoder.mean_landmarks + LANDMARK_SCALE_PX * offsets
-        return landmarks, self.decoder.mean_texture + self.texture_network(first)
+        texture, landmarks = self.decoder.unwarped(features)
+        return landmarks, texture
 
 
 @torch.no_grad()

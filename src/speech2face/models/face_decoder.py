@@ -40,7 +40,7 @@ class DecodedFace(NamedTuple):
 
     texture: [B, 3, 224, 224] RGB, nominally 0..1, in the mean shape
     landmarks: [B, 68, 2] as (x, y) pixels, float32
-    image: [B, 3, 224, 224] RGB, nominally 0..1, the texture warped to the landmarks
+    image: [B, 3, 224, 224] RGB, nominally 0..1, the texture warped to the landmarks; of the first faces only, if so asked
     """
 
     texture: Tensor
@@ -124,12 +124,26 @@ class FaceDecoder(nn.Module):
                 raise ValueError(f"{name} must be finite, {list(buffer.shape)} (got {list(value.shape)})")
             buffer.copy_(value)
 
-    def forward(self, features: Tensor) -> DecodedFace:
-        """Faces of features [B, feature_dim].
+    def forward(self, features: Tensor, num_drawn: int | None = None) -> DecodedFace:
+        """Faces of features [B, feature_dim]; pictures of the first `num_drawn` of them, None for all.
 
         Raises:
             ValueError: for another shape, or before `set_means`.
         """
+        texture, landmarks = self.unwarped(features)
+        mean_landmarks = self.mean_landmarks.expand_as(landmarks[:num_drawn])
+        # landmarks are (x, y), the warp takes (y, x)
+        image, _ = sparse_image_warp(
+            texture[:num_drawn],
+            mean_landmarks.flip(-1),
+            landmarks[:num_drawn].flip(-1),
+            order=1,
+            regularization=self.regularization,
+        )
+        return DecodedFace(texture, landmarks, image)
+
+    def unwarped(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Textures and landmarks of features [B, feature_dim], see `DecodedFace`. Raises as `forward`."""
         if features.ndim != 2 or features.shape[1] != self.feature_dim:
             raise ValueError(f"features must be [B, {self.feature_dim}] (got {list(features.shape)})")
         if not self.mean_landmarks.any():
@@ -140,13 +154,7 @@ class FaceDecoder(nn.Module):
         offsets = self.landmark_network(first).unflatten(1, (NUM_LANDMARKS, 2))
         # the means are float32, and so is what is added to them, whatever autocast makes of the networks
         landmarks = self.mean_landmarks + LANDMARK_SCALE_PX * offsets.to(self.mean_landmarks.dtype)
-        texture = self.mean_texture + self.texture_network(first)
-        mean_landmarks = self.mean_landmarks.expand_as(landmarks)
-        # landmarks are (x, y), the warp takes (y, x)
-        image, _ = sparse_image_warp(
-            texture, mean_landmarks.flip(-1), landmarks.flip(-1), order=1, regularization=self.regularization
-        )
-        return DecodedFace(texture, landmarks, image)
+        return self.mean_texture + self.texture_network(first), landmarks
 
     def _initialise(self) -> None:
         """He et al. 2015 for layers before a ReLU; small last layers; biases zero."""

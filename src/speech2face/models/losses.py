@@ -122,7 +122,8 @@ def decoder_loss(
     weights: DecoderLossWeights = DecoderLossWeights(),
 ) -> DecoderLoss:
     """Cole et al. 2017, section 3: texture mean absolute error, landmark mean squared error, and the negative cosine
-    between the embedding of the warped picture and the true feature. The gradient of the last reaches both networks.
+    between the embedding of the warped picture and the true feature, over the faces that have been drawn. The gradient of
+    the last reaches both networks.
 
     Shape:
         texture: [B, 3, 224, 224] RGB in 0..1, in the mean shape
@@ -150,8 +151,9 @@ def decoder_loss(
         embedding_error = landmark_error.new_zeros(())
         if weights.embedding:
             embedding = _at_least_float32(_through("embed", embed, _at_least_float32(decoded.image)))
-            _check_same_shape("feature", feature, "embed(decoded.image)", embedding, ndim=2)
-            cosine = (unit_vector(embedding) * unit_vector(_at_least_float32(feature.detach()))).sum(1)
+            drawn = feature.detach()[: len(decoded.image)]
+            _check_same_shape("feature", drawn, "embed(decoded.image)", embedding, ndim=2)
+            cosine = (unit_vector(embedding) * unit_vector(_at_least_float32(drawn))).sum(1)
             embedding_error = -cosine.mean()
         total = (
             weights.texture * texture_error + weights.landmarks * landmark_error + weights.embedding * embedding_error

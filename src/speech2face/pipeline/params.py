@@ -158,6 +158,7 @@ class Decoder(_Section):
     max_gradient_norm: Positive
     morph_fraction: Fraction
     morph_neighbours: Count
+    embedding_fraction: Annotated[float, Field(gt=0, le=1)]
     frontal: Frontal
     weights: DecoderWeights
 

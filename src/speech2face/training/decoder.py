@@ -1,5 +1,6 @@
 """Training of the face decoder on canonical faces (Cole et al. 2017)."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,8 +163,11 @@ class _Objective:
         self.weights = DecoderLossWeights(terms.texture, terms.landmarks, terms.embedding)
 
     def losses(self, batch: FaceBatch, generator: torch.Generator | None) -> dict[str, torch.Tensor]:
+        return self._losses(batch, self.settings.embedding_fraction)  # a batch's faces are in random order
+
+    def _losses(self, batch: FaceBatch, drawn: float) -> dict[str, torch.Tensor]:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
-            decoded = self.network(batch.features)
+            decoded = self.network(batch.features, math.ceil(drawn * len(batch.features)))
         return decoder_loss(
             decoded,
             batch.textures,
@@ -171,7 +175,7 @@ class _Objective:
             batch.features,
             mask=batch.masks,
             # clamped, because face networks take 0..1 only
-            embed=lambda image: self.backend.embed(image.clamp(0, 1), decoded.landmarks),
+            embed=lambda image: self.backend.embed(image.clamp(0, 1), decoded.landmarks[: len(image)]),
             weights=self.weights,
         )._asdict()
 
@@ -181,6 +185,6 @@ class _Objective:
         for start in range(0, len(validation), batch_size):
             rows = np.arange(start, min(start + batch_size, len(validation)))
             batch = validation.blend(rows, rows, np.zeros(len(rows)), self.device)
-            for name, value in self.losses(batch, None).items():
+            for name, value in self._losses(batch, 1.0).items():
                 sums[name] = sums.get(name, 0.0) + float(value) * len(rows)
         return {name: value / len(validation) for name, value in sums.items()}
