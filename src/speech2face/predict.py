@@ -4,7 +4,6 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import NamedTuple
 
@@ -99,10 +98,7 @@ def _draw_one(model: Speech2Face, job: _Job, stretch: float) -> str:
 
 
 def _draw_many(model: Speech2Face, jobs: Sequence[_Job], stretch: float) -> tuple[list[_Job], Counter[str]]:
-    """Draw each of the jobs into its picture; returns those that could be drawn, and why how many could not.
-
-    A recording is one thread's work: PyTorch lets threads compute side by side, and one recording keeps few of its own busy.
-    """
+    """Draw each of the jobs into its picture; returns those that could be drawn, and why how many could not."""
 
     def draw(job: _Job) -> _Drawn:
         try:
@@ -113,18 +109,13 @@ def _draw_many(model: Speech2Face, jobs: Sequence[_Job], stretch: float) -> tupl
         return _Drawn(job, None)
 
     drawn, reasons = [], Counter[str]()
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with ThreadPool(machine.num_workers(on_device=True)) as pool:
-            for job, error in progress(pool.imap(draw, jobs), len(jobs), "drawing", "faces"):
-                if error is None:
-                    drawn.append(job)
-                else:
-                    reasons[error.reason] += 1
-                    tqdm.write(f"speech2face: left out: {error}", file=sys.stderr)
-    finally:
-        torch.set_num_threads(before)
+    with machine.threads() as pool:
+        for job, error in progress(pool.imap(draw, jobs), len(jobs), "drawing", "faces"):
+            if error is None:
+                drawn.append(job)
+            else:
+                reasons[error.reason] += 1
+                tqdm.write(f"speech2face: left out: {error}", file=sys.stderr)
     return drawn, reasons
 
 

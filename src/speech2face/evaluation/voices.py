@@ -7,9 +7,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import torch
 import torchaudio
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from speech2face.audio.spectrogram import HOP_LENGTH, N_FFT, POWER, SAMPLE_RATE_HZ, WIN_LENGTH
+from speech2face.pipeline import machine
 from speech2face.pipeline.shards import read_columns, shards_in_order, to_numpy
 from speech2face.training.pairs import Targets
 
@@ -30,8 +30,6 @@ def describe_embeddings(table: Path, targets: Targets) -> pd.DataFrame:
     return pd.DataFrame(whole, [clips[i] for i in used]).sort_index()
 
 
-@threadpool_limits.wrap(1)  # one clip is too little for several threads
-@torch.inference_mode()
 def describe_voices(spectrograms: Path, targets: Targets) -> dict[str, pd.DataFrame]:
     """The mean spectrogram and the fundamental frequency of training and test clips that have a face (by `targets`), by clip_id.
 
@@ -39,15 +37,17 @@ def describe_voices(spectrograms: Path, targets: Targets) -> dict[str, pd.DataFr
     A clip of several segments is described by its first.
     """
     found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    for path in shards_in_order(spectrograms, "clip_id"):
-        with pq.ParquetFile(path) as file:
-            for group in range(file.num_row_groups):
-                table = file.read_row_group(group, columns=["clip_id", "speaker_id", "spectrogram"])
-                rows = table["clip_id"].to_pylist(), table["speaker_id"].to_pylist(), to_numpy(table["spectrogram"])
-                for clip, speaker, spectrogram in zip(*rows, strict=True):
-                    used = targets.splits[speaker] != "val" and targets.row(clip) is not None
-                    if used and clip not in found:
-                        found[clip] = describe_voice(torch.from_numpy(spectrogram).float())
+    with machine.threads() as pool:
+        for path in shards_in_order(spectrograms, "clip_id"):
+            with pq.ParquetFile(path) as file:
+                for group in range(file.num_row_groups):
+                    table = file.read_row_group(group, columns=["clip_id", "speaker_id", "spectrogram"])
+                    rows = table["clip_id"].to_pylist(), table["speaker_id"].to_pylist(), to_numpy(table["spectrogram"])
+                    used: dict[str, torch.Tensor] = {}
+                    for clip, speaker, spectrogram in zip(*rows, strict=True):
+                        if targets.splits[speaker] != "val" and targets.row(clip) is not None and clip not in found:
+                            used.setdefault(clip, torch.from_numpy(spectrogram))
+                    found |= zip(used, pool.map(describe_voice, used.values()), strict=True)
     names = list(found)
     return {
         "mean_spectrogram": pd.DataFrame([found[clip][0] for clip in names], names),
@@ -55,11 +55,13 @@ def describe_voices(spectrograms: Path, targets: Targets) -> dict[str, pd.DataFr
     }
 
 
+@torch.inference_mode()
 def describe_voice(spectrogram: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Mean over time of a compressed spectrogram [2, 257, T] (float64 [257]), and quantiles of ln F0 in Hz (float64 [5]).
 
     F0 is that of the waveform that the spectrogram stands for, found by normalised cross-correlation.
     """
+    spectrogram = spectrogram.float()
     magnitude = spectrogram.square().sum(0).sqrt()
     low, high = F0_RANGE_HZ
     f0 = torchaudio.functional.detect_pitch_frequency(

@@ -2,7 +2,9 @@
 
 import ctypes
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.pool import ThreadPool
 from typing import TYPE_CHECKING
 
 from speech2face.pipeline.rejects import first_line
@@ -66,6 +68,21 @@ def device() -> "torch.device":
             f"S2F_DEVICE must name a device of this machine (got {text!r}: {why}); unset it for the default"
         ) from None
     return torch.device(text)
+
+
+@contextmanager
+def threads() -> Iterator[ThreadPool]:
+    """A pool of `num_workers` threads, one of which does the whole of a piece of work: PyTorch lets threads compute side by side, and a
+    small piece keeps few threads of its own busy."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPool(num_workers(on_device=True)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(before)
 
 
 def keep_memory() -> None:

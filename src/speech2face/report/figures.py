@@ -46,4 +46,4 @@ def draw_strip(path: Path, rows: Sequence[tuple[str, Sequence[np.ndarray]]], tit
         for column, picture in enumerate(pictures):
             image = Image.fromarray(picture).resize((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS)
             strip.paste(image, (name_px + column * cell, top))
-    strip.save(path, optimize=True)
+    strip.save(path)

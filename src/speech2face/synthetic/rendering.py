@@ -1,6 +1,7 @@
 """Pictures of synthetic speakers: a mesh, a painted skin, hair and a shirt, path traced by Mitsuba 3."""
 
 import math
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -48,15 +49,15 @@ class FaceRenderer:
         self._head = Head()
         self._skin, self._hair, self._shirt = Skin(self._head), Hair(self._head), Shirt(self._head)
         self._texture_coordinates = texture_coordinates(self._head.mean)
+        self._painted: tuple[Speaker, Any, np.random.Generator] | None = None
 
     def render(self, speaker: Speaker, video: Video) -> NDArray[np.uint8]:
         """RGB picture uint8 [size_px, size_px, 3] of `speaker` in `video`; the same arguments give the same bytes."""
-        rng = np.random.default_rng(list(speaker.speaker_id.encode()))
-        scene = self._mi.load_dict(self._scene(speaker, video, rng))
+        scene = self._mi.load_dict(self._scene(speaker, video))
         layers = np.array(self._mi.render(scene, seed=0, spp=self._samples))
         return _develop(denoise(layers), video)
 
-    def _scene(self, speaker: Speaker, video: Video, rng: np.random.Generator) -> dict[str, Any]:
+    def _scene(self, speaker: Speaker, video: Video) -> dict[str, Any]:
         control = self._head.control(speaker, video.expression)
         shape = self._head.skin(control)
         displacement = shape - self._head.mean
@@ -68,7 +69,7 @@ class FaceRenderer:
 
         skin = pose(shape)
         normals = vertex_normals(skin, self._head.faces)
-        reflectance, relief = self._skin.paint(speaker, np.array(COLOURS[speaker.hair_colour]), rng)
+        flesh, rng = self._paint(speaker)
         faces = self._head.faces[self._shirt.seen_skin]
         triangles = np.concatenate([faces[:, [0, 1, 2]], faces[:, [0, 2, 3]]])
         shirt, shirt_normals = self._shirt.fit(skin, normals)
@@ -88,7 +89,7 @@ class FaceRenderer:
                     "radiance": _rgb(KEY_RADIANCE * video.light_strength * np.array([1.0, 0.95, 0.87])),
                 },
             },
-            "skin": self._mesh(skin, triangles, normals, self._flesh(reflectance, relief), self._texture_coordinates),
+            "skin": self._mesh(skin, triangles, normals, flesh, self._texture_coordinates),
             "shirt": self._mesh(shirt, self._shirt.triangles, shirt_normals, cloth),
             "collar": self._mesh(collar[0], collar[2], collar[1], cloth),
         }
@@ -158,6 +159,14 @@ class FaceRenderer:
             parameters["vertex_texcoords"] = np.ascontiguousarray(texture_coordinates, np.float32).ravel()
         parameters.update()
         return mesh
+
+    def _paint(self, speaker: Speaker) -> tuple[Any, np.random.Generator]:
+        """A speaker's skin, which is kept for the next video, and the generator of what else is drawn by chance."""
+        if self._painted is None or self._painted[0] != speaker:
+            rng = np.random.default_rng(list(speaker.speaker_id.encode()))
+            flesh = self._flesh(*self._skin.paint(speaker, np.array(COLOURS[speaker.hair_colour]), rng))
+            self._painted = speaker, flesh, rng
+        return self._painted[1], deepcopy(self._painted[2])
 
     def _flesh(self, reflectance: NDArray[np.floating[Any]], relief: NDArray[np.floating[Any]]) -> Any:
         def texture(values: NDArray[np.floating[Any]]) -> dict[str, Any]:
