@@ -1,9 +1,11 @@
 """What is said of a voice: each picture is that which the model itself draws."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from speech2face.app.answer import MAX_HEARD_S, Artist, Voice, hear, join, steps
 from speech2face.drawing.model import NOTE, Speech2Face
@@ -27,7 +29,7 @@ def long(stretching: Speech2Face, tmp_path_factory: pytest.TempPathFactory):
     path = tmp_path_factory.mktemp("long") / "long.wav"
     path.write_bytes(wav(sound))
     found = hear(stretching, path, never)
-    return sound, found, join(Artist.of(stretching).draw(found, never))
+    return sound, found, join(Artist.of(stretching, num_threads=2).draw(found, never))
 
 
 def test_only_the_first_minute_is_heard(long):
@@ -82,11 +84,20 @@ def test_what_the_check_raises_ends_the_work(model: Speech2Face, tmp_path: Path)
     class LeftError(Exception):
         pass
 
-    def left() -> None:
-        raise LeftError
+    def listen(segment: np.ndarray) -> torch.Tensor:
+        heard.append(segment)
+        return model.listen(segment)
 
+    def left() -> None:
+        if len(heard) >= 3:
+            raise LeftError
+
+    heard: list[np.ndarray] = []
+    artist = Artist.of(replace(model, listen=listen), num_threads=2)
+    heard.clear()
     with pytest.raises(LeftError):
-        next(Artist.of(model).draw(Voice([voice(1)], [1.0]), left))
+        next(artist.draw(Voice([voice(1)] * 50, [float(end_s) for end_s in range(50)]), left))
+    assert len(heard) < 10
 
 
 def test_a_recording_that_cannot_be_used_is_a_line_with_its_reason(model: Speech2Face, tmp_path: Path):

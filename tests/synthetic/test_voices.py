@@ -2,9 +2,12 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 
-import librosa
 import numpy as np
+import parselmouth
 import pytest
+import torch
+import torchaudio
+from scipy.linalg import solve_toeplitz
 from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -17,7 +20,10 @@ from speech2face.synthetic.voices import synthesise
 
 pytestmark = pytest.mark.slow
 
-RATE_HZ = 16_000
+RATE_HZ, HOP = 16_000, 256
+ORDER = 18
+"""Of the linear prediction filters: two for each formant and two more."""
+MFCC = torchaudio.transforms.MFCC(RATE_HZ, 20, melkwargs={"n_fft": 1024, "hop_length": HOP, "n_mels": 40})
 QUIET = replace(draw_video(0, 0, 0), room="dry", noise_db=-60.0, words=0)
 MAN = replace(
     draw_speaker(0, 0), sex="m", vocal_tract_length_cm=16.9, f0_hz=115.0, rate_wpm=165.0, tremor=0.0, breathiness=0.1
@@ -25,9 +31,24 @@ MAN = replace(
 WOMAN = replace(MAN, sex="f", vocal_tract_length_cm=14.4, f0_hz=200.0)
 
 
+def praat(waveform: np.ndarray) -> parselmouth.Pitch:
+    """Fundamental frequency every `HOP` samples by Praat's autocorrelation (Boersma 1993)."""
+    return parselmouth.Sound(waveform.astype(np.float64), RATE_HZ).to_pitch_ac(HOP / RATE_HZ, 70.0, pitch_ceiling=400.0)
+
+
 def f0_track(waveform: np.ndarray) -> np.ndarray:
-    """Fundamental frequency by probabilistic YIN every 16 ms, NaN where unvoiced."""
-    return librosa.pyin(waveform, fmin=70, fmax=400, sr=RATE_HZ, frame_length=1024)[0]
+    """Fundamental frequency in Hz, NaN where unvoiced."""
+    found = praat(waveform).selected_array["frequency"]
+    return np.where(found > 0, found, np.nan)
+
+
+def frames_of(waveform: np.ndarray, length: int, hop: int = HOP) -> np.ndarray:
+    """[N, length], a frame every `hop` samples."""
+    return np.lib.stride_tricks.sliding_window_view(waveform, length)[::hop]
+
+
+def rms(waveform: np.ndarray, length: int, hop: int) -> np.ndarray:
+    return np.sqrt(np.square(frames_of(waveform, length, hop)).mean(1))
 
 
 def median_f0(speaker: Speaker, video: Video = QUIET) -> float:
@@ -37,9 +58,10 @@ def median_f0(speaker: Speaker, video: Video = QUIET) -> float:
 def spectral_envelope(speaker: Speaker, frequencies_hz: np.ndarray) -> np.ndarray:
     """Mean log spectrum of linear prediction filters over the louder frames of some speech."""
     waveform = np.concatenate([synthesise(speaker, replace(QUIET, words=k), 4.0) for k in (0, 5, 9)])
-    frames = librosa.util.frame(librosa.effects.preemphasis(waveform), frame_length=512, hop_length=256).T
+    frames = frames_of(waveform[1:] - 0.97 * waveform[:-1], 512)
     loud = frames[frames.std(1) > np.median(frames.std(1))] * np.hanning(512)
-    filters = librosa.lpc(loud, order=18, axis=-1)
+    correlations = np.fft.irfft(np.abs(np.fft.rfft(loud, 1024)) ** 2)[:, : ORDER + 1]
+    filters = [np.append(1, solve_toeplitz(r[:-1], -r[1:])) for r in correlations]
     mean = -np.log(np.abs(np.fft.rfft(filters, 1024)) ** 2).mean(0)
     return np.interp(frequencies_hz, np.arange(513) * RATE_HZ / 1024, mean)
 
@@ -110,7 +132,7 @@ def test_speech_takes_time_in_inverse_proportion_to_the_rate() -> None:
     def end_of_first_sentence_s(rate_wpm: float) -> float:
         video = replace(QUIET, words=11)  # pauses first after "... on the left"
         waveform = synthesise(replace(MAN, rate_wpm=rate_wpm), video, 6.0)
-        loudness = librosa.feature.rms(y=waveform, frame_length=400, hop_length=160)[0]
+        loudness = rms(waveform, 400, 160)
         quiet = loudness < 0.05 * np.percentile(loudness, 95)
         runs = np.convolve(quiet, np.ones(12), "valid") == 12  # 120 ms
         return float(np.argmax(runs[20:]) + 20) / 100
@@ -130,7 +152,7 @@ def test_tremor_modulates_the_fundamental_frequency_at_5_hz() -> None:
     depth = 0.06
     steady, trembling = (f0_track(synthesise(replace(MAN, tremor=t), QUIET, 6.0)) for t in (0.0, depth))
     difference = np.log(trembling / steady)
-    at_s = np.arange(len(difference)) * 256 / RATE_HZ
+    at_s = np.arange(len(difference)) * HOP / RATE_HZ
     voiced = np.isfinite(difference) & (np.abs(difference) < 0.2)  # without jumps of an octave
     assert voiced.mean() > 0.4
 
@@ -145,14 +167,8 @@ def test_tremor_modulates_the_fundamental_frequency_at_5_hz() -> None:
 
 def periodicity(waveform: np.ndarray) -> float:
     """Median over voiced frames of the normalised autocorrelation at one period: 1 without any noise."""
-    track = f0_track(waveform)
-    values = []
-    for number in np.flatnonzero(np.isfinite(track)):
-        lag, start = round(RATE_HZ / track[number]), 256 * number
-        if start + 640 + lag <= len(waveform):
-            a, b = waveform[start : start + 640], waveform[start + lag : start + lag + 640]
-            values.append(np.dot(a, b) / np.sqrt(np.dot(a, a) * np.dot(b, b)))
-    return float(np.median(values))
+    found = praat(waveform).selected_array
+    return float(np.median(found["strength"][found["frequency"] > 0]))
 
 
 def test_breathiness_lowers_periodicity() -> None:
@@ -164,7 +180,7 @@ def test_breathiness_lowers_periodicity() -> None:
 def test_rooms_fill_the_pauses() -> None:
     def pause_over_speech_db(room: str) -> float:
         waveform = synthesise(MAN, replace(QUIET, room=room), 6.0)
-        loudness = librosa.feature.rms(y=waveform, frame_length=400, hop_length=160)[0]
+        loudness = rms(waveform, 400, 160)
         return float(20 * np.log10(np.percentile(loudness, 8) / np.percentile(loudness, 90)))
 
     dry, office, hall = (pause_over_speech_db(room) for room in ROOMS)
@@ -174,7 +190,7 @@ def test_rooms_fill_the_pauses() -> None:
 def test_background_noise_is_at_its_level() -> None:
     def pause_over_all_db(noise_db: float) -> float:
         waveform = synthesise(replace(MAN, breathiness=0.0), replace(QUIET, noise_db=noise_db, words=11), 6.0)
-        power = librosa.feature.rms(y=waveform, frame_length=400, hop_length=160, center=False)[0] ** 2
+        power = rms(waveform, 400, 160) ** 2
         pauses = power <= np.percentile(power, 5)  # where there is nothing but the noise
         return float(10 * np.log10(power[pauses].mean() / power.mean()))
 
@@ -189,7 +205,7 @@ def test_texts_last_ten_seconds_at_the_fastest_rate() -> None:
 
 def test_a_text_that_ends_early_is_read_again() -> None:
     waveform = synthesise(replace(MAN, rate_wpm=220), QUIET, 30.0)
-    loudness = librosa.feature.rms(y=waveform, frame_length=16_000, hop_length=16_000, center=False)[0]
+    loudness = rms(waveform, 16_000, 16_000)
     assert loudness.min() > 0.3 * loudness.max()
 
 
@@ -211,19 +227,19 @@ def test_unknown_values_name_the_known_ones() -> None:
 def features(index: int) -> np.ndarray:
     """What an ear might note in one recording: pitch, its wobble, noise, pace, and the mean and spread of the spectrum."""
     waveform = synthesise(draw_speaker(0, index), draw_video(0, index, 0), 6.0)
-    f0 = librosa.yin(waveform, fmin=60, fmax=400, sr=RATE_HZ, frame_length=1024, hop_length=256)
-    frames = librosa.util.frame(np.pad(waveform, 512), frame_length=1024, hop_length=256).T[: len(f0)]
-    lags = np.round(RATE_HZ / f0).astype(int)
-    periodic = np.array([np.corrcoef(x[:-k], x[k:])[0, 1] for x, k in zip(frames, lags, strict=True)])
-    loudness = frames.std(1)
-    voiced = (periodic > 0.7) & (loudness > 0.2 * np.percentile(loudness, 95))
-    glide = np.diff(np.log(f0))[voiced[1:] & voiced[:-1]]
+    pitch = praat(waveform)
+    f0, periodic = pitch.selected_array["frequency"], pitch.selected_array["strength"]
+    at = np.round(pitch.xs() * RATE_HZ / HOP).astype(int)
+    loudness = frames_of(np.pad(waveform, 512), 1024)[at].std(1)
+    voiced = (f0 > 0) & (loudness > 0.2 * np.percentile(loudness, 95))
+    glide = np.diff(np.log(np.where(voiced, f0, 1)))[voiced[1:] & voiced[:-1]]
     noise_db = 10 * np.log10(1 / np.clip(periodic[voiced], 0, 0.9999) - 1 + 1e-6)
     beat = np.abs(np.fft.rfft(np.log(loudness + 1e-4) - np.log(loudness + 1e-4).mean()))[1:96] ** 2
-    pace = [(beat * np.arange(1, 96)).sum() / beat.sum(), librosa.onset.onset_strength(y=waveform, sr=RATE_HZ).mean()]
-    cepstrum = librosa.feature.mfcc(y=waveform, sr=RATE_HZ, n_mfcc=20, n_mels=40, hop_length=256)[:, : len(f0)]
-    pitch = [np.log(np.median(f0[voiced])), np.median(np.abs(glide)), noise_db.mean()]
-    return np.concatenate([pitch, pace, cepstrum[:, voiced].mean(1), cepstrum[:, voiced].std(1)])
+    cepstrum = MFCC(torch.from_numpy(waveform)).numpy()[:, at]
+    onsets = np.diff(cepstrum[0]).clip(0)
+    pace = [(beat * np.arange(1, 96)).sum() / beat.sum(), onsets.mean()]
+    melody = [np.log(np.median(f0[voiced])), np.median(np.abs(glide)), noise_db.mean()]
+    return np.concatenate([melody, pace, cepstrum[:, voiced].mean(1), cepstrum[:, voiced].std(1)])
 
 
 @pytest.mark.slow

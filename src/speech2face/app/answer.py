@@ -1,7 +1,8 @@
 """What the page shows of a voice: its face, the mean face, what differs, and how the picture changes with what is heard."""
 
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -53,17 +54,19 @@ def hear(model: Speech2Face, path: Path, check: Check) -> Voice:
 
 @dataclass(frozen=True)
 class Artist:
-    """A model, and the mean face that it starts from: uint8 RGB [224, 224, 3], and as a data URI."""
+    """A model, the mean face that it starts from, uint8 RGB [224, 224, 3] and as a data URI, and the threads that listen to the segments
+    of a voice beside each other."""
 
     model: Speech2Face
     mean: Picture
     mean_uri: str
+    pool: ThreadPoolExecutor
 
     @classmethod
-    def of(cls, model: Speech2Face) -> "Artist":
+    def of(cls, model: Speech2Face, num_threads: int = 1) -> "Artist":
         """Draw the mean face once, and everything once, so that the first voice does not wait for what is only done once."""
         mean = np.asarray(model.mean_face())
-        artist = cls(model, mean, data_uri(mean))
+        artist = cls(model, mean, data_uri(mean), ThreadPoolExecutor(num_threads))
         noise = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE_HZ).astype(np.float32)
         for _ in artist.draw(Voice([noise], [1.0]), lambda: None):
             pass
@@ -80,7 +83,7 @@ class Artist:
         stretched: from the mean face on, how many times as far from it (`stretch`) and the picture
         real_stretch: the stretch of a face that is as far from the mean face as real ones are
         """
-        singles = np.stack([self._features(segment, check) for segment in voice.segments])
+        singles = self._features(voice.segments, check)
         found = singles.mean(0)
         face = self._face(found)
         uri = data_uri(face)
@@ -104,9 +107,18 @@ class Artist:
             known = {0.0: self.mean_uri, 1.0: uri}.get(stretch)
             yield {"stretched": [{"stretch": stretch, "picture": known or data_uri(self._face(found, stretch))}]}
 
-    def _features(self, segment: np.ndarray, check: Check) -> Features:
-        check()
-        return self.model.features_of([segment])
+    def _features(self, segments: Sequence[np.ndarray], check: Check) -> Features:
+        """What each of the segments says, [S, D]."""
+        jobs = [self.pool.submit(self.model.features_of, [segment]) for segment in segments]
+        found = []
+        try:
+            for job in jobs:
+                check()
+                found.append(job.result())
+        finally:
+            for job in jobs:
+                job.cancel()
+        return np.stack(found)
 
     def _face(self, features: Features, stretch: float = 1.0) -> Picture:
         return self.model.faces(features[None], stretch=stretch)[0]

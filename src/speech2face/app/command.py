@@ -62,7 +62,7 @@ def server_of(model: Speech2Face, host: str, num_workers: int) -> "uvicorn.Serve
     from speech2face.app.server import make_app
 
     config = uvicorn.Config(
-        make_app(Artist.of(model), host, num_workers),
+        make_app(Artist.of(model, num_workers), host, num_workers),
         http="h11",
         ws="none",
         lifespan="off",
