@@ -31,7 +31,7 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 
 # The first command is for DVC, which does not see that another version of a library has been installed.
 repro: setup  ## run the pipeline, from recordings to faces and their evaluation
-	$(RUN) dvc repro --quiet --force --single-item code
+	$(RUN) PYTHONPATH=src python stages/code.py
 	$(RUN) dvc repro
 
 test: $(VENV)/.installed-dev  ## run the tests

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import speech2face
-from speech2face.drawing.model import Speech2Face, to_pictures
+from speech2face.drawing.model import Speech2Face
 from speech2face.models.encoders import load_encoder
-from speech2face.models.face_decoder import FaceDecoder
+from speech2face.models.face_decoder import FaceDecoder, to_pictures
 from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.models.weight_files import save_network
 from speech2face.pipeline.rejects import UnusableError

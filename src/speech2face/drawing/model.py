@@ -14,7 +14,7 @@ from speech2face.audio.extraction import segment_samples, spectrogram
 from speech2face.audio.segments import fit_length
 from speech2face.drawing.heard import Heard, Voice
 from speech2face.drawing.loading import Trained
-from speech2face.models.face_decoder import FaceDecoder
+from speech2face.models.face_decoder import FaceDecoder, to_pictures
 from speech2face.models.speaker_encoder import SpeakerEncoder
 from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.pipeline import machine
@@ -117,11 +117,6 @@ class Speech2Face:
     def mean_face(self) -> Image.Image:
         """The mean training face, which everything that is drawn differs from."""
         return Image.fromarray(self.faces(self.mean_feature[None])[0])
-
-
-def to_pictures(images: torch.Tensor) -> npt.NDArray[np.uint8]:
-    """Float [N, 3, H, W] in 0..1, clipped to it, as uint8 RGB [N, H, W, 3]."""
-    return (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
 def _by_spectrogram(encoder: VoiceEncoder, device: torch.device) -> Listen:

@@ -7,9 +7,10 @@ from speech2face.face_networks.backends import Backend
 from speech2face.face_networks.extraction import to_crops
 from speech2face.measures.inputs import Decode, Embed
 from speech2face.models.encoders import Encoder
-from speech2face.models.face_decoder import FaceDecoder
+from speech2face.models.face_decoder import FaceDecoder, to_pictures
 from speech2face.models.speaker_encoder import SpeakerEncoder
 from speech2face.models.voice_encoder import HOP_LENGTH, MIN_FRAMES, SAMPLE_RATE_HZ
+from speech2face.pipeline import machine
 from speech2face.speaker_networks.table import rows_of
 from speech2face.training.encoder import to_input
 from speech2face.training.pairs import Pairs
@@ -63,13 +64,13 @@ def decode_with(decoder: FaceDecoder, device: torch.device) -> Decode:
     decoder.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
     @torch.inference_mode()
+    def draw(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        face = decoder(torch.from_numpy(features).float().to(device))
+        return to_pictures(face.image), face.landmarks.cpu().numpy()
+
     def decode(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        images, landmarks = [], []
-        for start in range(0, len(features), BATCH):
-            face = decoder(torch.from_numpy(features[start : start + BATCH]).float().to(device))
-            pixels = (face.image.clamp(0, 1) * 255).round().to(torch.uint8)
-            images.append(pixels.permute(0, 2, 3, 1).cpu().numpy())
-            landmarks.append(face.landmarks.cpu().numpy())
+        with machine.threads() as pool:
+            images, landmarks = zip(*pool.map(draw, _batches(features)), strict=True)
         return np.concatenate(images), np.concatenate(landmarks)
 
     return decode
@@ -80,12 +81,16 @@ def embed_with(backend: Backend, device: torch.device) -> Embed:
     network = backend.to(device)
 
     @torch.inference_mode()
+    def read(images: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        points = torch.from_numpy(landmarks).float().to(device)
+        return network.embed(to_crops(list(images)).to(device), points).float().cpu().numpy()
+
     def embed(images: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-        features = []
-        for start in range(0, len(images), BATCH):
-            crops = to_crops(list(images[start : start + BATCH])).to(device)
-            points = torch.from_numpy(landmarks[start : start + BATCH]).float().to(device)
-            features.append(network.embed(crops, points).float().cpu().numpy())
-        return np.concatenate(features)
+        with machine.threads() as pool:
+            return np.concatenate(pool.starmap(read, zip(_batches(images), _batches(landmarks), strict=True)))
 
     return embed
+
+
+def _batches(rows: np.ndarray) -> list[np.ndarray]:
+    return [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]

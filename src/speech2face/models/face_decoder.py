@@ -17,8 +17,10 @@ What the papers leave open, and what is done here:
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from speech2face.models.warp import sparse_image_warp
@@ -130,6 +132,12 @@ class FaceDecoder(nn.Module):
         Raises:
             ValueError: for another shape, or before `set_means`.
         """
+        if features.ndim != 2 or features.shape[1] != self.feature_dim:
+            raise ValueError(f"features must be [B, {self.feature_dim}] (got {list(features.shape)})")
+        if not self.mean_landmarks.any():
+            raise ValueError(
+                "the decoder has no mean shape yet: call set_means with the mean of the training landmarks"
+            )
         texture, landmarks = self.unwarped(features)
         mean_landmarks = self.mean_landmarks.expand_as(landmarks[:num_drawn])
         # landmarks are (x, y), the warp takes (y, x)
@@ -143,13 +151,7 @@ class FaceDecoder(nn.Module):
         return DecodedFace(texture, landmarks, image)
 
     def unwarped(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Textures and landmarks of features [B, feature_dim], see `DecodedFace`. Raises as `forward`."""
-        if features.ndim != 2 or features.shape[1] != self.feature_dim:
-            raise ValueError(f"features must be [B, {self.feature_dim}] (got {list(features.shape)})")
-        if not self.mean_landmarks.any():
-            raise ValueError(
-                "the decoder has no mean shape yet: call set_means with the mean of the training landmarks"
-            )
+        """Textures and landmarks, see `DecodedFace`, of features that `forward` would take, which is not checked."""
         first = self.relu(self.f_dec(features))
         offsets = self.landmark_network(first).unflatten(1, (NUM_LANDMARKS, 2))
         # the means are float32, and so is what is added to them, whatever autocast makes of the networks
@@ -172,6 +174,11 @@ class FaceDecoder(nn.Module):
             for last in (self.landmark_network[-1], self.texture_network.get_submodule("to_rgb")):
                 assert isinstance(last, nn.Linear | nn.Conv2d)
                 last.weight.mul_(FINAL_GAIN)
+
+
+def to_pictures(images: Tensor) -> NDArray[np.uint8]:
+    """Float [N, 3, H, W] in 0..1, clipped to it, as uint8 RGB [N, H, W, 3]."""
+    return (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
 class ResizeConv2d(nn.Conv2d):
