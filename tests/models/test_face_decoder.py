@@ -135,6 +135,12 @@ class TestOutput:
         assert faces.texture.shape == faces.image.shape == (3, 3, 224, 224)
         assert faces.landmarks.shape == (3, 68, 2) and faces.landmarks.dtype == torch.float32
 
+    def test_of_the_first_faces_alone_pictures_are_drawn(self, decoder: FaceDecoder) -> None:
+        features = torch.randn(3, 16)
+        every, first = decoder(features), decoder(features, num_drawn=2)
+        assert torch.equal(first.texture, every.texture) and torch.equal(first.landmarks, every.landmarks)
+        torch.testing.assert_close(first.image, every.image[:2])
+
     def test_starts_near_the_mean_face(self, decoder: FaceDecoder) -> None:
         faces = decoder(torch.randn(4, 16))
         assert 0 < (faces.landmarks - mean_shape()).abs().mean() < 3  # px

@@ -271,6 +271,15 @@ class TestDecoderLoss:
         with pytest.raises(ValueError, match="mask must have the shape of"):
             decoder_loss(decoded, *truth, embed=self.embed, mask=mask[:1])
 
+    def test_the_face_network_looks_at_the_faces_that_have_been_drawn(self) -> None:
+        whole = self.decoded()
+        decoded = whole._replace(image=whole.image[:1])
+        truth = (torch.zeros(2, 3, 224, 224), torch.zeros(2, 68, 2), torch.eye(3)[:2])
+        terms = decoder_loss(decoded, *truth, embed=self.embed)
+        first = nn.functional.cosine_similarity(self.embed(decoded.image)[0], truth[2][0], dim=0)
+        torch.testing.assert_close(terms.embedding, -first)
+        assert torch.equal(terms.texture, decoder_loss(whole, *truth, embed=self.embed).texture)
+
     def test_without_weight_the_face_network_is_not_used(self) -> None:
         def embed(image: Tensor) -> Tensor:
             raise AssertionError("used")

@@ -2,6 +2,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,22 @@ def test_few_workers_share_a_gpu_and_all_processors_serve_other_work(monkeypatch
 
 @pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library keeps memory in its own way")
+def test_threads_do_a_piece_of_work_each_with_one_thread_of_pytorch(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("S2F_WORKERS", "3")
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with machine.threads() as pool:
+            meet = threading.Barrier(3)
+            found = pool.map(
+                lambda number: (number, meet.wait(60) >= 0, torch.get_num_threads()), range(3), chunksize=1
+            )
+        assert found == [(0, True, 1), (1, True, 1), (2, True, 1)]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_memory_that_was_freed_is_used_again():
     """Steps of a network whose blocks of 38 MB glibc by itself gives back touch far fewer new pages (of 4 KiB)."""
     code = (

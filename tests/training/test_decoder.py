@@ -35,6 +35,7 @@ SETTINGS = Decoder(
     max_gradient_norm=1.0,
     morph_fraction=0.5,
     morph_neighbours=2,
+    embedding_fraction=1.0,
     frontal=Frontal(max_yaw_deg=15.0, max_mouth_opening=0.25, min_sharpness=0.01),
     weights=DecoderWeights(texture=1.0, landmarks=0.01, embedding=0.1),
 )
@@ -168,6 +169,20 @@ def test_without_the_embedding_term_no_face_network_is_used(
     assert state.history[-1]["val/total"] == pytest.approx(
         state.history[-1]["val/texture"] + 0.01 * state.history[-1]["val/landmarks"]
     )
+
+
+def test_the_face_network_sees_a_part_of_each_training_batch_and_all_validation_faces(
+    faces: CanonicalFaces, targets: Targets, monkeypatch: pytest.MonkeyPatch
+):
+    seen: list[int] = []
+    monkeypatch.setattr(Colour, "embed", lambda self, crops, landmarks: seen.append(len(crops)) or crops.mean((2, 3)))
+    task = make_task(faces, targets, embedding_fraction=0.3)
+    for batch in task.batches(0):
+        terms = task.losses(batch, torch.Generator())
+        assert terms["embedding"].isfinite()
+    assert seen == [2]  # of the one batch of 4: 1.2, rounded up
+    task.validate()
+    assert seen[1:] == [2]
 
 
 def whose(features: torch.Tensor, targets: Targets) -> list[int]:
