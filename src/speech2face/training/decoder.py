@@ -166,8 +166,9 @@ class _Objective:
         return self._losses(batch, self.settings.embedding_fraction)  # a batch's faces are in random order
 
     def _losses(self, batch: FaceBatch, drawn: float) -> dict[str, torch.Tensor]:
+        num_drawn = math.ceil(drawn * len(batch.features)) if self.weights.embedding else 0
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
-            decoded = self.network(batch.features, math.ceil(drawn * len(batch.features)))
+            decoded = self.network(batch.features, num_drawn)
         return decoder_loss(
             decoded,
             batch.textures,
