@@ -301,7 +301,9 @@ def test_the_best_epoch_is_that_of_the_best_mean_rank_then_of_the_smallest_loss(
     found = {f"val/{name}": value for name, value in task.validate().items()}
     best = state.history[state.best_epoch]
     assert found == pytest.approx({name: value for name, value in best.items() if name.startswith("val/")}, rel=1e-5)
-    assert [m["lr"] for m in state.history] == pytest.approx([1e-3, 5e-4, 2.5e-4])
+    assert [m["lr"] for m in state.history] == pytest.approx(
+        [1e-3, 7.5e-4, 5e-4]
+    )  # halved after three steps; an epoch has two
 
 
 def test_the_validation_ranks_whole_clips_among_the_validation_speakers(inputs: EncoderInputs):

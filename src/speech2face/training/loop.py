@@ -45,7 +45,7 @@ class Task:
 
 @dataclass
 class State:
-    """How far a run is: `step` steps of `epoch` are done, `sums` are this epoch's training losses; `history` holds the metrics of the
+    """How far a run is: `step` steps of `epoch` are done, `sums` are those of this epoch's training losses and learning rates; `history` holds the metrics of the
     epochs before, `best` the weights of the best of them."""
 
     epoch: int = 0
@@ -76,11 +76,14 @@ def steps(task: Task, state: State, seed: int) -> Iterator[None]:
             )
         total.backward()
         torch.nn.utils.clip_grad_norm_(task.network.parameters(), task.max_gradient_norm)
+        values = {name: float(value.detach()) for name, value in losses.items()} | {
+            "lr": task.scheduler.get_last_lr()[0]
+        }
         task.optimizer.step()
         task.scheduler.step()
         state.step = step + 1
-        for name, value in losses.items():
-            state.sums[name] = state.sums.get(name, 0.0) + float(value.detach())
+        for name, value in values.items():
+            state.sums[name] = state.sums.get(name, 0.0) + value
         yield
 
 
@@ -110,12 +113,14 @@ def close_epoch(task: Task, state: State) -> None:
         raise ValueError(
             f"{task.name}: {wrong[0]} of the validation is {validation[wrong[0]]} after epoch {state.epoch + 1}; lower the learning rate"
         )
-    training = {f"train/{name}": value / state.step for name, value in state.sums.items()}
-    metrics = training | {f"val/{name}": value for name, value in validation.items()}
+    means = {name: value / state.step for name, value in state.sums.items()}
+    lr = means.pop("lr")
+    training = {f"train/{name}": value for name, value in means.items()}
+    metrics = training | {f"val/{name}": value for name, value in validation.items()} | {"lr": lr}
     if not state.history or task.score(validation) > task.score(_validation(state.history[state.best_epoch])):
         state.best = {name: value.detach().cpu().clone() for name, value in task.network.state_dict().items()}
         state.best_epoch = state.epoch
-    state.history.append(metrics | {"lr": float(task.scheduler.get_last_lr()[0])})
+    state.history.append(metrics)
     state.epoch, state.step, state.sums = state.epoch + 1, 0, {}
 
 
