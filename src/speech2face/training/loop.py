@@ -45,8 +45,8 @@ class Task:
 
 @dataclass
 class State:
-    """How far a run is: `step` steps of `epoch` are done, `sums` are those of this epoch's training losses and learning rates; `history` holds the metrics of the
-    epochs before, `best` the weights of the best of them."""
+    """How far a run is: `step` steps of `epoch` are done, `sums` are those of their losses and learning rates; `history` holds the metrics
+    of the epochs before, `best` the weights of the best of them."""
 
     epoch: int = 0
     step: int = 0
@@ -76,9 +76,8 @@ def steps(task: Task, state: State, seed: int) -> Iterator[None]:
             )
         total.backward()
         torch.nn.utils.clip_grad_norm_(task.network.parameters(), task.max_gradient_norm)
-        values = {name: float(value.detach()) for name, value in losses.items()} | {
-            "lr": task.scheduler.get_last_lr()[0]
-        }
+        values = {name: float(value.detach()) for name, value in losses.items()}
+        values["lr"] = float(task.scheduler.get_last_lr()[0])
         task.optimizer.step()
         task.scheduler.step()
         state.step = step + 1
