@@ -83,7 +83,7 @@ def measure_galleries(
 def _verify(trials: verification.Trials, bootstrap: Bootstrap) -> dict[str, Any]:
     measures = {
         "area_under_curve": verification.area_under_curve(trials, bootstrap),
-        "equal_error_rate": verification.equal_error_rate(trials, bootstrap),
+        "equal_error_rate": verification.equal_error_rate(trials),
     }
     estimates = {name: bootstrap.estimate(statistic) for name, statistic in measures.items()}
     return {name: value | {"chance": 0.5} for name, value in estimates.items() if value}

@@ -13,7 +13,7 @@ from speech2face.measures.attributes import ORIGIN, Attribute
 from speech2face.measures.ranking import matched, rank_among_speakers, recall_table, row_values
 from speech2face.measures.retrieval import percent_to_k, rank_matches
 from speech2face.measures.similarity import similarities
-from speech2face.measures.statistics import Floats, Statistic, accuracy, mean, pearson, resample_speakers
+from speech2face.measures.statistics import Floats, Statistic, Weights, accuracy, mean, pearson, resample_speakers
 from speech2face.pipeline.params import Evaluation
 
 GROUPED = ("sex", "age_years", "age", "nationality", "ethnicity", "accent", "skin_tone", ORIGIN)
@@ -135,7 +135,7 @@ def _difference(one: Statistic, other: Statistic) -> Statistic:
 
 
 def _fraction(learned: Statistic, knowable: Statistic, chance: Statistic) -> Statistic:
-    def statistic(weights: Floats) -> Floats:
+    def statistic(weights: Weights) -> Floats:
         low = chance(weights)
         above, whole = learned(weights) - low, knowable(weights) - low
         return np.divide(above, whole, out=np.full(len(low), np.nan), where=whole > 1e-3)

@@ -36,7 +36,7 @@ def summarise(values: Values, bootstrap: Bootstrap) -> dict[str, dict[str, Any]]
     clips = np.bincount(bootstrap.of_row)
     for name, rows in values.items():
         of_speaker = np.bincount(bootstrap.of_row, rows) / clips
-        over_clips = float(spread(rows)(np.ones((1, len(rows))))[0])
+        over_clips = float(spread(rows)(bootstrap.once)[0])
         equal = bootstrap.estimate(weighted_mean(rows, 1 / clips[bootstrap.of_row]))
         summary[name] = bootstrap.estimate(mean(rows)) | {
             "sd_clips": over_clips,

@@ -28,7 +28,7 @@ def make_tables(aligned: Aligned, measured: Measured) -> dict[str, pd.DataFrame]
     """
     return {
         "recall": _recall(aligned, measured),
-        "roc": _roc(aligned, measured),
+        "roc": _roc(measured),
         "clips": _clips(aligned, measured),
         "embeddings": _embeddings(aligned, measured),
         "confusions": _confusions(measured),
@@ -47,9 +47,9 @@ def _recall(aligned: Aligned, measured: Measured) -> pd.DataFrame:
     return pd.concat(curves, ignore_index=True)
 
 
-def _roc(aligned: Aligned, measured: Measured) -> pd.DataFrame:
+def _roc(measured: Measured) -> pd.DataFrame:
     """The ROC curve of verification on an even grid of false positive rates."""
-    false_positives, true_positives = roc_curve(measured.trials, measured.over_rows, np.ones((1, len(aligned.clips))))
+    false_positives, true_positives = roc_curve(measured.trials, measured.over_rows.once)
     grid = np.linspace(0, 1, ROC_POINTS)
     places = np.searchsorted(false_positives[0], grid, "right") - 1
     return pd.DataFrame({"false_positive_rate": grid, "true_positive_rate": true_positives[0][places], "chance": grid})
