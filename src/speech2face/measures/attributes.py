@@ -26,6 +26,7 @@ from speech2face.measures.statistics import (
     p_value,
     pearson,
 )
+from speech2face.measures.views import Features, blocks
 
 FOLDS = 3
 INVERSE_STRENGTHS = (1e-5, 1e-3, 1e-2, 1e-1, 1.0)  # C of logistic regression on standardised features
@@ -53,6 +54,12 @@ class Attribute:
     truth: np.ndarray
     clips: pd.DataFrame
     classes: list[str]
+
+    def read(self, features: Features) -> np.ndarray:
+        """What the probe reads from features [N, D] of all test rows, [N]."""
+        return np.concatenate(
+            [self.probe.predict(features[rows].astype(np.float64, copy=False)) for rows in blocks(features)]
+        )
 
 
 def fit_attributes(
@@ -99,14 +106,14 @@ def fit_probe(features: np.ndarray, labels: np.ndarray, speakers: np.ndarray) ->
     return _logistic(INVERSE_STRENGTHS[int(np.argmax(means <= bound))]).fit(features, labels)
 
 
-def read_attribute(attribute: Attribute, features: np.ndarray, bootstrap: Bootstrap) -> dict[str, Any]:
+def read_attribute(attribute: Attribute, features: Features, bootstrap: Bootstrap) -> dict[str, Any]:
     """How well the attribute is read from features [N, D] of all test rows; `bootstrap` is over the rows it is known of.
 
     Names: accuracy and the part of the commonest class (always guessing it is right that often); balanced accuracy and the best
     that guessing without any knowledge gives: one over the classes in the truth, however many more the probe knows.
     Numbers: Pearson's correlation, the mean absolute error, and that of always guessing the mean.
     """
-    read = attribute.probe.predict(features[attribute.known])
+    read = attribute.read(features)[attribute.known]
     truth = attribute.truth
     if attribute.is_number:
         result = {
@@ -125,19 +132,19 @@ def read_attribute(attribute: Attribute, features: np.ndarray, bootstrap: Bootst
     return {name: value for name, value in result.items() if value != {}}
 
 
-def confusion(attribute: Attribute, features: np.ndarray) -> pd.DataFrame:
+def confusion(attribute: Attribute, features: Features) -> pd.DataFrame:
     """Counts of true (rows) and read (columns) classes over the test rows."""
-    read = attribute.probe.predict(features[attribute.known])
+    read = attribute.read(features)[attribute.known]
     counts = pd.crosstab(pd.Series(attribute.truth, name="true"), pd.Series(read, name="read"))
     return counts.reindex(index=attribute.classes, columns=attribute.classes, fill_value=0)
 
 
-def significance(attribute: Attribute, features: np.ndarray, permutations: int, seed: int) -> float:
+def significance(attribute: Attribute, features: Features, permutations: int, seed: int) -> float:
     """P-value of reading the attribute better than chance: balanced accuracy or correlation against its permutations.
 
     Whole speakers exchange their values, see `exchange`.
     """
-    read = attribute.probe.predict(features[attribute.known])
+    read = attribute.read(features)[attribute.known]
     truth = attribute.truth
     if not attribute.is_number:
         codes = {label: code for code, label in enumerate(attribute.classes)}

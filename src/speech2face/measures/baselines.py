@@ -14,19 +14,20 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from speech2face.measures.aligned import Aligned
 from speech2face.measures.inputs import Inputs
+from speech2face.measures.views import Features
 
 STRENGTHS = np.logspace(-2, 6, 9)
 FOLDS = 3
 
 
-def predict_baselines(inputs: Inputs, aligned: Aligned) -> dict[str, np.ndarray]:
+def predict_baselines(inputs: Inputs, aligned: Aligned) -> dict[str, Features]:
     """Features [N, D] that each baseline predicts for the test rows, by name; every one fitted on training speakers."""
     training = aligned.training
     true = aligned.training_true
     groups = training["speaker_id"].to_numpy(str)
-    baselines = {}
+    baselines: dict[str, Features] = {}
     if len(training):
-        baselines["mean_feature"] = np.tile(aligned.training_mean, (len(aligned.clips), 1))
+        baselines["mean_feature"] = np.broadcast_to(aligned.training_mean, aligned.true.shape)
     for name, table in inputs.voices.items():
         known = training["clip_id"].isin(table.index).to_numpy()
         if not set(aligned.clips["clip_id"]) <= set(table.index):

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from speech2face.corpus.ids import speaker_of
@@ -21,6 +20,7 @@ from speech2face.measures.ranking import (
 )
 from speech2face.measures.retrieval import METRICS, Ranks, nearest, rank_matches
 from speech2face.measures.statistics import Bootstrap, resample_speakers
+from speech2face.measures.views import Features
 from speech2face.pipeline.params import Evaluation
 
 HELD_EQUAL = (("sex",), ("sex", "nationality"))
@@ -40,7 +40,7 @@ class Galleries:
 
 
 def measure_galleries(
-    aligned: Aligned, predicted: np.ndarray, table: pd.DataFrame, settings: Evaluation, seed: int
+    aligned: Aligned, predicted: Features, table: pd.DataFrame, settings: Evaluation, seed: int
 ) -> Galleries:
     """Measures of predicted features [N, D] of the test rows; table: attributes by clip_id.
 
@@ -52,12 +52,10 @@ def measure_galleries(
     for metric in METRICS:
         found = rank_matches(predicted, aligned.gallery, aligned.clips["speaker"], metric)
         retrieval[RAW[metric]] = summarise_ranks(found, over_rows)
-    spaces = {
-        "speaker_mean": (aligned.centred(predicted), aligned.centred(aligned.gallery)),
-        RAW["cosine"]: (predicted, aligned.gallery),
-    }
-    size = len(aligned.speakers)
-    hubs = {name: measure_hubs(nearest(*features), size, over_rows) for name, features in spaces.items()}
+    hubs = {}
+    for name, centre in (("speaker_mean", aligned.training_mean), (RAW["cosine"], None)):
+        found_nearest = nearest(predicted, aligned.gallery, centre=centre)
+        hubs[name] = measure_hubs(found_nearest, len(aligned.speakers), over_rows)
     for name, shift in (("same_video", 0), ("cross_video", 1)):
         found, usable = rank_among_videos(aligned, predicted, shift)
         if usable.any():

@@ -12,6 +12,7 @@ from speech2face.measures.aligned import Aligned
 from speech2face.measures.attributes import ORIGIN
 from speech2face.measures.inputs import Inputs
 from speech2face.measures.scores import score_groups
+from speech2face.measures.views import Features
 from speech2face.pipeline.params import Evaluation
 
 LISTS = ("", "manifest", "videos")
@@ -19,7 +20,7 @@ LISTS = ("", "manifest", "videos")
 
 
 def score_heard(
-    inputs: Inputs, aligned: Aligned, predicted: np.ndarray, settings: Evaluation, seed: int
+    inputs: Inputs, aligned: Aligned, predicted: Features, settings: Evaluation, seed: int
 ) -> dict[str, Any]:
     """The scores of `score_groups` for `perhaps_heard` and `not_heard` speakers, by features [N, D] predicted of the test rows, with the
     names of the `corpora` that the encoder was trained on; empty where the inputs name none."""

@@ -30,6 +30,7 @@ from speech2face.measures.scores import fraction_of_knowable, groups_of, score_g
 from speech2face.measures.similarity import similarities, summarise
 from speech2face.measures.statistics import Bootstrap, resample_speakers, rounded
 from speech2face.measures.verification import Trials
+from speech2face.measures.views import Features, View
 from speech2face.pipeline.params import Evaluation
 
 
@@ -44,8 +45,8 @@ class Measured:
     """
 
     results: dict[str, Any]
-    true: np.ndarray
-    systems: dict[str, np.ndarray]
+    true: Features
+    systems: dict[str, Features]
     attributes: list[Attribute]
     ranks: Ranks
     decoded: dict[str, np.ndarray]
@@ -55,8 +56,8 @@ class Measured:
 
 def measure(inputs: Inputs, aligned: Aligned, settings: Evaluation, seed: int) -> Measured:
     """Measure the first of `inputs.predicted` and compare it with the baselines."""
-    voice = next(iter(inputs.predicted.values())).astype(np.float64)
-    systems = {"voice": voice} | predict_baselines(inputs, aligned)
+    voice = next(iter(inputs.predicted.values()))
+    systems: dict[str, Features] = {"voice": voice, **predict_baselines(inputs, aligned)}
     over_rows = resample_speakers(aligned.clips, settings, seed)
     galleries = measure_galleries(aligned, voice, inputs.attributes, settings, seed)
     faces = {name: decode_faces(inputs, f) for name, f in (("true_feature", aligned.true), ("voice", voice))}
@@ -65,7 +66,8 @@ def measure(inputs: Inputs, aligned: Aligned, settings: Evaluation, seed: int) -
     linked, controls = evaluated_attributes(inputs.attributes, inputs.roles)
     fitted, skipped = fit_attributes(aligned, inputs.attributes, linked + controls)
     known = [attribute for attribute in fitted if attribute.name in linked]
-    sources = {"voice": voice, "true_feature": aligned.true} | {f"decoded_{name}": f for name, f in embedded.items()}
+    sources: dict[str, Features] = {"voice": voice, "true_feature": aligned.true}
+    sources |= {f"decoded_{name}": f for name, f in embedded.items()}
     read = _read(aligned, fitted, sources, settings, seed)
     without_probe = {name: skipped[name] for name in controls if name in skipped}
     results: dict[str, Any] = {
@@ -112,7 +114,7 @@ def _counts(inputs: Inputs, aligned: Aligned) -> dict[str, int]:
 def _read(
     aligned: Aligned,
     attributes: Sequence[Attribute],
-    sources: Mapping[str, np.ndarray],
+    sources: Mapping[str, Features],
     settings: Evaluation,
     seed: int,
 ) -> dict[str, dict[str, dict[str, Any]]]:
@@ -142,7 +144,7 @@ def _attributes(
 
 def _controls(
     controls: Sequence[Attribute],
-    sources: Mapping[str, np.ndarray],
+    sources: Mapping[str, Features],
     without_probe: Mapping[str, str],
     read: Mapping[str, dict[str, dict[str, Any]]],
     settings: Evaluation,
@@ -160,7 +162,7 @@ def _controls(
 
 
 def _not_evaluated(
-    inputs: Inputs, aligned: Aligned, systems: Mapping[str, np.ndarray], retrieval: Mapping[str, Any]
+    inputs: Inputs, aligned: Aligned, systems: Mapping[str, Features], retrieval: Mapping[str, Any]
 ) -> dict[str, str]:
     """Why what is not about one attribute was left out."""
     reasons = {}
@@ -186,7 +188,8 @@ def _of_decoded(
     over_rows = resample_speakers(aligned.clips, settings, seed)
     embedded = {name: face.features for name, face in decoded.items() if face.features is not None}
     if embedded:
-        farther = decode_faces(inputs, aligned.stretched(voice_features, inputs.stretch))
+        stretched = View(voice_features.shape, lambda rows: aligned.stretched(voice_features[rows], inputs.stretch))
+        farther = decode_faces(inputs, stretched)
         if farther is not None and farther.features is not None:
             embedded["voice_stretched"] = farther.features
         results["decoded"] = score_decoded(inputs, aligned, embedded, over_rows)

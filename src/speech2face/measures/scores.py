@@ -14,6 +14,7 @@ from speech2face.measures.ranking import matched, rank_among_speakers, recall_ta
 from speech2face.measures.retrieval import percent_to_k, rank_matches
 from speech2face.measures.similarity import similarities
 from speech2face.measures.statistics import Floats, Statistic, Weights, accuracy, mean, pearson, resample_speakers
+from speech2face.measures.views import Features
 from speech2face.pipeline.params import Evaluation
 
 GROUPED = ("sex", "age_years", "age", "nationality", "ethnicity", "accent", "skin_tone", ORIGIN)
@@ -30,7 +31,7 @@ RECALLS = ("recall_at_10_percent", "recall_at_10_percent_raw")
 FEWEST_SPEAKERS = 3  # of a group that is shown by itself; an interval over fewer says nothing
 
 
-def row_scores(aligned: Aligned, predicted: np.ndarray) -> dict[str, Floats]:
+def row_scores(aligned: Aligned, predicted: Features) -> dict[str, Floats]:
     """Of each test row [N]: cosine to the true feature of its video, raw and centred; among the test speakers, by centred cosine and
     with ties in expectation, whether the match is first, within the first 10 %, 1 over its rank, and the chance to choose it out of two;
     and whether it is within the first 10 % by the raw cosine."""
@@ -57,12 +58,11 @@ def chance_scores(gallery_size: int) -> dict[str, float]:
     }
 
 
-def attribute_statistic(attribute: Attribute, features: np.ndarray, rows: np.ndarray | None = None) -> Statistic:
-    """Correlation of a number, accuracy of a name, as read from features [N, D] of the rows that it is known of, or those of
-    them that `rows` (bool over them) picks."""
-    rows = np.ones(len(attribute.truth), bool) if rows is None else rows
-    read = attribute.probe.predict(features[attribute.known])[rows]
-    return (pearson if attribute.is_number else accuracy)(attribute.truth[rows], read)
+def attribute_statistic(attribute: Attribute, read: np.ndarray, rows: np.ndarray | None = None) -> Statistic:
+    """Correlation of a number, accuracy of a name, as `read` [N] of all test rows, over those that it is known of, or those of them
+    that `rows` (bool [N]) picks."""
+    used = attribute.known if rows is None else attribute.known & rows
+    return (pearson if attribute.is_number else accuracy)(attribute.truth[used[attribute.known]], read[used])
 
 
 def attribute_measure(attribute: Attribute) -> str:
@@ -72,7 +72,7 @@ def attribute_measure(attribute: Attribute) -> str:
 
 def score_systems(
     aligned: Aligned,
-    systems: Mapping[str, np.ndarray],
+    systems: Mapping[str, Features],
     attributes: Sequence[Attribute],
     settings: Evaluation,
     seed: int,
@@ -85,7 +85,7 @@ def score_systems(
     first: dict[str, Statistic] = {}
     for name, predicted in systems.items():
         statistics = {score: mean(rows) for score, rows in row_scores(aligned, predicted).items()}
-        statistics |= {attribute_measure(a): attribute_statistic(a, predicted) for a in attributes}
+        statistics |= {attribute_measure(a): attribute_statistic(a, a.read(predicted)) for a in attributes}
         first = first or statistics
         table[name] = {}
         for score, statistic in statistics.items():
@@ -99,7 +99,7 @@ def score_systems(
 
 def fraction_of_knowable(
     aligned: Aligned,
-    systems: Mapping[str, np.ndarray],
+    systems: Mapping[str, Features],
     attributes: Sequence[Attribute],
     settings: Evaluation,
     seed: int,
@@ -121,7 +121,7 @@ def fraction_of_knowable(
         bootstrap = resample_speakers(aligned.clips, settings, seed, attribute.known)
         commonest = pd.Series(attribute.truth).mode()[0]
         chance = mean(np.zeros(len(attribute.truth)) if attribute.is_number else attribute.truth == commonest)
-        learned, knowable = (attribute_statistic(attribute, features) for features in (voice, oracle))
+        learned, knowable = (attribute_statistic(attribute, attribute.read(features)) for features in (voice, oracle))
         fractions[attribute_measure(attribute)] = bootstrap.estimate(_fraction(learned, knowable, chance))
     return {name: value for name, value in fractions.items() if value}
 
@@ -165,7 +165,7 @@ def groups_of(table: pd.DataFrame, clip_ids: pd.Series) -> dict[str, pd.Series]:
 
 def score_groups(
     aligned: Aligned,
-    predicted: np.ndarray,
+    predicted: Features,
     groups: Mapping[str, pd.Series],
     attributes: Sequence[Attribute],
     settings: Evaluation,
@@ -174,6 +174,7 @@ def score_groups(
     """The row-wise measures of each group of `FEWEST_SPEAKERS` or more, and how well its attributes are read. The gallery stays
     whole."""
     rows = row_scores(aligned, predicted)
+    read = {attribute.name: attribute.read(predicted) for attribute in attributes}
     result: dict[str, dict[str, dict[str, Any]]] = {}
     for name, column in groups.items():
         result[name] = {}
@@ -186,10 +187,9 @@ def score_groups(
             entry: dict[str, Any] = {"speakers": int(speakers.nunique()), "clips": int(chosen.sum())}
             entry |= {score: bootstrap.estimate(mean(values[chosen])) for score, values in rows.items()}
             for attribute in attributes:
-                inside = chosen[attribute.known]
-                if inside.any():
+                if (attribute.known & chosen).any():
                     of_known = resample_speakers(aligned.clips, settings, seed, attribute.known & chosen)
-                    statistic = attribute_statistic(attribute, predicted, inside)
+                    statistic = attribute_statistic(attribute, read[attribute.name], chosen)
                     entry[attribute_measure(attribute)] = of_known.estimate(statistic)
             result[name][str(group)] = {score: value for score, value in entry.items() if value != {}}
     return {name: entries for name, entries in result.items() if entries}

@@ -60,7 +60,7 @@ def _confusions(measured: Measured) -> pd.DataFrame:
     confusions = [pd.DataFrame(columns=["attribute", "true", "read"])]
     for attribute in measured.attributes:
         if not attribute.is_number and attribute.name in measured.results["attributes"]:
-            read = attribute.probe.predict(measured.systems["voice"][attribute.known])
+            read = attribute.read(measured.systems["voice"])[attribute.known]
             confusions.append(pd.DataFrame({"attribute": attribute.name, "true": attribute.truth, "read": read}))
     return pd.concat(confusions, ignore_index=True)
 
@@ -99,7 +99,7 @@ def _clips(aligned: Aligned, measured: Measured) -> pd.DataFrame:
             columns[name] = similarities(measured.decoded[source], aligned.true, aligned.training_mean)["cosine"]
     table = aligned.clips[["clip_id", "speaker_id"]].assign(rank=middle_rank(measured.ranks), **columns)
     for attribute in measured.attributes:
-        name, rows, read = attribute.name, np.flatnonzero(attribute.known), attribute.probe.predict(voice)
+        name, rows, read = attribute.name, np.flatnonzero(attribute.known), attribute.read(voice)
         table[f"{name}_true"] = pd.Series(attribute.truth, index=rows).reindex(table.index)
         table[f"{name}_from_voice"] = read
         # For comparisons of two files, where a class "1" looks like a number, and a class "NA" like a gap.
@@ -119,7 +119,9 @@ def _embeddings(aligned: Aligned, measured: Measured) -> pd.DataFrame:
     plane = PCA(2, svd_solver="full").fit(fitted_on)
     heard = sorted(set(aligned.clips["speaker"]))
     voice = measured.systems["voice"]
-    voices = np.stack([voice[(aligned.clips["speaker"] == speaker).to_numpy()].mean(0) for speaker in heard])
+    voices = np.stack(
+        [voice[(aligned.clips["speaker"] == speaker).to_numpy()].mean(0, dtype=np.float64) for speaker in heard]
+    )
     parts = []
     for source, features in (("face", aligned.gallery[heard]), ("voice", voices)):
         x, y = plane.transform(features).T

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from speech2face.measures.aligned import Aligned
 from speech2face.measures.retrieval import distances
 from speech2face.measures.statistics import Bootstrap, Floats, Statistic, Weights
+from speech2face.measures.views import Features
 
 Counts = npt.NDArray[np.int32]
 ROUNDING_DIGITS = 12  # similarities that differ later than this are equal
@@ -30,7 +31,7 @@ class Trials(NamedTuple):
 
 def trials(
     aligned: Aligned,
-    predicted: np.ndarray,
+    predicted: Features,
     bootstrap: Bootstrap,
     groups: np.ndarray | None = None,
     usable: np.ndarray | None = None,
@@ -114,7 +115,7 @@ def _excess(false_positives: Floats, true_positives: Floats) -> Floats:
     return false_positives - (1 - true_positives)
 
 
-def _similarity(aligned: Aligned, predicted: np.ndarray, rows: npt.NDArray[np.int64]) -> Floats:
+def _similarity(aligned: Aligned, predicted: Features, rows: npt.NDArray[np.int64]) -> Floats:
     """Centred cosine of some rows of predicted features [N, D] with every test speaker, [rows, S]."""
     gallery = aligned.centred(aligned.gallery)
     found = np.empty((len(rows), len(gallery)))
