@@ -30,7 +30,6 @@ CLIPS_PER_VIDEO = 7
 FACES_PER_VIDEO = 3
 NATIONS = 36
 ROWS = 4096
-NOISE = 4.0
 
 
 def made_up(num_speakers: int, num_clips: int, dim: int) -> Inputs:
@@ -53,7 +52,7 @@ def made_up(num_speakers: int, num_clips: int, dim: int) -> Inputs:
     voices = {"mean_spectrogram": 257, "f0": 5}
     return Inputs(
         [clip for clip, is_test in zip(clips, tested, strict=True) if is_test],
-        {"6 s": _near(people, of_clip[tested], NOISE, rng)},
+        {"6 s": _near(people, of_clip[tested], dim**0.5, rng)},
         Faces(faces, [speakers[s] for s in of_face], [splits[s] for s in of_face], _near(people, of_face, 1.0, rng)),
         pd.DataFrame(drawn, clips),
         voices={name: pd.DataFrame(rng.standard_normal((len(clips), size)), clips) for name, size in voices.items()},

@@ -50,13 +50,13 @@ def test_ridge_learns_what_the_voice_tells_and_no_more():
 def test_the_oracle_reaches_what_linked_attributes_explain():
     inputs = simulate_with_voices(num_speakers=300)
     aligned = align(inputs)
-    error = aligned.true - predict_baselines(inputs, aligned)["oracle"]
+    error = np.asarray(aligned.true) - predict_baselines(inputs, aligned)["oracle"]
     # What is left is identity, controls and noise: the part of the true features that no linked attribute is in.
     table = inputs.attributes.loc[aligned.clips["clip_id"]]
     design = np.column_stack(
         [np.ones(len(table)), table["sex"] == "m", table["age_years"], table["vocal_tract_length_cm"]]
     ).astype(float)
-    residual = aligned.true - design @ np.linalg.lstsq(design, aligned.true, rcond=None)[0]
+    residual = np.asarray(aligned.true) - design @ np.linalg.lstsq(design, aligned.true, rcond=None)[0]
     assert error.var() == pytest.approx(residual.var(), rel=0.15)
 
 

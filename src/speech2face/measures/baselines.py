@@ -7,14 +7,15 @@ is the ceiling of the knowable.
 
 import numpy as np
 import pandas as pd
-from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
+from speech2face.corpus.ids import video_of
 from speech2face.measures.aligned import Aligned
 from speech2face.measures.inputs import Inputs
-from speech2face.measures.views import Features
+from speech2face.measures.ridge import fit_ridge
+from speech2face.measures.views import Features, View, picked
 
 STRENGTHS = np.logspace(-2, 6, 9)
 FOLDS = 3
@@ -23,7 +24,6 @@ FOLDS = 3
 def predict_baselines(inputs: Inputs, aligned: Aligned) -> dict[str, Features]:
     """Features [N, D] that each baseline predicts for the test rows, by name; every one fitted on training speakers."""
     training = aligned.training
-    true = aligned.training_true
     groups = training["speaker_id"].to_numpy(str)
     baselines: dict[str, Features] = {}
     if len(training):
@@ -35,24 +35,33 @@ def predict_baselines(inputs: Inputs, aligned: Aligned) -> dict[str, Features]:
         if len(np.unique(groups[known])) >= FOLDS:
             hidden = table.loc[aligned.clips["clip_id"]].to_numpy(np.float64)
             shown = table.loc[training["clip_id"][known]].to_numpy(np.float64)
-            baselines[f"ridge_{name}"] = _regress(shown, true[known], groups[known], hidden, degree=1)
+            baselines[f"ridge_{name}"] = _regress(aligned, known, shown, hidden, degree=1)
     linked = [name for name, role in inputs.roles.items() if role == "linked" and name in inputs.attributes]
     if linked and len(np.unique(groups)) >= FOLDS:
         numbers = _as_numbers(inputs.attributes[linked])
         shown, hidden = (numbers.reindex(rows["clip_id"]).to_numpy() for rows in (training, aligned.clips))
         complete = ~np.isnan(shown).any(1)
         if not np.isnan(hidden).any() and len(np.unique(groups[complete])) >= FOLDS:
-            baselines["oracle"] = _regress(shown[complete], true[complete], groups[complete], hidden, degree=3)
+            baselines["oracle"] = _regress(aligned, complete, shown[complete], hidden, degree=3)
     return baselines
 
 
-def _regress(shown: np.ndarray, true: np.ndarray, speakers: np.ndarray, hidden: np.ndarray, degree: int) -> np.ndarray:
+def _regress(aligned: Aligned, known: np.ndarray, shown: np.ndarray, hidden: np.ndarray, degree: int) -> View:
     """Ridge regression of features on standardised inputs and their products up to `degree`; strength by cross-validation
-    over speakers."""
-    folds = list(GroupKFold(FOLDS).split(shown, groups=speakers))
-    products = PolynomialFeatures(degree, include_bias=False)
-    model = make_pipeline(StandardScaler(), products, StandardScaler(), RidgeCV(STRENGTHS, cv=folds))
-    return model.fit(shown, true).predict(hidden)
+    over speakers.
+
+    known: the training rows used, bool [T]; shown: their inputs; hidden: inputs of the rows [N] to be predicted.
+    """
+    rows = aligned.training[known]
+    folds = np.empty(len(rows), np.int64)
+    for fold, (_, held) in enumerate(GroupKFold(FOLDS).split(shown, groups=rows["speaker_id"].to_numpy(str))):
+        folds[held] = fold
+    products = make_pipeline(StandardScaler(), PolynomialFeatures(degree, include_bias=False), StandardScaler())
+    videos = pd.factorize(rows["clip_id"].map(video_of))[0]  # clips of one video are set beside the same face
+    true = picked(aligned.training_true, np.flatnonzero(known))
+    line = fit_ridge(products.fit_transform(shown), true, videos, folds, STRENGTHS)
+    inputs = products.transform(hidden)
+    return View((len(hidden), true.shape[1]), lambda asked: line.predict(inputs[asked]))
 
 
 def _as_numbers(table: pd.DataFrame) -> pd.DataFrame:
