@@ -9,8 +9,9 @@ import numpy as np
 from speech2face.measures.aligned import Aligned
 from speech2face.measures.inputs import Inputs
 from speech2face.measures.opinions import Opinion
-from speech2face.measures.scores import chance_scores, row_scores
+from speech2face.measures.scores import chance_scores
 from speech2face.measures.statistics import Bootstrap, mean
+from speech2face.measures.systems import System
 from speech2face.measures.views import Features, View
 
 FACES_PER_BLOCK = 64
@@ -61,7 +62,7 @@ def score_decoded(
     found: dict[str, Any] = {"read_by": inputs.reader, "taught_the_decoder": inputs.reader_taught_decoder}
     found["stretch"] = inputs.stretch
     for source, features in embedded.items():
-        rows = row_scores(aligned, _recentred(features, aligned.training_mean))
+        rows = System(aligned, _recentred(features, aligned.training_mean)).scores
         estimates = {name: over_rows.estimate(mean(rows[name])) for name in READ}
         found[source] = {name: value | {"chance": chances[name]} for name, value in estimates.items() if value}
     return found

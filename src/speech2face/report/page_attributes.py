@@ -24,7 +24,7 @@ def attributes_section(measured: Measured) -> Section:
     attributes = measured.results["attributes"]
     if not attributes:
         return Section("attributes", "Attributes", ["The corpus has no attribute that could be read."])
-    sources: dict[str, Features] = {"the true feature": measured.true, "the voice": measured.systems["voice"]}
+    sources: dict[str, Features] = {"the true feature": measured.true, "the voice": measured.systems["voice"].features}
     if "voice" in measured.decoded:
         sources["the voice's decoded face"] = measured.decoded["voice"]
     shown: list[Picture] = []
