@@ -26,7 +26,7 @@ from speech2face.measures.statistics import (
     p_value,
     pearson,
 )
-from speech2face.measures.views import Features, blocks
+from speech2face.measures.views import Features, blocks, picked
 
 FOLDS = 3
 INVERSE_STRENGTHS = (1e-5, 1e-3, 1e-2, 1e-1, 1.0)  # C of logistic regression on standardised features
@@ -81,29 +81,36 @@ def fit_attributes(
             skipped[name] = reason
             continue
         labels = rows["value"].to_numpy(np.float64 if is_number else str)
-        probe = fit_probe(aligned.training_true[rows.index], labels, rows["speaker_id"].to_numpy(str))
+        probe = fit_probe(
+            picked(aligned.training_true, rows.index.to_numpy()), labels, rows["speaker_id"].to_numpy(str)
+        )
         truth = test[known].to_numpy(np.float64 if is_number else str)
         classes = [] if is_number else sorted({*labels, *truth})
         fitted.append(Attribute(name, is_number, probe, known, truth, aligned.clips[known], classes))
     return fitted, skipped
 
 
-def fit_probe(features: np.ndarray, labels: np.ndarray, speakers: np.ndarray) -> Pipeline:
+def fit_probe(features: Features, labels: np.ndarray, speakers: np.ndarray) -> Pipeline:
     """Ridge regression of numbers, logistic regression of names, on standardised features [N, D].
 
     The strength of regularisation is chosen by cross-validation over speakers, so that a speaker's second video does not
     vouch for the first. For names it is the greatest whose loss is within one standard error of the least (Hastie et al.
     2009, section 7.10): what faces do not show is then read as the commonest class, and not by a chance direction along
-    which voices may differ too.
+    which voices may differ too. Where a strength's loss is above that, lesser ones are not tried: they only fit more of what
+    is by chance.
     """
-    folds = list(GroupKFold(min(FOLDS, len(np.unique(speakers)))).split(features, groups=speakers))
+    folds = list(GroupKFold(min(FOLDS, len(np.unique(speakers)))).split(labels, groups=speakers))
     if labels.dtype.kind == "f":
-        return make_pipeline(StandardScaler(), RidgeCV(RIDGE_STRENGTHS, cv=folds)).fit(features, labels)
-    losses = np.stack([_held_out_losses(features, labels, folds, c) for c in INVERSE_STRENGTHS])
-    means = losses.mean(1)
-    best = int(np.argmin(means))
-    bound = means[best] + losses[best].std() / np.sqrt(len(labels))
-    return _logistic(INVERSE_STRENGTHS[int(np.argmax(means <= bound))]).fit(features, labels)
+        return make_pipeline(StandardScaler(), RidgeCV(RIDGE_STRENGTHS, cv=folds)).fit(features[:], labels)
+    tried: list[np.ndarray] = []
+    for c in INVERSE_STRENGTHS:
+        tried.append(_held_out_losses(features, labels, folds, c))
+        best = min(tried, key=np.mean)
+        bound = best.mean() + best.std() / np.sqrt(len(labels))
+        if tried[-1].mean() > bound:
+            break
+    chosen = next(c for c, losses in zip(INVERSE_STRENGTHS, tried, strict=False) if losses.mean() <= bound)
+    return _fit_logistic(features, labels, np.arange(len(labels)), chosen)
 
 
 def read_attribute(attribute: Attribute, features: Features, bootstrap: Bootstrap) -> dict[str, Any]:
@@ -165,18 +172,21 @@ def evaluated_attributes(table: pd.DataFrame, roles: Mapping[str, str]) -> tuple
     return linked, [name for name in roles if roles[name] == "control" and name in table]
 
 
-def _logistic(c: float) -> Pipeline:
-    return make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000))
+def _fit_logistic(features: Features, labels: np.ndarray, rows: np.ndarray, c: float) -> Pipeline:
+    """Logistic regression of labels [N] on features [N, D], fitted on some of the rows."""
+    model = make_pipeline(StandardScaler(copy=False), LogisticRegression(C=c, max_iter=1000))
+    model.fit(features[rows], labels[rows])  # rows by number are a copy, which is standardised in place
+    return model.set_params(standardscaler__copy=True)
 
 
 def _held_out_losses(
-    features: np.ndarray, labels: np.ndarray, folds: Sequence[tuple[np.ndarray, np.ndarray]], c: float
+    features: Features, labels: np.ndarray, folds: Sequence[tuple[np.ndarray, np.ndarray]], c: float
 ) -> np.ndarray:
     """Log loss of each row when it is held out; a class that the other rows lack counts as unlikely as can be."""
     losses = np.zeros(len(labels))
     for fitting, held in folds:
         if len(np.unique(labels[fitting])) > 1:
-            model = _logistic(c).fit(features[fitting], labels[fitting])
+            model = _fit_logistic(features, labels, fitting, c)
             own = model.predict_proba(features[held]) * (labels[held, None] == model.classes_[None])
             losses[held] = -np.log(np.clip(own.sum(1), 1e-9, 1))
     return losses

@@ -89,7 +89,7 @@ def rank_matches(
             columns_block = _ready(entries[columns], metric, centre)
             matrix, error = _estimate(block, columns_block, metric)
             unsure = ((matrix - limit).abs() <= error + tolerance) & others
-            for pairs in unsure.nonzero().split(PAIRS_PER_BLOCK):
+            for pairs in (unsure & (error > 0)).nonzero().split(PAIRS_PER_BLOCK):
                 first, second = pairs.T
                 matrix[first, second] = _paired(block[first], columns_block[second], metric)
             nearer = (matrix < limit - tolerance) & others
@@ -188,7 +188,9 @@ def _estimate(queries: torch.Tensor, entries: torch.Tensor, metric: Metric) -> t
     """
     dim = queries.shape[1]
     if metric == "cosine":
-        return 1 - queries @ entries.T, torch.tensor(4 * dim * _unit(torch.float64))
+        # A zero vector's distance is exact: a prediction that is the mean for everyone is as near to all.
+        is_some = queries.any(1, keepdim=True).double()
+        return 1 - queries @ entries.T, 4 * dim * _unit(torch.float64) * is_some
     scale = torch.maximum(queries.abs().max(), entries.abs().max()).clamp(min=torch.finfo(torch.float64).tiny)
     queries, entries = queries / scale, entries / scale  # squares and single precision must not overflow
     if metric == "l2":
