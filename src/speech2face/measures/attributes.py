@@ -212,12 +212,12 @@ def _reason_to_skip(rows: pd.DataFrame, test: pd.Series, is_number: bool) -> str
 
 
 def _balanced_accuracies(truths: np.ndarray, read: np.ndarray) -> np.ndarray:
-    """Balanced accuracy of the classes `read` [N] against each row of truths [R, N], over the classes in that row."""
-    right, recalls = truths == read, []
-    for label in np.unique(truths):
-        of_class = truths == label
-        members = of_class.sum(1)
-        recalls.append(
-            np.divide((right & of_class).sum(1), members, out=np.full(len(truths), np.nan), where=members > 0)
-        )
-    return np.nanmean(recalls, axis=0)
+    """Balanced accuracy of the classes `read`, int [N], against each row of truths, int [R, N], over the classes in that row."""
+    num_draws, num_classes = len(truths), int(truths.max()) + 1
+    cells = truths + num_classes * np.arange(num_draws)[:, None]
+    members, right = (
+        np.bincount(of_rows, minlength=num_draws * num_classes).reshape(num_draws, num_classes)
+        for of_rows in (cells.ravel(), cells[truths == read])
+    )
+    recalls: np.ndarray = np.divide(right, members, out=np.full(members.shape, np.nan), where=members > 0)
+    return np.nanmean(recalls, axis=1)

@@ -50,13 +50,14 @@ def _regress(aligned: Aligned, known: np.ndarray, shown: np.ndarray, hidden: np.
     """Ridge regression of features on standardised inputs and their products up to `degree`; strength by cross-validation
     over speakers.
 
-    known: the training rows used, bool [T]; shown: their inputs; hidden: inputs of the rows [N] to be predicted.
+    known: the training rows used, bool [T]; shown: their inputs; hidden: inputs of the rows [N] to be predicted. Both are overwritten.
     """
     rows = aligned.training[known]
     folds = np.empty(len(rows), np.int64)
     for fold, (_, held) in enumerate(GroupKFold(FOLDS).split(shown, groups=rows["speaker_id"].to_numpy(str))):
         folds[held] = fold
-    products = make_pipeline(StandardScaler(), PolynomialFeatures(degree, include_bias=False), StandardScaler())
+    scaled, again = (StandardScaler(copy=False) for _ in range(2))  # in place, to save copies
+    products = make_pipeline(scaled, PolynomialFeatures(degree, include_bias=False), again)
     videos = pd.factorize(rows["clip_id"].map(video_of))[0]  # clips of one video are set beside the same face
     true = picked(aligned.training_true, np.flatnonzero(known))
     line = fit_ridge(products.fit_transform(shown), true, videos, folds, STRENGTHS)

@@ -62,7 +62,7 @@ def measure(inputs: Inputs, aligned: Aligned, settings: Evaluation, seed: int) -
     systems = {"voice": next(iter(amounts.values())), **baselines}
     voice = systems["voice"].features
     over_rows = resample_speakers(aligned.clips, settings, seed)
-    galleries = measure_galleries(aligned, voice, inputs.attributes, settings, seed)
+    galleries = measure_galleries(aligned, systems["voice"], inputs.attributes, settings, seed)
     faces = {name: decode_faces(inputs, f) for name, f in (("true_feature", aligned.true), ("voice", voice))}
     decoded = {name: face for name, face in faces.items() if face is not None}
     embedded = {name: face.features for name, face in decoded.items() if face.features is not None}

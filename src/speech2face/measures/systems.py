@@ -36,6 +36,11 @@ class System:
         return self._compared.centred
 
     @property
+    def raw_ranks(self) -> Ranks:
+        """Those by raw cosine."""
+        return self._compared.raw
+
+    @property
     def near(self) -> Values:
         """The `similarities` to the true features."""
         return self._compared.near
@@ -49,7 +54,7 @@ class System:
             **{name: self.near[name] for name in COSINES},
             "recall_at_1": row_values(self.ranks, lambda size: recall_table(1, size)),
             "recall_at_10_percent": row_values(self.ranks, _first_tenth),
-            "recall_at_10_percent_raw": row_values(self._compared.raw, _first_tenth),
+            "recall_at_10_percent_raw": row_values(self.raw_ranks, _first_tenth),
             "reciprocal_rank": row_values(self.ranks, lambda size: 1 / np.arange(1, size + 1)),
             "one_of_2": matched(self.ranks, 2),
         }

@@ -116,7 +116,9 @@ def _embeddings(aligned: Aligned, measured: Measured) -> pd.DataFrame:
     fitted_on = aligned.means[[split == "train" for split in aligned.video_splits]]
     if min(fitted_on.shape) < 2:
         fitted_on = aligned.means
-    plane = PCA(2, svd_solver="full").fit(fitted_on)
+    # The first two alone are found many times faster, which needs a third that there could be.
+    solver = "arpack" if min(fitted_on.shape) > 2 else "full"
+    plane = PCA(2, svd_solver=solver, random_state=0).fit(fitted_on)
     heard = sorted(set(aligned.clips["speaker"]))
     voice = measured.systems["voice"].features
     voices = np.stack(
