@@ -26,7 +26,7 @@ from speech2face.measures.statistics import (
     p_value,
     pearson,
 )
-from speech2face.measures.views import Features, blocks, picked
+from speech2face.measures.views import Features, blocks, picked, standardised
 
 FOLDS = 3
 INVERSE_STRENGTHS = (1e-5, 1e-3, 1e-2, 1e-1, 1.0)  # C of logistic regression on standardised features
@@ -174,9 +174,8 @@ def evaluated_attributes(table: pd.DataFrame, roles: Mapping[str, str]) -> tuple
 
 def _fit_logistic(features: Features, labels: np.ndarray, rows: np.ndarray, c: float) -> Pipeline:
     """Logistic regression of labels [N] on features [N, D], fitted on some of the rows."""
-    model = make_pipeline(StandardScaler(copy=False), LogisticRegression(C=c, max_iter=1000))
-    model.fit(features[rows], labels[rows])  # rows by number are a copy, which is standardised in place
-    return model.set_params(standardscaler__copy=True)
+    scaler, scaled = standardised(picked(features, rows))
+    return make_pipeline(scaler, LogisticRegression(C=c, max_iter=1000).fit(scaled, labels[rows]))
 
 
 def _held_out_losses(
@@ -187,7 +186,9 @@ def _held_out_losses(
     for fitting, held in folds:
         if len(np.unique(labels[fitting])) > 1:
             model = _fit_logistic(features, labels, fitting, c)
-            own = model.predict_proba(features[held]) * (labels[held, None] == model.classes_[None])
+            shown = picked(features, held)
+            read = np.concatenate([model.predict_proba(shown[rows]) for rows in blocks(shown)])
+            own = read * (labels[held, None] == model.classes_[None])
             losses[held] = -np.log(np.clip(own.sum(1), 1e-9, 1))
     return losses
 

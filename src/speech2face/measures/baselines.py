@@ -8,14 +8,13 @@ is the ceiling of the knowable.
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+from sklearn.preprocessing import PolynomialFeatures
 
 from speech2face.corpus.ids import video_of
 from speech2face.measures.aligned import Aligned
 from speech2face.measures.inputs import Inputs
 from speech2face.measures.ridge import fit_ridge
-from speech2face.measures.views import Features, View, picked
+from speech2face.measures.views import Features, View, picked, standardised
 
 STRENGTHS = np.logspace(-2, 6, 9)
 FOLDS = 3
@@ -34,8 +33,10 @@ def predict_baselines(inputs: Inputs, aligned: Aligned) -> dict[str, Features]:
             raise ValueError(f"the voices' {name} lacks test clips; describe every clip that is evaluated")
         if len(np.unique(groups[known])) >= FOLDS:
             hidden = table.loc[aligned.clips["clip_id"]].to_numpy(np.float64)
-            shown = table.loc[training["clip_id"][known]].to_numpy(np.float64)
-            baselines[f"ridge_{name}"] = _regress(aligned, known, shown, hidden, degree=1)
+            described = picked(
+                table.to_numpy(np.float64), table.index.get_indexer(pd.Index(training["clip_id"][known]))
+            )
+            baselines[f"ridge_{name}"] = _regress(aligned, known, described, hidden, degree=1)
     linked = [name for name, role in inputs.roles.items() if role == "linked" and name in inputs.attributes]
     if linked and len(np.unique(groups)) >= FOLDS:
         numbers = _as_numbers(inputs.attributes[linked])
@@ -46,23 +47,26 @@ def predict_baselines(inputs: Inputs, aligned: Aligned) -> dict[str, Features]:
     return baselines
 
 
-def _regress(aligned: Aligned, known: np.ndarray, shown: np.ndarray, hidden: np.ndarray, degree: int) -> View:
+def _regress(aligned: Aligned, known: np.ndarray, shown: Features, hidden: np.ndarray, degree: int) -> View:
     """Ridge regression of features on standardised inputs and their products up to `degree`; strength by cross-validation
     over speakers.
 
-    known: the training rows used, bool [T]; shown: their inputs; hidden: inputs of the rows [N] to be predicted. Both are overwritten.
+    known: the training rows used, bool [T]; shown: their inputs; hidden: inputs of the rows [N] to be predicted.
     """
     rows = aligned.training[known]
     folds = np.empty(len(rows), np.int64)
-    for fold, (_, held) in enumerate(GroupKFold(FOLDS).split(shown, groups=rows["speaker_id"].to_numpy(str))):
+    for fold, (_, held) in enumerate(GroupKFold(FOLDS).split(rows, groups=rows["speaker_id"].to_numpy(str))):
         folds[held] = fold
-    scaled, again = (StandardScaler(copy=False) for _ in range(2))  # in place, to save copies
-    products = make_pipeline(scaled, PolynomialFeatures(degree, include_bias=False), again)
     videos = pd.factorize(rows["clip_id"].map(video_of))[0]  # clips of one video are set beside the same face
     true = picked(aligned.training_true, np.flatnonzero(known))
-    line = fit_ridge(products.fit_transform(shown), true, videos, folds, STRENGTHS)
-    inputs = products.transform(hidden)
-    return View((len(hidden), true.shape[1]), lambda asked: line.predict(inputs[asked]))
+    scaler, scaled = standardised(shown)
+    asked = scaler.transform(hidden)
+    if degree > 1:
+        products = PolynomialFeatures(degree, include_bias=False)
+        scaler, scaled = standardised(products.fit_transform(scaled))
+        asked = scaler.transform(products.transform(asked))
+    line = fit_ridge(scaled, true, videos, folds, STRENGTHS)
+    return View((len(asked), true.shape[1]), lambda rows: line.predict(asked[rows]))
 
 
 def _as_numbers(table: pd.DataFrame) -> pd.DataFrame:
