@@ -18,7 +18,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
@@ -34,6 +33,7 @@ from speech2face.measures.inputs import Faces, Inputs
 from speech2face.measures.ranking import matched, rank_among_speakers, recall_table, row_values
 from speech2face.measures.retrieval import percent_to_k
 from speech2face.measures.statistics import mean, resample_speakers
+from speech2face.measures.views import Features
 from speech2face.models.encoders import Encoder
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.head import fit_head_of_table
@@ -116,7 +116,7 @@ def voices_of(targets: Targets) -> dict[str, pd.DataFrame]:
 
 def systems(
     params: Params, splits: Mapping[str, str], voices: Mapping[str, pd.DataFrame], networks: Sequence[str]
-) -> Iterator[tuple[str, Aligned, np.ndarray, float]]:
+) -> Iterator[tuple[str, Aligned, Features, float]]:
     """Name, truth, predictions [N, D] of the test clips and processor seconds of training of each system; `voices` as of `voices_of`."""
     targets = read_targets(DATA / "features", splits, params.encoder.target)
     faces = without_left_out(read_faces(DATA / "features", splits))
@@ -136,9 +136,7 @@ def systems(
         yield f"linear regression, {name}", aligned, found["ridge_voice"], time.process_time() - start
 
 
-def row(
-    name: str, people: int, clips: int, aligned: Aligned, predicted: np.ndarray, params: Params
-) -> dict[str, object]:
+def row(name: str, people: int, clips: int, aligned: Aligned, predicted: Features, params: Params) -> dict[str, object]:
     """What the table says of one system."""
     found = rank_among_speakers(aligned, predicted)
     bootstrap = resample_speakers(aligned.clips, params.evaluation, params.seed)

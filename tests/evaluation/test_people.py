@@ -32,7 +32,7 @@ def test_best_median_and_worst_by_the_mean_rank_of_their_clips(shown):
 
 def test_each_has_their_own_pictures(shown):
     run, people = shown
-    inputs, aligned, voice = run.inputs, run.aligned, run.measured.systems["voice"]
+    inputs, aligned, voice = run.inputs, run.aligned, run.measured.systems["voice"].features
     for person in people:
         row = aligned.clips.index[aligned.clips["speaker_id"] == person.speaker][0]
         (own,) = inputs.pictures([f"{aligned.clips['video'][row]}/0000001"])

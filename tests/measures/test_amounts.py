@@ -9,8 +9,8 @@ import pytest
 from speech2face.measures.aligned import align
 from speech2face.measures.amounts import amounts_table, of_speakers, score_amounts
 from speech2face.measures.inputs import Faces, Inputs
-from speech2face.measures.scores import row_scores
 from speech2face.measures.statistics import resample_speakers
+from speech2face.measures.systems import System
 from tests.simulated import QUICK, simulate
 
 
@@ -37,7 +37,8 @@ def by_hand(num_speakers=4):
 
 def scored(inputs):
     aligned = align(inputs)
-    return score_amounts(aligned, inputs.predicted, resample_speakers(aligned.clips, QUICK, 0))
+    systems = {name: System(aligned, predicted) for name, predicted in inputs.predicted.items()}
+    return score_amounts(aligned, systems, resample_speakers(aligned.clips, QUICK, 0))
 
 
 def values(found, measure):
@@ -77,7 +78,7 @@ def test_a_speaker_is_the_mean_over_the_clips_of_what_is_evaluated():
     rows = [
         np.mean([f for f, other in zip(inputs.predicted["6 s"], mine, strict=True) if other == me], 0) for me in mine
     ]
-    expected = row_scores(aligned, np.array(rows))
+    expected = System(aligned, np.array(rows)).scores
     found = scored(inputs)["speaker"]
     for measure in ("recall_at_10_percent", "one_of_2"):
         assert found[measure]["value"] == pytest.approx(expected[measure].mean())
@@ -85,7 +86,7 @@ def test_a_speaker_is_the_mean_over_the_clips_of_what_is_evaluated():
 
 def test_means_are_of_each_speakers_own_rows():
     predicted = np.array([[1, 2], [3, 4], [5, 8], [7, 0]], np.float32)
-    found = of_speakers(predicted, pd.Series([7, 2, 7, 5]))
+    found = np.asarray(of_speakers(predicted, pd.Series([7, 2, 7, 5])))
     assert found.dtype == np.float64
     assert found.tolist() == [[3, 5], [3, 4], [3, 5], [7, 0]]
 

@@ -9,8 +9,8 @@ import pytest
 from speech2face.measures.aligned import align
 from speech2face.measures.baselines import predict_baselines
 from speech2face.measures.ranking import rank_among_speakers, summarise_ranks
-from speech2face.measures.scores import row_scores
 from speech2face.measures.statistics import Bootstrap
+from speech2face.measures.systems import System
 from tests.simulated import simulate
 
 
@@ -37,7 +37,7 @@ def test_ridge_learns_what_the_voice_tells_and_no_more():
     inputs = simulate_with_voices()
     aligned = align(inputs)
     baselines = predict_baselines(inputs, aligned)
-    scores = {name: row_scores(aligned, predicted)["one_of_2"].mean() for name, predicted in baselines.items()}
+    scores = {name: System(aligned, predicted).scores["one_of_2"].mean() for name, predicted in baselines.items()}
     # f0 tells the sex: right against the other sex, a coin against the same
     sexes = inputs.attributes["sex"].reindex(aligned.clips["clip_id"]).to_numpy()
     same = (sexes[:, None] == sexes[::2][None]).sum(1) - 1
@@ -50,13 +50,13 @@ def test_ridge_learns_what_the_voice_tells_and_no_more():
 def test_the_oracle_reaches_what_linked_attributes_explain():
     inputs = simulate_with_voices(num_speakers=300)
     aligned = align(inputs)
-    error = aligned.true - predict_baselines(inputs, aligned)["oracle"]
+    error = np.asarray(aligned.true) - predict_baselines(inputs, aligned)["oracle"]
     # What is left is identity, controls and noise: the part of the true features that no linked attribute is in.
     table = inputs.attributes.loc[aligned.clips["clip_id"]]
     design = np.column_stack(
         [np.ones(len(table)), table["sex"] == "m", table["age_years"], table["vocal_tract_length_cm"]]
     ).astype(float)
-    residual = aligned.true - design @ np.linalg.lstsq(design, aligned.true, rcond=None)[0]
+    residual = np.asarray(aligned.true) - design @ np.linalg.lstsq(design, aligned.true, rcond=None)[0]
     assert error.var() == pytest.approx(residual.var(), rel=0.15)
 
 

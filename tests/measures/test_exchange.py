@@ -26,17 +26,21 @@ def clips_of(videos: Sequence[int], clips: int = 1, rows: int = 1) -> pd.DataFra
 
 
 class Copy:
-    """A probe whose features are what it reads."""
+    """A probe whose features are what it reads: a number, or a class's place among these values."""
+
+    def __init__(self, values: np.ndarray | None) -> None:
+        self.values = values
 
     def predict(self, features):
-        return features[:, 0]
+        return features[:, 0] if self.values is None else self.values[features[:, 0].astype(int)]
 
 
 def p_of(clips: pd.DataFrame, truth: np.ndarray, read: np.ndarray, seed: int) -> float:
     is_number = truth.dtype.kind == "f"
     classes = [] if is_number else sorted({*truth, *read})
-    attribute = Attribute("a", is_number, Copy(), np.ones(len(truth), bool), truth, clips, classes)
-    return significance(attribute, read[:, None], 199, seed)
+    values, features = (None, read) if is_number else np.unique(read, return_inverse=True)
+    attribute = Attribute("a", is_number, Copy(values), np.ones(len(truth), bool), truth, clips, classes)
+    return significance(attribute, features[:, None], 199, seed)
 
 
 class TestWhatStaysTogether:

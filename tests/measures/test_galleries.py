@@ -10,12 +10,14 @@ from sklearn import metrics
 from speech2face.measures.aligned import align
 from speech2face.measures.galleries import measure_galleries
 from speech2face.measures.retrieval import distances
+from speech2face.measures.systems import System
 from tests.simulated import QUICK, SETTINGS, simulate
 
 
 def galleries_of(inputs, table=None):
     attributes = inputs.attributes if table is None else table
-    return measure_galleries(align(inputs), inputs.predicted["6 s"], attributes, QUICK, 0)
+    aligned = align(inputs)
+    return measure_galleries(aligned, System(aligned, inputs.predicted["6 s"]), attributes, QUICK, 0)
 
 
 def test_speakers_of_unknown_sex_and_those_who_are_alone_take_no_part():
@@ -25,7 +27,7 @@ def test_speakers_of_unknown_sex_and_those_who_are_alone_take_no_part():
     sex = inputs.attributes["sex"].mask(unknown, None).mask(speakers == "id00011", "x")
     inputs = replace(inputs, attributes=inputs.attributes.assign(sex=sex))
     aligned = align(inputs)
-    measured = measure_galleries(aligned, inputs.predicted["6 s"], inputs.attributes, SETTINGS, 0)
+    measured = measure_galleries(aligned, System(aligned, inputs.predicted["6 s"]), inputs.attributes, SETTINGS, 0)
     found = measured.results["verification"]["same_sex"]["area_under_curve"]
     of_speaker = sex.groupby(speakers).first().reindex(aligned.speakers).to_numpy()
     own = aligned.clips["speaker"].to_numpy()

@@ -10,6 +10,7 @@ from sklearn.metrics import pairwise_distances
 from speech2face.corpus.ids import speaker_of
 from speech2face.measures.aligned import align
 from speech2face.measures.heard import perhaps_heard, score_heard
+from speech2face.measures.systems import System
 from tests.simulated import QUICK, labelled, simulate
 
 VOXCELEB = frozenset({"voxceleb"})
@@ -47,7 +48,7 @@ def test_where_no_origin_is_known_the_source_decides_and_else_nobody_is_called_n
 def test_scores_are_of_each_group_within_the_whole_gallery():
     inputs = labelled()
     aligned, voice = align(inputs), inputs.predicted["6 s"]
-    found = score_heard(inputs, aligned, voice, QUICK, 0)
+    found = score_heard(inputs, aligned, System(aligned, voice), QUICK, 0)
     assert (list(found), found["corpora"]) == (["corpora", "not_heard", "perhaps_heard"], "voxceleb")
     middle = aligned.means[[split == "train" for split in aligned.video_splits]].mean(0)
     matrix = pairwise_distances(voice - middle, aligned.gallery - middle, metric="cosine")
@@ -64,7 +65,8 @@ def test_scores_are_of_each_group_within_the_whole_gallery():
 
 def test_nothing_where_no_corpus_is_named():
     inputs = replace(labelled(), heard_by_encoder=frozenset())
-    assert score_heard(inputs, align(inputs), inputs.predicted["6 s"], QUICK, 0) == {}
+    aligned = align(inputs)
+    assert score_heard(inputs, aligned, System(aligned, inputs.predicted["6 s"]), QUICK, 0) == {}
 
 
 def test_results_have_it_and_nothing_is_read_of_the_origin(measured):

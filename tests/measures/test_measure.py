@@ -108,7 +108,9 @@ def test_random_features_are_at_chance_in_every_metric(monkeypatch):
         "similarity.6 s.angle_deg": 90.0,
     }
     # Without the common mean, which would decide the cosine.
-    centred = replace(aligned, true=aligned.true - aligned.true.mean(0), training_mean=np.zeros(16))
+    centred = replace(
+        aligned, true=np.asarray(aligned.true) - np.mean(aligned.true, axis=0), training_mean=np.zeros(16)
+    )
     row_chances = chance_scores(len(aligned.speakers)) | {"cosine": 0.0, "centred_cosine": 0.0}
     # Probes and baselines are fitted to training speakers alone, whatever was predicted: those of one run are those of all.
     fits = fit_attributes(centred, table, list(inputs.roles)), predict_baselines(inputs, centred)

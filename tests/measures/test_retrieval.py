@@ -136,6 +136,15 @@ class TestAgainstOthers:
         ]
         assert order == steps.tolist()
 
+    def test_a_centre_is_taken_from_queries_and_gallery(self, random_features, metric):
+        query, gallery, target = random_features
+        centre = np.linspace(-1, 1, 24)
+        found = rank_matches(query, gallery, target, metric, centre=centre)
+        moved = query - centre, gallery - centre
+        for values, expected_values in zip(found, rank_matches(*moved, target, metric), strict=True):
+            assert np.array_equal(values, expected_values)
+        assert np.array_equal(nearest(query, gallery, metric, centre), nearest(*moved, metric))
+
     def test_groups_are_galleries_of_their_own(self, random_features, metric):
         query, gallery, target = random_features
         groups = np.arange(90) % 3

@@ -12,10 +12,10 @@ from speech2face.measures.scores import (
     chance_scores,
     fraction_of_knowable,
     groups_of,
-    row_scores,
     score_groups,
     score_systems,
 )
+from speech2face.measures.systems import System
 from tests.simulated import SETTINGS, fitted, simulate
 
 LINKED = ["sex", "age_years"]
@@ -28,12 +28,12 @@ def case():
     return inputs, aligned, attributes, inputs.predicted["6 s"]
 
 
-def test_row_scores_are_scikit_learns(case):
+def test_scores_of_rows_are_scikit_learns(case):
     _, aligned, _, voice = case
     middle = aligned.means[[split == "train" for split in aligned.video_splits]].mean(0)
     closeness = -pairwise_distances(voice - middle, aligned.gallery - middle, metric="cosine")
     raw = -pairwise_distances(voice, aligned.gallery, metric="cosine")
-    rows = row_scores(aligned, voice)
+    rows = System(aligned, voice).scores
     own, labels = aligned.clips["speaker"], np.arange(len(aligned.speakers))
     assert rows["recall_at_1"].mean() == top_k_accuracy_score(own, closeness, k=1, labels=labels)
     assert rows["recall_at_10_percent"].mean() == top_k_accuracy_score(own, closeness, k=5, labels=labels)  # 10 % of 48
@@ -43,7 +43,7 @@ def test_row_scores_are_scikit_learns(case):
 def test_chance_is_the_mean_over_a_random_order(case):
     _, aligned, _, _ = case
     rng = np.random.default_rng(0)
-    drawn = [row_scores(aligned, rng.normal(size=aligned.true.shape)) for _ in range(150)]
+    drawn = [System(aligned, rng.normal(size=aligned.true.shape)).scores for _ in range(150)]
     for name, chance in chance_scores(len(aligned.gallery)).items():
         means = np.array([rows[name].mean() for rows in drawn])
         assert abs(means.mean() - chance) < 4 * means.std() / np.sqrt(len(means)), name
@@ -51,18 +51,21 @@ def test_chance_is_the_mean_over_a_random_order(case):
 
 def test_systems_have_the_same_measures(case):
     _, aligned, attributes, voice = case
-    table = score_systems(aligned, {"voice": voice, "truth": aligned.true}, attributes, SETTINGS, 0)
+    systems = {"voice": System(aligned, voice), "truth": System(aligned, aligned.true)}
+    table = score_systems(aligned, systems, attributes, SETTINGS, 0)
     assert (
         set(table["voice"]) == set(table["truth"]) >= {"cosine", "recall_at_1", "sex_accuracy", "age_years_correlation"}
     )
     assert table["truth"]["cosine"]["value"] == pytest.approx(1)
-    assert table["voice"]["recall_at_1"]["value"] == row_scores(aligned, voice)["recall_at_1"].mean()
+    assert table["voice"]["recall_at_1"]["value"] == System(aligned, voice).scores["recall_at_1"].mean()
 
 
 def test_differences_between_systems_are_paired(case):
     _, aligned, attributes, voice = case
     nudged = voice + 1e-3 * np.random.default_rng(0).normal(size=voice.shape)
-    table = score_systems(aligned, {"voice": voice, "nudged": nudged, "truth": aligned.true}, attributes, SETTINGS, 0)
+    features = {"voice": voice, "nudged": nudged, "truth": aligned.true}
+    systems = {name: System(aligned, predicted) for name, predicted in features.items()}
+    table = score_systems(aligned, systems, attributes, SETTINGS, 0)
     assert all("difference" not in entry for entry in table["voice"].values())
     for name, entry in table["truth"].items():
         assert entry["difference"]["value"] == pytest.approx(entry["value"] - table["voice"][name]["value"]), name
@@ -73,7 +76,8 @@ def test_differences_between_systems_are_paired(case):
 
 def test_fraction_is_one_for_the_oracle_and_nought_for_chance(case):
     _, aligned, attributes, voice = case
-    same = np.tile(aligned.means.mean(0), (len(voice), 1))
+    same = System(aligned, np.tile(aligned.means.mean(0), (len(voice), 1)))
+    voice = System(aligned, voice)
     whole, none = (
         fraction_of_knowable(aligned, {"voice": heard, "oracle": voice, "mean_feature": same}, attributes, SETTINGS, 0)
         for heard in (voice, same)
@@ -88,8 +92,8 @@ def test_fraction_is_one_for_the_oracle_and_nought_for_chance(case):
 
 def test_an_oracle_no_better_than_chance_leaves_the_fraction_out(case):
     _, aligned, attributes, voice = case
-    same = np.tile(aligned.means.mean(0), (len(voice), 1))
-    systems = {"voice": voice, "oracle": same, "mean_feature": same}
+    same = System(aligned, np.tile(aligned.means.mean(0), (len(voice), 1)))
+    systems = {"voice": System(aligned, voice), "oracle": same, "mean_feature": same}
     assert "recall_at_1" not in fraction_of_knowable(aligned, systems, attributes, SETTINGS, 0)
 
 
@@ -128,19 +132,26 @@ def test_uneven_quality_shows(case):
     spoilt = voice.copy()
     spoilt[sexes == "f"] += 30 * np.random.default_rng(0).normal(size=spoilt[sexes == "f"].shape)
     found = score_groups(
-        aligned, spoilt, groups_of(inputs.attributes, aligned.clips["clip_id"]), attributes, SETTINGS, 0
+        aligned,
+        System(aligned, spoilt),
+        groups_of(inputs.attributes, aligned.clips["clip_id"]),
+        attributes,
+        SETTINGS,
+        0,
     )
     f, m = found["sex"]["f"], found["sex"]["m"]
     assert f["one_of_2"]["high"] < m["one_of_2"]["low"]
     assert f["speakers"] + m["speakers"] == len(aligned.speakers)
-    assert m["recall_at_1"]["value"] == row_scores(aligned, spoilt)["recall_at_1"][sexes == "m"].mean()
+    assert m["recall_at_1"]["value"] == System(aligned, spoilt).scores["recall_at_1"][sexes == "m"].mean()
     assert list(found["age_years"]) == ["below 30", "30 to 45", "45 to 60", "60 and over"]
 
 
 def test_groups_of_one_or_two_speakers_are_not_shown(case):
     _, aligned, attributes, voice = case
     column = pd.Series(["few"] * 4 + ["many"] * (len(voice) - 4))  # two clips a speaker
-    found = score_groups(aligned, voice, {"sex": column, "age": column.where(column == "few")}, attributes, SETTINGS, 0)
+    found = score_groups(
+        aligned, System(aligned, voice), {"sex": column, "age": column.where(column == "few")}, attributes, SETTINGS, 0
+    )
     assert {name: list(entries) for name, entries in found.items()} == {"sex": ["many"]}
 
 

@@ -27,6 +27,13 @@ def test_each_is_that_of_scikit_learn():
     )
 
 
+def test_blocks_change_nothing(monkeypatch):
+    whole = similarities(FIRST, SECOND, CENTRE)
+    monkeypatch.setattr("speech2face.measures.views.ROWS_PER_BLOCK", 3)
+    for name, values in similarities(FIRST, SECOND, CENTRE).items():
+        assert np.allclose(values, whole[name], rtol=1e-12), name
+
+
 def test_equal_opposite_and_scaled_vectors():
     same, opposite, scaled = (similarities(FIRST, factor * FIRST, CENTRE) for factor in (1, -1, 7))
     assert np.allclose(same["cosine"], 1)

@@ -7,6 +7,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from speech2face.measures.statistics import (
     Bootstrap,
+    Weights,
     accuracy,
     balanced_accuracy,
     correlations,
@@ -23,7 +24,10 @@ RNG = np.random.default_rng(0)
 N = 40
 X, Y = RNG.normal(size=N) + 1e3, RNG.normal(size=N)
 LABELS, READ = RNG.choice(list("abc"), N), RNG.choice(list("abc"), N)
-WEIGHTS = RNG.integers(0, 4, size=(25, N)).astype(float)
+COUNTS, SPEAKERS = (
+    RNG.integers(0, 4, size=(25, 15)).astype(float),
+    np.concatenate([np.arange(15), RNG.integers(15, size=N - 15)]),
+)
 CASES = {
     "mean": (mean(X), lambda r: X[r].mean()),
     "spread": (spread(X), lambda r: X[r].std()),
@@ -37,15 +41,21 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_a_weight_is_a_number_of_repetitions(name):
     statistic, reference = CASES[name]
-    repeated = [reference(np.repeat(np.arange(N), w.astype(int))) for w in WEIGHTS]
-    assert np.allclose(statistic(WEIGHTS), repeated, rtol=1e-9)
+    repeated = [reference(np.repeat(np.arange(N), w[SPEAKERS].astype(int))) for w in COUNTS]
+    assert np.allclose(statistic(Weights(COUNTS, SPEAKERS)), repeated, rtol=1e-9)
+
+
+def test_rows_that_are_picked_keep_their_speakers_weights():
+    rows = READ == "a"
+    repeated = [np.repeat(X[rows], w[SPEAKERS[rows]].astype(int)).mean() for w in COUNTS]
+    assert np.allclose(mean(X[rows])(Weights(COUNTS, SPEAKERS).of(rows)), repeated, rtol=1e-9)
 
 
 def test_undefined_is_nan_and_not_zero():
-    ones = np.ones((1, 3))
+    ones, none = (Weights(np.full((1, 3), count), np.arange(3)) for count in (1.0, 0.0))
     assert np.isnan(pearson([1, 1, 1], [1, 2, 3])(ones))
     assert np.isnan(mean([np.nan] * 3)(ones))
-    assert np.isnan(median([1.0, 2, 3])(0 * ones))
+    assert np.isnan(median([1.0, 2, 3])(none))
     assert mean([1, np.nan, 3])(ones) == 2
     assert Bootstrap(["a", "b", "c"], 100, 0.95, 0).estimate(pearson([1, 1, 1], [1, 2, 3])) == {}
 
@@ -56,8 +66,8 @@ class TestBootstrap:
         seen = []
 
         def look(weights):
-            seen.append(weights)
-            return weights.sum(1)
+            seen.append(weights.counts[:, weights.of_row])
+            return weights.counts.sum(1)
 
         Bootstrap(speakers, 200, 0.95, 0).draws(look)
         weights = np.concatenate(seen)

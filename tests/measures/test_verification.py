@@ -8,7 +8,7 @@ from sklearn import metrics
 
 from speech2face.measures.aligned import align
 from speech2face.measures.retrieval import distances
-from speech2face.measures.statistics import Bootstrap
+from speech2face.measures.statistics import Bootstrap, Weights
 from speech2face.measures.verification import area_under_curve, equal_error_rate, roc_curve, trials
 from tests.simulated import simulate
 
@@ -45,14 +45,14 @@ def case(request):
 def test_area_is_scikit_learns(case):
     aligned, predicted, bootstrap = case
     pairs = trials(aligned, predicted, bootstrap)
-    ours = area_under_curve(pairs, bootstrap)(np.ones((1, len(predicted))))[0]
+    ours = area_under_curve(pairs, bootstrap)(bootstrap.once)[0]
     assert ours == pytest.approx(metrics.roc_auc_score(*pooled(aligned, predicted)), abs=1e-12)
 
 
 def test_equal_error_rate_is_where_scikit_learns_curve_crosses(case):
     aligned, predicted, bootstrap = case
     pairs = trials(aligned, predicted, bootstrap)
-    ours = equal_error_rate(pairs, bootstrap)(np.ones((1, len(predicted))))[0]
+    ours = equal_error_rate(pairs)(bootstrap.once)[0]
     false_positives, true_positives, _ = metrics.roc_curve(*pooled(aligned, predicted), drop_intermediate=False)
     # along the curve's length, as a vertical piece has no single rate
     length = np.arange(len(false_positives))
@@ -65,16 +65,35 @@ def test_weights_are_repetitions_of_a_speakers_clips(case):
     aligned, predicted, bootstrap = case
     pairs = trials(aligned, predicted, bootstrap)
     counts = bootstrap.counts[:20]
-    found = area_under_curve(pairs, bootstrap)(counts[:, bootstrap.of_row])
+    found = area_under_curve(pairs, bootstrap)(Weights(counts, bootstrap.of_row))
     for value, count in zip(found, counts, strict=True):
         repeat = count[bootstrap.of_row].astype(int)
         assert value == pytest.approx(metrics.roc_auc_score(*pooled(aligned, predicted, repeat)), abs=1e-12)
 
 
+def test_blocks_change_nothing(case, monkeypatch):
+    aligned, predicted, bootstrap = case
+    whole = trials(aligned, predicted, bootstrap)
+    monkeypatch.setattr("speech2face.measures.verification.ROWS_PER_BLOCK", 7)
+    for first, second in zip(whole, trials(aligned, predicted, bootstrap), strict=True):
+        assert np.array_equal(first, second)
+
+
+def test_rate_in_every_resample_is_where_its_whole_curve_crosses(case):
+    aligned, predicted, bootstrap = case
+    pairs = trials(aligned, predicted, bootstrap)
+    weights = Weights(bootstrap.counts[:20], bootstrap.of_row)
+    for rate, false, true in zip(equal_error_rate(pairs)(weights), *roc_curve(pairs, weights), strict=True):
+        excess = false - (1 - true)
+        after = np.flatnonzero(excess >= 0)[0]
+        pieces = slice(after - 1, after + 1)
+        assert rate == pytest.approx(np.interp(0, excess[pieces], false[pieces]), abs=1e-12)
+
+
 def test_curve_rises_from_corner_to_corner(case):
     aligned, predicted, bootstrap = case
     pairs = trials(aligned, predicted, bootstrap)
-    for rates in roc_curve(pairs, bootstrap, bootstrap.counts[:5][:, bootstrap.of_row]):
+    for rates in roc_curve(pairs, Weights(bootstrap.counts[:5], bootstrap.of_row)):
         assert (np.diff(rates, axis=1) >= -1e-12).all()
         assert np.allclose(rates[:, [0, -1]], [0, 1])
 
@@ -85,7 +104,7 @@ def test_perfect_features_make_no_errors():
     bootstrap = Bootstrap(aligned.clips["speaker_id"], 200, 0.95, 0)
     pairs = trials(aligned, inputs.predicted["6 s"], bootstrap)
     assert bootstrap.estimate(area_under_curve(pairs, bootstrap)) == {"value": 1, "low": 1, "high": 1}
-    assert bootstrap.estimate(equal_error_rate(pairs, bootstrap)) == {"value": 0, "low": 0, "high": 0}
+    assert bootstrap.estimate(equal_error_rate(pairs)) == {"value": 0, "low": 0, "high": 0}
 
 
 def test_impostors_of_the_own_group_only():
@@ -99,5 +118,5 @@ def test_impostors_of_the_own_group_only():
     scores = 1 - distances(*centred(aligned, predicted))
     labels = own[:, None] == np.arange(len(groups))
     kept = groups[own][:, None] == groups
-    ours = area_under_curve(pairs, bootstrap)(np.ones((1, len(own))))[0]
+    ours = area_under_curve(pairs, bootstrap)(bootstrap.once)[0]
     assert ours == pytest.approx(metrics.roc_auc_score(labels[kept], scores[kept]), abs=1e-12)

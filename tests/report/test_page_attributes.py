@@ -24,7 +24,7 @@ def test_confusion_matrices_of_every_source(noisy):
     sex = next(attribute for attribute in run.attributes if attribute.name == "sex")
     sources = {
         "the true feature": aligned.true,
-        "the voice": run.systems["voice"],
+        "the voice": run.systems["voice"].features,
         "the voice's decoded face": run.decoded["voice"],
     }
     alts = [chart.alt for chart in attributes_section(run).charts if chart.alt.startswith("Confusion matrix")]

@@ -17,7 +17,7 @@ def choose_people(inputs: Inputs, aligned: Aligned, measured: Measured, count: i
     decoder or crops."""
     if inputs.decode is None or inputs.pictures is None:
         return []
-    ranks, voice = middle_rank(measured.ranks), measured.systems["voice"]
+    ranks, voice = middle_rank(measured.ranks), measured.systems["voice"].features
     first = aligned.clips.drop_duplicates("speaker_id").index.to_numpy()
     of_speaker = pd.Series(ranks).groupby(aligned.clips["speaker_id"]).mean()
     mean_ranks = of_speaker[aligned.clips["speaker_id"].iloc[first]].to_numpy()

@@ -9,6 +9,7 @@ import pandas as pd
 from speech2face.corpus.ids import speaker_of, video_of
 from speech2face.corpus.splits import check_disjoint
 from speech2face.measures.inputs import Faces, Inputs
+from speech2face.measures.views import View, blocks, picked
 
 
 @dataclass(frozen=True)
@@ -25,14 +26,14 @@ class Aligned:
     """
 
     clips: pd.DataFrame
-    true: np.ndarray
+    true: View
     speakers: list[str]
     gallery: np.ndarray
     videos: list[str]
     video_splits: list[str]
     means: np.ndarray
     training: pd.DataFrame
-    training_true: np.ndarray
+    training_true: View
     training_mean: np.ndarray
 
     def centred(self, features: np.ndarray) -> np.ndarray:
@@ -51,20 +52,19 @@ class Aligned:
 
 @dataclass(frozen=True)
 class _Means:
-    """Mean features of the videos [V, D] and of the speakers [S, D] that have faces, and the row of each by its name, sorted."""
+    """Mean features [V + S, D] of the videos and then of the speakers that have faces, and the row of each by its name, sorted."""
 
-    videos: np.ndarray
-    speakers: np.ndarray
+    features: np.ndarray
     video_rows: dict[str, int]
     speaker_rows: dict[str, int]
 
-    def rows(self, clip_ids: Sequence[str]) -> tuple[pd.DataFrame, np.ndarray]:
+    def rows(self, clip_ids: Sequence[str]) -> tuple[pd.DataFrame, View]:
         """clip_id, speaker_id and video_row of each clip (-1 where its video has no face), and the feature [N, D] of its face."""
         table = pd.DataFrame({"clip_id": clip_ids, "speaker_id": [speaker_of(clip) for clip in clip_ids]})
         table["video_row"] = np.array([self.video_rows.get(video_of(clip), -1) for clip in clip_ids], np.int64)
-        of_speaker = self.speakers[[self.speaker_rows[speaker] for speaker in table["speaker_id"]]]
-        has_own = (table["video_row"] >= 0).to_numpy()[:, None]
-        return table, np.where(has_own, self.videos[table["video_row"]], of_speaker)
+        of_speaker = np.array([self.speaker_rows[speaker] for speaker in table["speaker_id"]], np.int64)
+        own = table["video_row"].to_numpy()
+        return table, picked(self.features, np.where(own >= 0, own, of_speaker))
 
 
 def align(inputs: Inputs) -> Aligned:
@@ -85,18 +85,19 @@ def align(inputs: Inputs) -> Aligned:
     trained_on = [clip for clip in inputs.attributes.index if splits.get(speaker_of(clip)) == "train"]
     training, training_true = means.rows(trained_on)
     video_splits = [splits[speaker_of(video)] for video in means.video_rows]
-    training_videos = means.videos[[split == "train" for split in video_splits]]
+    of_videos = means.features[: len(means.video_rows)]
+    is_training = np.array([split == "train" for split in video_splits])
     return Aligned(
         clips,
         true,
         speakers,
-        means.speakers[[means.speaker_rows[speaker] for speaker in speakers]],
+        means.features[[means.speaker_rows[speaker] for speaker in speakers]],
         list(means.video_rows),
         video_splits,
-        means.videos,
+        of_videos,
         training,
         training_true,
-        training_videos.mean(0) if len(training_videos) else np.zeros(means.videos.shape[1]),
+        of_videos.mean(0, where=is_training[:, None]) if is_training.any() else np.zeros(of_videos.shape[1]),
     )
 
 
@@ -127,14 +128,16 @@ def _mean_features(faces: Faces) -> _Means:
     """Means over each video's faces, and over each speaker's videos."""
     videos, of_face = np.unique([video_of(face) for face in faces.face_ids], return_inverse=True)
     speakers, of_video = np.unique([speaker_of(video) for video in videos.tolist()], return_inverse=True)
-    video_means = _means(faces.features, of_face, len(videos))
-    speaker_means = _means(video_means, of_video, len(speakers))
-    rows = ({str(name): row for row, name in enumerate(names)} for names in (videos, speakers))
-    return _Means(video_means, speaker_means, *rows)
+    means = np.zeros((len(videos) + len(speakers), faces.features.shape[1]))
+    of_videos, of_speakers = means[: len(videos)], means[len(videos) :]
+    _average(faces.features, of_face, of_videos)
+    _average(of_videos, of_video, of_speakers)
+    video_rows, speaker_rows = ({str(name): row for row, name in enumerate(names)} for names in (videos, speakers))
+    return _Means(means, video_rows, {name: len(videos) + row for name, row in speaker_rows.items()})
 
 
-def _means(values: np.ndarray, group: np.ndarray, num_groups: int) -> np.ndarray:
-    """Mean over each group's rows, float64 [num_groups, D]."""
-    sums = np.zeros((num_groups, values.shape[1]))
-    np.add.at(sums, group, values)
-    return sums / np.bincount(group, minlength=num_groups)[:, None]
+def _average(values: np.ndarray, group: np.ndarray, means: np.ndarray) -> None:
+    """Fill `means`, float64 [G, D] of zeros, with the mean over each group's rows of values [N, D]; group: of each row, int [N]."""
+    for rows in blocks(values):
+        np.add.at(means, group[rows], values[rows])
+    means /= np.bincount(group, minlength=len(means))[:, None]

@@ -26,6 +26,7 @@ from speech2face.measures.statistics import (
     p_value,
     pearson,
 )
+from speech2face.measures.views import Features, blocks, picked, standardised
 
 FOLDS = 3
 INVERSE_STRENGTHS = (1e-5, 1e-3, 1e-2, 1e-1, 1.0)  # C of logistic regression on standardised features
@@ -54,6 +55,12 @@ class Attribute:
     clips: pd.DataFrame
     classes: list[str]
 
+    def read(self, features: Features) -> np.ndarray:
+        """What the probe reads from features [N, D] of all test rows, [N]."""
+        return np.concatenate(
+            [self.probe.predict(features[rows].astype(np.float64, copy=False)) for rows in blocks(features)]
+        )
+
 
 def fit_attributes(
     aligned: Aligned, table: pd.DataFrame, names: Sequence[str]
@@ -74,39 +81,46 @@ def fit_attributes(
             skipped[name] = reason
             continue
         labels = rows["value"].to_numpy(np.float64 if is_number else str)
-        probe = fit_probe(aligned.training_true[rows.index], labels, rows["speaker_id"].to_numpy(str))
+        probe = fit_probe(
+            picked(aligned.training_true, rows.index.to_numpy()), labels, rows["speaker_id"].to_numpy(str)
+        )
         truth = test[known].to_numpy(np.float64 if is_number else str)
         classes = [] if is_number else sorted({*labels, *truth})
         fitted.append(Attribute(name, is_number, probe, known, truth, aligned.clips[known], classes))
     return fitted, skipped
 
 
-def fit_probe(features: np.ndarray, labels: np.ndarray, speakers: np.ndarray) -> Pipeline:
+def fit_probe(features: Features, labels: np.ndarray, speakers: np.ndarray) -> Pipeline:
     """Ridge regression of numbers, logistic regression of names, on standardised features [N, D].
 
     The strength of regularisation is chosen by cross-validation over speakers, so that a speaker's second video does not
     vouch for the first. For names it is the greatest whose loss is within one standard error of the least (Hastie et al.
     2009, section 7.10): what faces do not show is then read as the commonest class, and not by a chance direction along
-    which voices may differ too.
+    which voices may differ too. Where a strength's loss is above that, lesser ones are not tried: they only fit more of what
+    is by chance.
     """
-    folds = list(GroupKFold(min(FOLDS, len(np.unique(speakers)))).split(features, groups=speakers))
+    folds = list(GroupKFold(min(FOLDS, len(np.unique(speakers)))).split(labels, groups=speakers))
     if labels.dtype.kind == "f":
-        return make_pipeline(StandardScaler(), RidgeCV(RIDGE_STRENGTHS, cv=folds)).fit(features, labels)
-    losses = np.stack([_held_out_losses(features, labels, folds, c) for c in INVERSE_STRENGTHS])
-    means = losses.mean(1)
-    best = int(np.argmin(means))
-    bound = means[best] + losses[best].std() / np.sqrt(len(labels))
-    return _logistic(INVERSE_STRENGTHS[int(np.argmax(means <= bound))]).fit(features, labels)
+        return make_pipeline(StandardScaler(), RidgeCV(RIDGE_STRENGTHS, cv=folds)).fit(features[:], labels)
+    tried: list[np.ndarray] = []
+    for c in INVERSE_STRENGTHS:
+        tried.append(_held_out_losses(features, labels, folds, c))
+        best = min(tried, key=np.mean)
+        bound = best.mean() + best.std() / np.sqrt(len(labels))
+        if tried[-1].mean() > bound:
+            break
+    chosen = next(c for c, losses in zip(INVERSE_STRENGTHS, tried, strict=False) if losses.mean() <= bound)
+    return _fit_logistic(features, labels, np.arange(len(labels)), chosen)
 
 
-def read_attribute(attribute: Attribute, features: np.ndarray, bootstrap: Bootstrap) -> dict[str, Any]:
+def read_attribute(attribute: Attribute, features: Features, bootstrap: Bootstrap) -> dict[str, Any]:
     """How well the attribute is read from features [N, D] of all test rows; `bootstrap` is over the rows it is known of.
 
     Names: accuracy and the part of the commonest class (always guessing it is right that often); balanced accuracy and the best
     that guessing without any knowledge gives: one over the classes in the truth, however many more the probe knows.
     Numbers: Pearson's correlation, the mean absolute error, and that of always guessing the mean.
     """
-    read = attribute.probe.predict(features[attribute.known])
+    read = attribute.read(features)[attribute.known]
     truth = attribute.truth
     if attribute.is_number:
         result = {
@@ -125,19 +139,19 @@ def read_attribute(attribute: Attribute, features: np.ndarray, bootstrap: Bootst
     return {name: value for name, value in result.items() if value != {}}
 
 
-def confusion(attribute: Attribute, features: np.ndarray) -> pd.DataFrame:
+def confusion(attribute: Attribute, features: Features) -> pd.DataFrame:
     """Counts of true (rows) and read (columns) classes over the test rows."""
-    read = attribute.probe.predict(features[attribute.known])
+    read = attribute.read(features)[attribute.known]
     counts = pd.crosstab(pd.Series(attribute.truth, name="true"), pd.Series(read, name="read"))
     return counts.reindex(index=attribute.classes, columns=attribute.classes, fill_value=0)
 
 
-def significance(attribute: Attribute, features: np.ndarray, permutations: int, seed: int) -> float:
+def significance(attribute: Attribute, features: Features, permutations: int, seed: int) -> float:
     """P-value of reading the attribute better than chance: balanced accuracy or correlation against its permutations.
 
     Whole speakers exchange their values, see `exchange`.
     """
-    read = attribute.probe.predict(features[attribute.known])
+    read = attribute.read(features)[attribute.known]
     truth = attribute.truth
     if not attribute.is_number:
         codes = {label: code for code, label in enumerate(attribute.classes)}
@@ -158,19 +172,23 @@ def evaluated_attributes(table: pd.DataFrame, roles: Mapping[str, str]) -> tuple
     return linked, [name for name in roles if roles[name] == "control" and name in table]
 
 
-def _logistic(c: float) -> Pipeline:
-    return make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000))
+def _fit_logistic(features: Features, labels: np.ndarray, rows: np.ndarray, c: float) -> Pipeline:
+    """Logistic regression of labels [N] on features [N, D], fitted on some of the rows."""
+    scaler, scaled = standardised(picked(features, rows))
+    return make_pipeline(scaler, LogisticRegression(C=c, max_iter=1000).fit(scaled, labels[rows]))
 
 
 def _held_out_losses(
-    features: np.ndarray, labels: np.ndarray, folds: Sequence[tuple[np.ndarray, np.ndarray]], c: float
+    features: Features, labels: np.ndarray, folds: Sequence[tuple[np.ndarray, np.ndarray]], c: float
 ) -> np.ndarray:
     """Log loss of each row when it is held out; a class that the other rows lack counts as unlikely as can be."""
     losses = np.zeros(len(labels))
     for fitting, held in folds:
         if len(np.unique(labels[fitting])) > 1:
-            model = _logistic(c).fit(features[fitting], labels[fitting])
-            own = model.predict_proba(features[held]) * (labels[held, None] == model.classes_[None])
+            model = _fit_logistic(features, labels, fitting, c)
+            shown = picked(features, held)
+            read = np.concatenate([model.predict_proba(shown[rows]) for rows in blocks(shown)])
+            own = read * (labels[held, None] == model.classes_[None])
             losses[held] = -np.log(np.clip(own.sum(1), 1e-9, 1))
     return losses
 
@@ -195,12 +213,12 @@ def _reason_to_skip(rows: pd.DataFrame, test: pd.Series, is_number: bool) -> str
 
 
 def _balanced_accuracies(truths: np.ndarray, read: np.ndarray) -> np.ndarray:
-    """Balanced accuracy of the classes `read` [N] against each row of truths [R, N], over the classes in that row."""
-    right, recalls = truths == read, []
-    for label in np.unique(truths):
-        of_class = truths == label
-        members = of_class.sum(1)
-        recalls.append(
-            np.divide((right & of_class).sum(1), members, out=np.full(len(truths), np.nan), where=members > 0)
-        )
-    return np.nanmean(recalls, axis=0)
+    """Balanced accuracy of the classes `read`, int [N], against each row of truths, int [R, N], over the classes in that row."""
+    num_draws, num_classes = len(truths), int(truths.max()) + 1
+    cells = truths + num_classes * np.arange(num_draws)[:, None]
+    members, right = (
+        np.bincount(of_rows, minlength=num_draws * num_classes).reshape(num_draws, num_classes)
+        for of_rows in (cells.ravel(), cells[truths == read])
+    )
+    recalls: np.ndarray = np.divide(right, members, out=np.full(members.shape, np.nan), where=members > 0)
+    return np.nanmean(recalls, axis=1)

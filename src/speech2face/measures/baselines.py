@@ -7,51 +7,66 @@ is the ceiling of the knowable.
 
 import numpy as np
 import pandas as pd
-from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GroupKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+from sklearn.preprocessing import PolynomialFeatures
 
+from speech2face.corpus.ids import video_of
 from speech2face.measures.aligned import Aligned
 from speech2face.measures.inputs import Inputs
+from speech2face.measures.ridge import fit_ridge
+from speech2face.measures.views import Features, View, picked, standardised
 
 STRENGTHS = np.logspace(-2, 6, 9)
 FOLDS = 3
 
 
-def predict_baselines(inputs: Inputs, aligned: Aligned) -> dict[str, np.ndarray]:
+def predict_baselines(inputs: Inputs, aligned: Aligned) -> dict[str, Features]:
     """Features [N, D] that each baseline predicts for the test rows, by name; every one fitted on training speakers."""
     training = aligned.training
-    true = aligned.training_true
     groups = training["speaker_id"].to_numpy(str)
-    baselines = {}
+    baselines: dict[str, Features] = {}
     if len(training):
-        baselines["mean_feature"] = np.tile(aligned.training_mean, (len(aligned.clips), 1))
+        baselines["mean_feature"] = np.broadcast_to(aligned.training_mean, aligned.true.shape)
     for name, table in inputs.voices.items():
         known = training["clip_id"].isin(table.index).to_numpy()
         if not set(aligned.clips["clip_id"]) <= set(table.index):
             raise ValueError(f"the voices' {name} lacks test clips; describe every clip that is evaluated")
         if len(np.unique(groups[known])) >= FOLDS:
             hidden = table.loc[aligned.clips["clip_id"]].to_numpy(np.float64)
-            shown = table.loc[training["clip_id"][known]].to_numpy(np.float64)
-            baselines[f"ridge_{name}"] = _regress(shown, true[known], groups[known], hidden, degree=1)
+            described = picked(
+                table.to_numpy(np.float64), table.index.get_indexer(pd.Index(training["clip_id"][known]))
+            )
+            baselines[f"ridge_{name}"] = _regress(aligned, known, described, hidden, degree=1)
     linked = [name for name, role in inputs.roles.items() if role == "linked" and name in inputs.attributes]
     if linked and len(np.unique(groups)) >= FOLDS:
         numbers = _as_numbers(inputs.attributes[linked])
         shown, hidden = (numbers.reindex(rows["clip_id"]).to_numpy() for rows in (training, aligned.clips))
         complete = ~np.isnan(shown).any(1)
         if not np.isnan(hidden).any() and len(np.unique(groups[complete])) >= FOLDS:
-            baselines["oracle"] = _regress(shown[complete], true[complete], groups[complete], hidden, degree=3)
+            baselines["oracle"] = _regress(aligned, complete, shown[complete], hidden, degree=3)
     return baselines
 
 
-def _regress(shown: np.ndarray, true: np.ndarray, speakers: np.ndarray, hidden: np.ndarray, degree: int) -> np.ndarray:
+def _regress(aligned: Aligned, known: np.ndarray, shown: Features, hidden: np.ndarray, degree: int) -> View:
     """Ridge regression of features on standardised inputs and their products up to `degree`; strength by cross-validation
-    over speakers."""
-    folds = list(GroupKFold(FOLDS).split(shown, groups=speakers))
-    products = PolynomialFeatures(degree, include_bias=False)
-    model = make_pipeline(StandardScaler(), products, StandardScaler(), RidgeCV(STRENGTHS, cv=folds))
-    return model.fit(shown, true).predict(hidden)
+    over speakers.
+
+    known: the training rows used, bool [T]; shown: their inputs; hidden: inputs of the rows [N] to be predicted.
+    """
+    rows = aligned.training[known]
+    folds = np.empty(len(rows), np.int64)
+    for fold, (_, held) in enumerate(GroupKFold(FOLDS).split(rows, groups=rows["speaker_id"].to_numpy(str))):
+        folds[held] = fold
+    videos = pd.factorize(rows["clip_id"].map(video_of))[0]  # clips of one video are set beside the same face
+    true = picked(aligned.training_true, np.flatnonzero(known))
+    scaler, scaled = standardised(shown)
+    asked = scaler.transform(hidden)
+    if degree > 1:
+        products = PolynomialFeatures(degree, include_bias=False)
+        scaler, scaled = standardised(products.fit_transform(scaled))
+        asked = scaler.transform(products.transform(asked))
+    line = fit_ridge(scaled, true, videos, folds, STRENGTHS)
+    return View((len(asked), true.shape[1]), lambda rows: line.predict(asked[rows]))
 
 
 def _as_numbers(table: pd.DataFrame) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import numpy as np
 
 from speech2face.measures.attributes import Attribute, significance
 from speech2face.measures.statistics import holm
+from speech2face.measures.views import Features
 from speech2face.pipeline.params import Evaluation
 
 DRAWS_PER_TEST = 20  # permutations of a test are at least this many over its corrected level
@@ -21,8 +22,8 @@ NOT_SHOWN = "faces do not show it"
 
 def check_controls(
     controls: Sequence[Attribute],
-    voice: np.ndarray,
-    faces: np.ndarray,
+    voice: Features,
+    faces: Features,
     skipped: Mapping[str, str],
     settings: Evaluation,
     seed: int,

@@ -9,8 +9,10 @@ import numpy as np
 from speech2face.measures.aligned import Aligned
 from speech2face.measures.inputs import Inputs
 from speech2face.measures.opinions import Opinion
-from speech2face.measures.scores import chance_scores, row_scores
+from speech2face.measures.scores import chance_scores
 from speech2face.measures.statistics import Bootstrap, mean
+from speech2face.measures.systems import System
+from speech2face.measures.views import Features, View
 
 FACES_PER_BLOCK = 64
 READ = ("recall_at_10_percent", "one_of_2")
@@ -18,7 +20,7 @@ READ = ("recall_at_10_percent", "one_of_2")
 
 @dataclass(frozen=True)
 class Decoded:
-    """Of N decoded faces: landmarks [N, 68, 2] (x, y); features float64 [N, D] and the judge's opinion, None where the inputs have no
+    """Of N decoded faces: landmarks [N, 68, 2] (x, y); features [N, D] and the judge's opinion, None where the inputs have no
     such network."""
 
     landmarks: np.ndarray
@@ -26,7 +28,7 @@ class Decoded:
     opinion: Opinion | None
 
 
-def decode_faces(inputs: Inputs, features: np.ndarray) -> Decoded | None:
+def decode_faces(inputs: Inputs, features: Features) -> Decoded | None:
     """The faces of features [N, D], N above 0; None without a decoder."""
     if inputs.decode is None:
         return None
@@ -40,7 +42,7 @@ def decode_faces(inputs: Inputs, features: np.ndarray) -> Decoded | None:
             opinions.append(inputs.judge(images, points))
     return Decoded(
         np.concatenate(landmarks),
-        np.concatenate(embedded).astype(np.float64) if embedded else None,
+        np.concatenate(embedded) if embedded else None,
         Opinion(*(np.concatenate(column) for column in zip(*opinions, strict=True))) if opinions else None,
     )
 
@@ -60,7 +62,13 @@ def score_decoded(
     found: dict[str, Any] = {"read_by": inputs.reader, "taught_the_decoder": inputs.reader_taught_decoder}
     found["stretch"] = inputs.stretch
     for source, features in embedded.items():
-        rows = row_scores(aligned, features - features.mean(0) + aligned.training_mean)
+        rows = System(aligned, _recentred(features, aligned.training_mean)).scores
         estimates = {name: over_rows.estimate(mean(rows[name])) for name in READ}
         found[source] = {name: value | {"chance": chances[name]} for name, value in estimates.items() if value}
     return found
+
+
+def _recentred(features: np.ndarray, centre: np.ndarray) -> View:
+    """Features [N, D] moved so that their mean is `centre`."""
+    mean_of_rows = features.mean(0, dtype=np.float64)
+    return View((len(features), len(centre)), lambda rows: features[rows] - mean_of_rows + centre)

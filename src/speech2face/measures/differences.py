@@ -59,7 +59,7 @@ def differences(
     every measure that both runs have.
     """
     bootstrap = resample_speakers(first, settings, seed)
-    signs = np.random.default_rng([seed, 4]).choice([-1.0, 1.0], (settings.resamples, len(bootstrap.first)))
+    signs = np.random.default_rng([seed, 4]).choice([-1.0, 1.0], (settings.resamples, bootstrap.counts.shape[1]))
     rows = []
     found = _shared_measures(first, second)
     for measure in found if chosen is None else [name for name in chosen if name in found]:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from speech2face.corpus.ids import speaker_of
@@ -12,19 +11,20 @@ from speech2face.measures import verification
 from speech2face.measures.aligned import Aligned
 from speech2face.measures.hubs import measure_hubs
 from speech2face.measures.ranking import (
-    rank_among_speakers,
     rank_among_videos,
     rank_within_groups,
     summarise_matching,
     summarise_ranks,
     summarise_small_galleries,
 )
-from speech2face.measures.retrieval import METRICS, Ranks, nearest, rank_matches
+from speech2face.measures.retrieval import Metric, Ranks, nearest, rank_matches
 from speech2face.measures.statistics import Bootstrap, resample_speakers
+from speech2face.measures.systems import System
 from speech2face.pipeline.params import Evaluation
 
 HELD_EQUAL = (("sex",), ("sex", "nationality"))
 """Attributes that all of a smaller gallery have in common, where the corpus knows them."""
+DISTANCES: tuple[Metric, ...] = ("l1", "l2")
 RAW = {"cosine": "speaker_mean_raw_cosine", "l1": "speaker_mean_l1", "l2": "speaker_mean_l2"}
 """By metric, the results in the gallery of mean faces where features are not centred. (To L1 and L2 that would make no difference.)"""
 
@@ -40,24 +40,25 @@ class Galleries:
 
 
 def measure_galleries(
-    aligned: Aligned, predicted: np.ndarray, table: pd.DataFrame, settings: Evaluation, seed: int
+    aligned: Aligned, system: System, table: pd.DataFrame, settings: Evaluation, seed: int
 ) -> Galleries:
-    """Measures of predicted features [N, D] of the test rows; table: attributes by clip_id.
+    """Measures of one system; table: attributes by clip_id.
 
     All by centred cosine, see `Aligned.centred`, but for those in `retrieval` and `hubs` whose name says otherwise.
     """
     over_rows = resample_speakers(aligned.clips, settings, seed)
-    ranks, trials = rank_among_speakers(aligned, predicted), verification.trials(aligned, predicted, over_rows)
-    retrieval = {"speaker_mean": summarise_ranks(ranks, over_rows)}
-    for metric in METRICS:
+    predicted, ranks = system.features, system.ranks
+    trials = verification.trials(aligned, predicted, over_rows)
+    retrieval = {
+        name: summarise_ranks(r, over_rows) for name, r in (("speaker_mean", ranks), (RAW["cosine"], system.raw_ranks))
+    }
+    for metric in DISTANCES:
         found = rank_matches(predicted, aligned.gallery, aligned.clips["speaker"], metric)
         retrieval[RAW[metric]] = summarise_ranks(found, over_rows)
-    spaces = {
-        "speaker_mean": (aligned.centred(predicted), aligned.centred(aligned.gallery)),
-        RAW["cosine"]: (predicted, aligned.gallery),
-    }
-    size = len(aligned.speakers)
-    hubs = {name: measure_hubs(nearest(*features), size, over_rows) for name, features in spaces.items()}
+    hubs = {}
+    for name, centre in (("speaker_mean", aligned.training_mean), (RAW["cosine"], None)):
+        found_nearest = nearest(predicted, aligned.gallery, centre=centre)
+        hubs[name] = measure_hubs(found_nearest, len(aligned.speakers), over_rows)
     for name, shift in (("same_video", 0), ("cross_video", 1)):
         found, usable = rank_among_videos(aligned, predicted, shift)
         if usable.any():
@@ -83,7 +84,7 @@ def measure_galleries(
 def _verify(trials: verification.Trials, bootstrap: Bootstrap) -> dict[str, Any]:
     measures = {
         "area_under_curve": verification.area_under_curve(trials, bootstrap),
-        "equal_error_rate": verification.equal_error_rate(trials, bootstrap),
+        "equal_error_rate": verification.equal_error_rate(trials),
     }
     estimates = {name: bootstrap.estimate(statistic) for name, statistic in measures.items()}
     return {name: value | {"chance": 0.5} for name, value in estimates.items() if value}

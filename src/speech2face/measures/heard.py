@@ -12,21 +12,20 @@ from speech2face.measures.aligned import Aligned
 from speech2face.measures.attributes import ORIGIN
 from speech2face.measures.inputs import Inputs
 from speech2face.measures.scores import score_groups
+from speech2face.measures.systems import System
 from speech2face.pipeline.params import Evaluation
 
 LISTS = ("", "manifest", "videos")
 """Sources that do not say where a recording is from."""
 
 
-def score_heard(
-    inputs: Inputs, aligned: Aligned, predicted: np.ndarray, settings: Evaluation, seed: int
-) -> dict[str, Any]:
-    """The scores of `score_groups` for `perhaps_heard` and `not_heard` speakers, by features [N, D] predicted of the test rows, with the
+def score_heard(inputs: Inputs, aligned: Aligned, system: System, settings: Evaluation, seed: int) -> dict[str, Any]:
+    """The scores of `score_groups` for `perhaps_heard` and `not_heard` speakers, by one system, with the
     names of the `corpora` that the encoder was trained on; empty where the inputs name none."""
     if not inputs.heard_by_encoder:
         return {}
     heard = pd.Series(np.where(perhaps_heard(inputs), "perhaps_heard", "not_heard"))
-    groups = score_groups(aligned, predicted, {"heard": heard}, [], settings, seed)
+    groups = score_groups(aligned, system, {"heard": heard}, [], settings, seed)
     return {"corpora": ", ".join(sorted(inputs.heard_by_encoder)), **groups.get("heard", {})}
 
 

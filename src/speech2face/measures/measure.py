@@ -27,9 +27,11 @@ from speech2face.measures.leaks import find_leaks
 from speech2face.measures.opinions import summarise_opinions
 from speech2face.measures.retrieval import Ranks
 from speech2face.measures.scores import fraction_of_knowable, groups_of, score_groups, score_systems
-from speech2face.measures.similarity import similarities, summarise
+from speech2face.measures.similarity import summarise
 from speech2face.measures.statistics import Bootstrap, resample_speakers, rounded
+from speech2face.measures.systems import System
 from speech2face.measures.verification import Trials
+from speech2face.measures.views import Features, View
 from speech2face.pipeline.params import Evaluation
 
 
@@ -44,8 +46,8 @@ class Measured:
     """
 
     results: dict[str, Any]
-    true: np.ndarray
-    systems: dict[str, np.ndarray]
+    true: Features
+    systems: dict[str, System]
     attributes: list[Attribute]
     ranks: Ranks
     decoded: dict[str, np.ndarray]
@@ -55,27 +57,27 @@ class Measured:
 
 def measure(inputs: Inputs, aligned: Aligned, settings: Evaluation, seed: int) -> Measured:
     """Measure the first of `inputs.predicted` and compare it with the baselines."""
-    voice = next(iter(inputs.predicted.values())).astype(np.float64)
-    systems = {"voice": voice} | predict_baselines(inputs, aligned)
+    amounts = {name: System(aligned, features) for name, features in inputs.predicted.items()}
+    baselines = {name: System(aligned, features) for name, features in predict_baselines(inputs, aligned).items()}
+    systems = {"voice": next(iter(amounts.values())), **baselines}
+    voice = systems["voice"].features
     over_rows = resample_speakers(aligned.clips, settings, seed)
-    galleries = measure_galleries(aligned, voice, inputs.attributes, settings, seed)
+    galleries = measure_galleries(aligned, systems["voice"], inputs.attributes, settings, seed)
     faces = {name: decode_faces(inputs, f) for name, f in (("true_feature", aligned.true), ("voice", voice))}
     decoded = {name: face for name, face in faces.items() if face is not None}
     embedded = {name: face.features for name, face in decoded.items() if face.features is not None}
     linked, controls = evaluated_attributes(inputs.attributes, inputs.roles)
     fitted, skipped = fit_attributes(aligned, inputs.attributes, linked + controls)
     known = [attribute for attribute in fitted if attribute.name in linked]
-    sources = {"voice": voice, "true_feature": aligned.true} | {f"decoded_{name}": f for name, f in embedded.items()}
+    sources: dict[str, Features] = {"voice": voice, "true_feature": aligned.true}
+    sources |= {f"decoded_{name}": f for name, f in embedded.items()}
     read = _read(aligned, fitted, sources, settings, seed)
     without_probe = {name: skipped[name] for name in controls if name in skipped}
     results: dict[str, Any] = {
         "counts": _counts(inputs, aligned),
-        "similarity": {
-            name: summarise(similarities(features, aligned.true, aligned.training_mean), over_rows)
-            for name, features in inputs.predicted.items()
-        },
+        "similarity": {name: summarise(amount.near, over_rows) for name, amount in amounts.items()},
         **galleries.results,
-        "amount_of_speech": score_amounts(aligned, inputs.predicted, over_rows),
+        "amount_of_speech": score_amounts(aligned, amounts, over_rows),
         "attributes": _attributes(known, voice, read, settings, seed),
         "controls": _controls(
             [attribute for attribute in fitted if attribute.name in controls],
@@ -87,12 +89,12 @@ def measure(inputs: Inputs, aligned: Aligned, settings: Evaluation, seed: int) -
         ),
         "systems": score_systems(aligned, systems, known, settings, seed),
         "groups": score_groups(
-            aligned, voice, groups_of(inputs.attributes, aligned.clips["clip_id"]), known, settings, seed
+            aligned, systems["voice"], groups_of(inputs.attributes, aligned.clips["clip_id"]), known, settings, seed
         ),
         "leaks": find_leaks(inputs, aligned),
         "not_evaluated": skipped | _not_evaluated(inputs, aligned, systems, galleries.results["retrieval"]),
     }
-    if heard := score_heard(inputs, aligned, voice, settings, seed):
+    if heard := score_heard(inputs, aligned, systems["voice"], settings, seed):
         results["may_have_been_heard"] = heard
     if "oracle" in systems:
         results["fraction_of_knowable"] = fraction_of_knowable(aligned, systems, known, settings, seed)
@@ -112,7 +114,7 @@ def _counts(inputs: Inputs, aligned: Aligned) -> dict[str, int]:
 def _read(
     aligned: Aligned,
     attributes: Sequence[Attribute],
-    sources: Mapping[str, np.ndarray],
+    sources: Mapping[str, Features],
     settings: Evaluation,
     seed: int,
 ) -> dict[str, dict[str, dict[str, Any]]]:
@@ -126,7 +128,7 @@ def _read(
 
 def _attributes(
     attributes: Sequence[Attribute],
-    voice: np.ndarray,
+    voice: Features,
     read: Mapping[str, dict[str, dict[str, Any]]],
     settings: Evaluation,
     seed: int,
@@ -142,7 +144,7 @@ def _attributes(
 
 def _controls(
     controls: Sequence[Attribute],
-    sources: Mapping[str, np.ndarray],
+    sources: Mapping[str, Features],
     without_probe: Mapping[str, str],
     read: Mapping[str, dict[str, dict[str, Any]]],
     settings: Evaluation,
@@ -160,7 +162,7 @@ def _controls(
 
 
 def _not_evaluated(
-    inputs: Inputs, aligned: Aligned, systems: Mapping[str, np.ndarray], retrieval: Mapping[str, Any]
+    inputs: Inputs, aligned: Aligned, systems: Mapping[str, System], retrieval: Mapping[str, Any]
 ) -> dict[str, str]:
     """Why what is not about one attribute was left out."""
     reasons = {}
@@ -174,7 +176,7 @@ def _not_evaluated(
 def _of_decoded(
     inputs: Inputs,
     aligned: Aligned,
-    voice_features: np.ndarray,
+    voice_features: Features,
     decoded: Mapping[str, Decoded],
     settings: Evaluation,
     seed: int,
@@ -186,7 +188,8 @@ def _of_decoded(
     over_rows = resample_speakers(aligned.clips, settings, seed)
     embedded = {name: face.features for name, face in decoded.items() if face.features is not None}
     if embedded:
-        farther = decode_faces(inputs, aligned.stretched(voice_features, inputs.stretch))
+        stretched = View(voice_features.shape, lambda rows: aligned.stretched(voice_features[rows], inputs.stretch))
+        farther = decode_faces(inputs, stretched)
         if farther is not None and farther.features is not None:
             embedded["voice_stretched"] = farther.features
         results["decoded"] = score_decoded(inputs, aligned, embedded, over_rows)

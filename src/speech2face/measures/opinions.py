@@ -50,14 +50,25 @@ def summarise_opinions(
             read["age_correlation"] = over_rows.estimate(_over(known, pearson(ages, opinion.age_years[known])))
         summary[f"decoded_{source}"] = {name: value for name, value in read.items() if value != {}}
     unit = {s: o.embedding / np.linalg.norm(o.embedding, axis=1, keepdims=True) for s, o in opinions.items()}
-    cosines = unit["voice"] @ unit["true_feature"].T
-    others = over_rows.of_row[:, None] != over_rows.of_row[None]
-    summary["identity_cosine"] = over_rows.estimate(mean(np.diag(cosines)))
-    if others.any():
-        summary["identity_cosine_chance"] = float(cosines[others].mean())
+    summary["identity_cosine"] = over_rows.estimate(mean((unit["voice"] * unit["true_feature"]).sum(1)))
+    if (chance := _between_speakers(unit["voice"], unit["true_feature"], over_rows.of_row)) is not None:
+        summary["identity_cosine_chance"] = chance
     return summary
 
 
 def _over(rows: np.ndarray, statistic: Statistic) -> Statistic:
     """A statistic of the rows that `rows` (bool [N]) picks, as one of all N."""
-    return lambda weights: statistic(weights[:, rows])
+    return lambda weights: statistic(weights.of(rows))
+
+
+def _between_speakers(first: np.ndarray, second: np.ndarray, speakers: np.ndarray) -> float | None:
+    """Mean product of unit vectors [N, D] of rows of different speakers (int [N]); None where there is one speaker.
+
+    By sums over each speaker's rows: the sum over all pairs of rows is the product of the sums.
+    """
+    clips = np.bincount(speakers)
+    order, starts = np.argsort(speakers, kind="stable"), np.cumsum(clips) - clips
+    sums = [np.add.reduceat(values[order].astype(np.float64), starts) for values in (first, second)]
+    pairs = clips.sum() ** 2 - (clips**2).sum()
+    within = (sums[0] * sums[1]).sum()
+    return float((sums[0].sum(0) @ sums[1].sum(0) - within) / pairs) if pairs else None

@@ -14,6 +14,7 @@ from speech2face.corpus.ids import speaker_of
 from speech2face.measures.aligned import Aligned
 from speech2face.measures.retrieval import Ranks, expected, middle_rank, percent_to_k, rank_matches
 from speech2face.measures.statistics import Bootstrap, mean, median
+from speech2face.measures.views import Features, picked
 
 RANKS = (1, 2, 5, 10)
 PERCENTS = (1, 2, 5, 10)
@@ -117,12 +118,12 @@ def recall_curve(found: Ranks) -> np.ndarray:
     return np.array([expected(recall_table(k, size), found).mean() for k in range(1, size + 1)])
 
 
-def rank_among_speakers(aligned: Aligned, predicted: np.ndarray) -> Ranks:
+def rank_among_speakers(aligned: Aligned, predicted: Features) -> Ranks:
     """Ranks of each test row's speaker, by features [N, D] predicted of it, among the mean features of the test speakers."""
-    return rank_matches(aligned.centred(predicted), aligned.centred(aligned.gallery), aligned.clips["speaker"])
+    return rank_matches(predicted, aligned.gallery, aligned.clips["speaker"], centre=aligned.training_mean)
 
 
-def rank_within_groups(aligned: Aligned, predicted: np.ndarray, groups: pd.Series) -> tuple[Ranks, np.ndarray]:
+def rank_within_groups(aligned: Aligned, predicted: Features, groups: pd.Series) -> tuple[Ranks, np.ndarray]:
     """Ranks among the test speakers of the row's own group, for example sex; `groups` is indexed by speaker, null where unknown.
     Also returns which rows have a group with someone else in it, bool [N]; ranks are of these."""
     of_speaker = groups.reindex(aligned.speakers)
@@ -131,11 +132,12 @@ def rank_within_groups(aligned: Aligned, predicted: np.ndarray, groups: pd.Serie
     own = codes[aligned.clips["speaker"]]
     usable = (own >= 0) & (counts[np.maximum(own, 0)] > 1)
     speakers = aligned.clips["speaker"].to_numpy()[usable]
-    queries, gallery = aligned.centred(predicted[usable]), aligned.centred(aligned.gallery)
-    return rank_matches(queries, gallery, speakers, "cosine", own[usable], codes), usable
+    queries = picked(predicted, np.flatnonzero(usable))
+    found = rank_matches(queries, aligned.gallery, speakers, "cosine", own[usable], codes, aligned.training_mean)
+    return found, usable
 
 
-def rank_among_videos(aligned: Aligned, predicted: np.ndarray, shift: int) -> tuple[Ranks, np.ndarray]:
+def rank_among_videos(aligned: Aligned, predicted: Features, shift: int) -> tuple[Ranks, np.ndarray]:
     """Ranks among one video of each test speaker. Of the row's own speaker that is its own video (`shift` 0), or the next one
     (`shift` 1), which it was not recorded with. Also returns which rows have such a video, bool [N]; ranks are of these.
 
@@ -154,6 +156,7 @@ def rank_among_videos(aligned: Aligned, predicted: np.ndarray, shift: int) -> tu
     for number in np.unique(place[usable]):
         rows = np.flatnonzero(usable & (place == number))
         chosen = [videos[(number + shift) % len(videos)] for videos in of_speaker]
-        queries, gallery = aligned.centred(predicted[rows]), aligned.centred(aligned.means[chosen])
-        nearer[rows], tied[rows], sizes[rows] = rank_matches(queries, gallery, speakers[rows])
+        queries, gallery = picked(predicted, rows), aligned.means[chosen]
+        found = rank_matches(queries, gallery, speakers[rows], centre=aligned.training_mean)
+        nearer[rows], tied[rows], sizes[rows] = found
     return Ranks(nearer[usable], tied[usable], sizes[usable]), usable

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from speech2face.measures.views import Features, View
+
 Metric = Literal["cosine", "l1", "l2"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 QUERIES_PER_BLOCK = 512
@@ -35,7 +37,7 @@ def distances(query: npt.ArrayLike, gallery: npt.ArrayLike, metric: Metric = "co
     Raises ValueError for an unknown metric, shapes that do not fit, or values that are not finite.
     """
     first, second = _check(query, gallery, metric)
-    return _distances(_ready(first, metric), _ready(second, metric), metric).numpy()
+    return _distances(_ready(first[:], metric), _ready(second, metric), metric).numpy()
 
 
 def ranks(
@@ -50,16 +52,18 @@ def ranks(
 
 
 def rank_matches(
-    query: npt.ArrayLike,
+    query: npt.ArrayLike | View,
     gallery: npt.ArrayLike,
     target: npt.ArrayLike,
     metric: Metric = "cosine",
     query_group: npt.ArrayLike | None = None,
     gallery_group: npt.ArrayLike | None = None,
+    centre: np.ndarray | None = None,
 ) -> Ranks:
     """The rank of each query's match in the gallery, with its ties.
 
-    query: [N, D]; gallery: [M, D]; target: index in the gallery of each query's match, int [N]. With groups (int [N] and
+    query: [N, D]; gallery: [M, D]; target: index in the gallery of each query's match, int [N]; centre: [D], from which both are taken
+    as differences, None for 0. With groups (int [N] and
     [M]) only entries of the query's own group count, and the match. Computed block by block over queries and gallery, so
     memory does not grow with N times M, nor, for arrays mapped from a file, with either.
     Raises ValueError as `distances` does, and for indices outside the gallery.
@@ -74,18 +78,18 @@ def rank_matches(
     held = torch.as_tensor(np.zeros(len(entries), np.int64) if gallery_group is None else np.asarray(gallery_group))
     result = Ranks(*(np.empty(len(queries), np.int64) for _ in Ranks._fields))
     for rows in _blocks(len(queries), QUERIES_PER_BLOCK):
-        block = _ready(queries[rows], metric)
-        limit = _paired(block, _ready(entries[own[rows]], metric), metric)[:, None]
+        block = _ready(queries[rows], metric, centre)
+        limit = _paired(block, _ready(entries[own[rows]], metric, centre), metric)[:, None]
         tolerance = TIE * (torch.ones_like(limit) if metric == "cosine" else limit)
         counts = torch.zeros(3, len(block), dtype=torch.int64)
         counts[2] = 1  # the match itself
         for columns in _blocks(len(entries), ENTRIES_PER_BLOCK):
             others = asked[rows, None] == held[None, columns]
             others &= torch.from_numpy(own[rows, None] != np.arange(columns.start, columns.stop))
-            columns_block = _ready(entries[columns], metric)
+            columns_block = _ready(entries[columns], metric, centre)
             matrix, error = _estimate(block, columns_block, metric)
             unsure = ((matrix - limit).abs() <= error + tolerance) & others
-            for pairs in unsure.nonzero().split(PAIRS_PER_BLOCK):
+            for pairs in (unsure & (error > 0)).nonzero().split(PAIRS_PER_BLOCK):
                 first, second = pairs.T
                 matrix[first, second] = _paired(block[first], columns_block[second], metric)
             nearer = (matrix < limit - tolerance) & others
@@ -97,16 +101,19 @@ def rank_matches(
     return result
 
 
-def nearest(query: npt.ArrayLike, gallery: npt.ArrayLike, metric: Metric = "cosine") -> Ints:
-    """Index [N] of the entry of the gallery [M, D] that is nearest to each query [N, D]; of equally near ones the first.
+def nearest(
+    query: npt.ArrayLike | View, gallery: npt.ArrayLike, metric: Metric = "cosine", centre: np.ndarray | None = None
+) -> Ints:
+    """Index [N] of the entry of the gallery [M, D] that is nearest to each query [N, D]; of equally near ones the first. `centre` as for
+    `rank_matches`.
 
     Computed block by block, so memory does not grow with N times M. Raises ValueError as `distances`.
     """
     queries, entries = _check(query, gallery, metric)
-    held = _ready(entries, metric)
+    held = _ready(entries, metric, centre)
     found = np.empty(len(queries), np.int64)
     for rows in _blocks(len(queries), QUERIES_PER_BLOCK):
-        found[rows] = _distances(_ready(queries[rows], metric), held, metric).numpy().argmin(1)
+        found[rows] = _distances(_ready(queries[rows], metric, centre), held, metric).numpy().argmin(1)
     return found
 
 
@@ -148,8 +155,10 @@ def _blocks(total: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, total))
 
 
-def _ready(values: np.ndarray, metric: Metric) -> torch.Tensor:
+def _ready(values: np.ndarray, metric: Metric, centre: np.ndarray | None = None) -> torch.Tensor:
     tensor = torch.from_numpy(np.array(values, dtype=np.float64))
+    if centre is not None:
+        tensor -= torch.from_numpy(centre)
     return (
         torch.nn.functional.normalize(tensor, dim=1, eps=torch.finfo(tensor.dtype).tiny)
         if metric == "cosine"
@@ -179,7 +188,9 @@ def _estimate(queries: torch.Tensor, entries: torch.Tensor, metric: Metric) -> t
     """
     dim = queries.shape[1]
     if metric == "cosine":
-        return 1 - queries @ entries.T, torch.tensor(4 * dim * _unit(torch.float64))
+        # A zero vector's distance is exact: a prediction that is the mean for everyone is as near to all.
+        is_some = queries.any(1, keepdim=True).double()
+        return 1 - queries @ entries.T, 4 * dim * _unit(torch.float64) * is_some
     scale = torch.maximum(queries.abs().max(), entries.abs().max()).clamp(min=torch.finfo(torch.float64).tiny)
     queries, entries = queries / scale, entries / scale  # squares and single precision must not overflow
     if metric == "l2":
@@ -204,11 +215,11 @@ def _unit(kind: torch.dtype) -> float:
     return torch.finfo(kind).eps / 2
 
 
-def _check(query: npt.ArrayLike, gallery: npt.ArrayLike, metric: str) -> tuple[np.ndarray, np.ndarray]:
+def _check(query: npt.ArrayLike | View, gallery: npt.ArrayLike, metric: str) -> tuple[Features, np.ndarray]:
     if metric not in METRICS:
         raise ValueError(f"metric must be one of {', '.join(METRICS)} (got {metric!r})")
-    first, second = np.asarray(query), np.asarray(gallery)
-    if first.ndim != 2 or second.ndim != 2 or first.shape[1] != second.shape[1] or not len(second):
+    first, second = query if isinstance(query, View) else np.asarray(query), np.asarray(gallery)
+    if len(first.shape) != 2 or second.ndim != 2 or first.shape[1] != second.shape[1] or not len(second):
         raise ValueError(
             f"query and gallery must be [N, D] and [M, D], M above 0 (got {list(first.shape)} and {list(second.shape)})"
         )

@@ -10,10 +10,9 @@ import pandas as pd
 from speech2face.corpus.ids import speaker_of
 from speech2face.measures.aligned import Aligned
 from speech2face.measures.attributes import ORIGIN, Attribute
-from speech2face.measures.ranking import matched, rank_among_speakers, recall_table, row_values
-from speech2face.measures.retrieval import percent_to_k, rank_matches
-from speech2face.measures.similarity import similarities
-from speech2face.measures.statistics import Floats, Statistic, accuracy, mean, pearson, resample_speakers
+from speech2face.measures.retrieval import percent_to_k
+from speech2face.measures.statistics import Floats, Statistic, Weights, accuracy, mean, pearson, resample_speakers
+from speech2face.measures.systems import COSINES, System
 from speech2face.pipeline.params import Evaluation
 
 GROUPED = ("sex", "age_years", "age", "nationality", "ethnicity", "accent", "skin_tone", ORIGIN)
@@ -24,27 +23,9 @@ BANDS = {
     "skin_tone": (1 / 3, 2 / 3),
 }
 """Where numbers are cut into groups."""
-COSINES = ("cosine", "centred_cosine")
 RECALLS = ("recall_at_10_percent", "recall_at_10_percent_raw")
 """By centred and by raw cosine."""
 FEWEST_SPEAKERS = 3  # of a group that is shown by itself; an interval over fewer says nothing
-
-
-def row_scores(aligned: Aligned, predicted: np.ndarray) -> dict[str, Floats]:
-    """Of each test row [N]: cosine to the true feature of its video, raw and centred; among the test speakers, by centred cosine and
-    with ties in expectation, whether the match is first, within the first 10 %, 1 over its rank, and the chance to choose it out of two;
-    and whether it is within the first 10 % by the raw cosine."""
-    found = rank_among_speakers(aligned, predicted)
-    raw = rank_matches(predicted, aligned.gallery, aligned.clips["speaker"])
-    near = similarities(predicted, aligned.true, aligned.training_mean)
-    return {
-        **{name: near[name] for name in COSINES},
-        "recall_at_1": row_values(found, lambda size: recall_table(1, size)),
-        "recall_at_10_percent": row_values(found, _first_tenth),
-        "recall_at_10_percent_raw": row_values(raw, _first_tenth),
-        "reciprocal_rank": row_values(found, lambda size: 1 / np.arange(1, size + 1)),
-        "one_of_2": matched(found, 2),
-    }
 
 
 def chance_scores(gallery_size: int) -> dict[str, float]:
@@ -57,12 +38,13 @@ def chance_scores(gallery_size: int) -> dict[str, float]:
     }
 
 
-def attribute_statistic(attribute: Attribute, features: np.ndarray, rows: np.ndarray | None = None) -> Statistic:
-    """Correlation of a number, accuracy of a name, as read from features [N, D] of the rows that it is known of, or those of
-    them that `rows` (bool over them) picks."""
-    rows = np.ones(len(attribute.truth), bool) if rows is None else rows
-    read = attribute.probe.predict(features[attribute.known])[rows]
-    return (pearson if attribute.is_number else accuracy)(attribute.truth[rows], read)
+def attribute_statistic(attribute: Attribute, system: System, rows: np.ndarray | None = None) -> Statistic:
+    """Correlation of a number, accuracy of a name, as read from a system's features, over the test rows that it is known of, or those
+    of them that `rows` (bool [N]) picks."""
+    used = attribute.known if rows is None else attribute.known & rows
+    return (pearson if attribute.is_number else accuracy)(
+        attribute.truth[used[attribute.known]], system.read(attribute)[used]
+    )
 
 
 def attribute_measure(attribute: Attribute) -> str:
@@ -72,20 +54,20 @@ def attribute_measure(attribute: Attribute) -> str:
 
 def score_systems(
     aligned: Aligned,
-    systems: Mapping[str, np.ndarray],
+    systems: Mapping[str, System],
     attributes: Sequence[Attribute],
     settings: Evaluation,
     seed: int,
 ) -> dict[str, dict[str, Any]]:
-    """The same measures of each system's predictions [N, D]; of all but the first also `difference`, this minus the first, paired:
+    """The same measures of each system; of all but the first also `difference`, this minus the first, paired:
     both are measured on the same resamples."""
     over_rows = resample_speakers(aligned.clips, settings, seed)
     of_known = {attribute_measure(a): resample_speakers(aligned.clips, settings, seed, a.known) for a in attributes}
     table: dict[str, dict[str, Any]] = {}
     first: dict[str, Statistic] = {}
-    for name, predicted in systems.items():
-        statistics = {score: mean(rows) for score, rows in row_scores(aligned, predicted).items()}
-        statistics |= {attribute_measure(a): attribute_statistic(a, predicted) for a in attributes}
+    for name, system in systems.items():
+        statistics = {score: mean(rows) for score, rows in system.scores.items()}
+        statistics |= {attribute_measure(a): attribute_statistic(a, system) for a in attributes}
         first = first or statistics
         table[name] = {}
         for score, statistic in statistics.items():
@@ -99,21 +81,21 @@ def score_systems(
 
 def fraction_of_knowable(
     aligned: Aligned,
-    systems: Mapping[str, np.ndarray],
+    systems: Mapping[str, System],
     attributes: Sequence[Attribute],
     settings: Evaluation,
     seed: int,
 ) -> dict[str, dict[str, float]]:
     """(voice - chance) / (oracle - chance) of each measure: 0 nothing, 1 all that can be known from the linked attributes.
 
-    systems: predictions [N, D] of `voice`, `oracle` and `mean_feature`. Chance of a cosine is that of `mean_feature`, of an accuracy
+    systems: those of `voice`, `oracle` and `mean_feature`. Chance of a cosine is that of `mean_feature`, of an accuracy
     the commonest class's, of a correlation 0. Measures on which the oracle is not above chance have no such fraction and are left out.
     """
     voice, oracle, mean_feature = (systems[name] for name in ("voice", "oracle", "mean_feature"))
     fractions = {}
     over_rows = resample_speakers(aligned.clips, settings, seed)
     chances = chance_scores(len(aligned.gallery))
-    of_voice, of_oracle, of_mean = (row_scores(aligned, predicted) for predicted in (voice, oracle, mean_feature))
+    of_voice, of_oracle, of_mean = (system.scores for system in (voice, oracle, mean_feature))
     for name, rows in of_voice.items():
         chance = mean(of_mean[name]) if name in COSINES else mean(np.full(len(rows), chances[name]))
         fractions[name] = over_rows.estimate(_fraction(mean(rows), mean(of_oracle[name]), chance))
@@ -121,13 +103,9 @@ def fraction_of_knowable(
         bootstrap = resample_speakers(aligned.clips, settings, seed, attribute.known)
         commonest = pd.Series(attribute.truth).mode()[0]
         chance = mean(np.zeros(len(attribute.truth)) if attribute.is_number else attribute.truth == commonest)
-        learned, knowable = (attribute_statistic(attribute, features) for features in (voice, oracle))
+        learned, knowable = (attribute_statistic(attribute, system) for system in (voice, oracle))
         fractions[attribute_measure(attribute)] = bootstrap.estimate(_fraction(learned, knowable, chance))
     return {name: value for name, value in fractions.items() if value}
-
-
-def _first_tenth(gallery_size: int) -> np.ndarray:
-    return recall_table(percent_to_k(10, gallery_size), gallery_size)
 
 
 def _difference(one: Statistic, other: Statistic) -> Statistic:
@@ -135,7 +113,7 @@ def _difference(one: Statistic, other: Statistic) -> Statistic:
 
 
 def _fraction(learned: Statistic, knowable: Statistic, chance: Statistic) -> Statistic:
-    def statistic(weights: Floats) -> Floats:
+    def statistic(weights: Weights) -> Floats:
         low = chance(weights)
         above, whole = learned(weights) - low, knowable(weights) - low
         return np.divide(above, whole, out=np.full(len(low), np.nan), where=whole > 1e-3)
@@ -165,7 +143,7 @@ def groups_of(table: pd.DataFrame, clip_ids: pd.Series) -> dict[str, pd.Series]:
 
 def score_groups(
     aligned: Aligned,
-    predicted: np.ndarray,
+    system: System,
     groups: Mapping[str, pd.Series],
     attributes: Sequence[Attribute],
     settings: Evaluation,
@@ -173,7 +151,6 @@ def score_groups(
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """The row-wise measures of each group of `FEWEST_SPEAKERS` or more, and how well its attributes are read. The gallery stays
     whole."""
-    rows = row_scores(aligned, predicted)
     result: dict[str, dict[str, dict[str, Any]]] = {}
     for name, column in groups.items():
         result[name] = {}
@@ -184,12 +161,11 @@ def score_groups(
                 continue
             bootstrap = resample_speakers(aligned.clips, settings, seed, chosen)
             entry: dict[str, Any] = {"speakers": int(speakers.nunique()), "clips": int(chosen.sum())}
-            entry |= {score: bootstrap.estimate(mean(values[chosen])) for score, values in rows.items()}
+            entry |= {score: bootstrap.estimate(mean(values[chosen])) for score, values in system.scores.items()}
             for attribute in attributes:
-                inside = chosen[attribute.known]
-                if inside.any():
+                if (attribute.known & chosen).any():
                     of_known = resample_speakers(aligned.clips, settings, seed, attribute.known & chosen)
-                    statistic = attribute_statistic(attribute, predicted, inside)
+                    statistic = attribute_statistic(attribute, system, chosen)
                     entry[attribute_measure(attribute)] = of_known.estimate(statistic)
             result[name][str(group)] = {score: value for score, value in entry.items() if value != {}}
     return {name: entries for name, entries in result.items() if entries}

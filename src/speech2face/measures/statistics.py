@@ -1,23 +1,54 @@
 """Intervals by bootstrap over speakers, permutation tests, and Holm's correction.
 
-A statistic is a function of weights: float64 [R, N], how often each of N rows counts in each of R resamples, to its
-value in each, [R] (NaN where it is undefined). So all resamples are computed at once, and every statistic has one
-definition for the estimate (weights of one) and its interval.
+A statistic is a function of `Weights`, how often each row counts in each of R resamples, to its value in each, [R] (NaN where it is
+undefined). So all resamples are computed at once, and every statistic has one definition for the estimate (weights of one) and its
+interval.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.sparse import csr_array
 
 from speech2face.pipeline.params import Evaluation
 
 Floats = npt.NDArray[np.float64]
-Statistic = Callable[[Floats], Floats]
 MOST_UNDEFINED = 0.05
-VALUES_PER_BLOCK = 4_000_000  # bounds memory: weights of a block of resamples
+VALUES_PER_BLOCK = 4_000_000  # bounds memory: values by row of a block of resamples
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How often each of N rows counts in each of R resamples: as often as its speaker does.
+
+    counts: float64 [R, S], of each speaker in each resample; of_row: the speaker of each row, int [N]. Rows of one speaker are added up
+    before they are weighted: there are far fewer speakers than rows.
+    """
+
+    counts: Floats
+    of_row: npt.NDArray[np.int64]
+
+    def sums(self, *values: npt.NDArray[Any]) -> list[Floats]:
+        """Weighted sum [R] of each of `values` [N]."""
+        num_speakers = self.counts.shape[1]
+        return [self.counts @ np.bincount(self.of_row, of_rows, num_speakers) for of_rows in values]
+
+    def by_class(self, codes: npt.NDArray[np.int64], num_classes: int) -> Floats:
+        """Summed weights of the rows of each class, [R, num_classes]; codes: the class of each row, int [N]."""
+        shape = (self.counts.shape[1], num_classes)
+        rows: Floats = self.counts @ csr_array((np.ones(len(codes)), (self.of_row, codes)), shape)
+        return rows
+
+    def of(self, rows: npt.NDArray[np.bool_]) -> "Weights":
+        """The weights of the rows that `rows` (bool [N]) picks."""
+        return Weights(self.counts, self.of_row[rows])
+
+
+Statistic = Callable[[Weights], Floats]
 
 
 class Bootstrap:
@@ -27,25 +58,24 @@ class Bootstrap:
     """
 
     def __init__(self, speakers: npt.ArrayLike, resamples: int, confidence: float, seed: int) -> None:
-        names, self.first, self.of_row = np.unique(
-            np.asarray(speakers, dtype=str), return_index=True, return_inverse=True
-        )
+        names, self.of_row = np.unique(np.asarray(speakers, dtype=str), return_inverse=True)
         if not len(names):
             raise ValueError("no rows to resample; the test speakers have no clip with a face")
         rng = np.random.default_rng([seed, 1])
         self.counts = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), resamples).astype(np.float64)
+        self.once = Weights(np.ones((1, len(names))), self.of_row)
         self.tails = [(1 - confidence) / 2, (1 + confidence) / 2]
 
     def draws(self, statistic: Statistic) -> Floats:
         """The statistic in each resample, [R]."""
         size = max(1, VALUES_PER_BLOCK // len(self.of_row))
         blocks = (self.counts[start : start + size] for start in range(0, len(self.counts), size))
-        return np.concatenate([statistic(counts[:, self.of_row]) for counts in blocks])
+        return np.concatenate([statistic(Weights(counts, self.of_row)) for counts in blocks])
 
     def estimate(self, statistic: Statistic) -> dict[str, float]:
         """`value`, and `low` and `high` of its percentile interval; empty where the statistic is undefined, or in more than
         `MOST_UNDEFINED` of the resamples, whose interval would be that of the luckier ones."""
-        value = float(statistic(np.ones((1, len(self.of_row))))[0])
+        value = float(statistic(self.once)[0])
         draws = self.draws(statistic)
         if not np.isfinite(value) or np.isnan(draws).mean() > MOST_UNDEFINED:
             return {}
@@ -66,33 +96,37 @@ def mean(values: npt.ArrayLike, where: npt.ArrayLike | None = None) -> Statistic
     array = np.asarray(values, np.float64)
     used = ~np.isnan(array) if where is None else ~np.isnan(array) & np.asarray(where, bool)
     filled = np.where(used, array, 0.0)
-    return lambda weights: _ratio(weights @ filled, weights @ used)
+    return lambda weights: _ratio(*weights.sums(filled, used))
 
 
 def weighted_mean(values: npt.ArrayLike, row_weights: npt.ArrayLike) -> Statistic:
     """Mean of values [N], each row counting by its own weight [N]."""
     array, own = np.asarray(values, np.float64), np.asarray(row_weights, np.float64)
-    return lambda weights: _ratio(weights @ (own * array), weights @ own)
+    return lambda weights: _ratio(*weights.sums(own * array, own))
 
 
 def spread(values: npt.ArrayLike) -> Statistic:
     """Standard deviation of values [N] (divided by N, not N - 1)."""
     array = np.asarray(values, np.float64)
     array = array - array.mean()  # keeps the digits
-    return lambda w: np.sqrt(np.maximum(0, _ratio(w @ array**2, w.sum(1)) - _ratio(w @ array, w.sum(1)) ** 2))
+
+    def statistic(weights: Weights) -> Floats:
+        total, first, second = weights.sums(np.ones(len(array)), array, array**2)
+        return np.sqrt(np.maximum(0, _ratio(second, total) - _ratio(first, total) ** 2))
+
+    return statistic
 
 
 def median(values: npt.ArrayLike) -> Statistic:
     """Median of values [N]; the mean of the middle two where their number is even."""
-    array = np.asarray(values, np.float64)
-    order = np.argsort(array, kind="stable")
+    levels, level_of = np.unique(np.asarray(values, np.float64), return_inverse=True)
 
-    def statistic(weights: Floats) -> Floats:
-        reached = np.cumsum(weights[:, order], axis=1)
+    def statistic(weights: Weights) -> Floats:
+        reached = np.cumsum(weights.by_class(level_of, len(levels)), axis=1)
         half = reached[:, -1:] / 2
         low, high = (reached < half).sum(1), (reached <= half).sum(1)
-        last = len(order) - 1
-        middle = (array[order[np.minimum(low, last)]] + array[order[np.minimum(high, last)]]) / 2
+        last = len(levels) - 1
+        middle = (levels[np.minimum(low, last)] + levels[np.minimum(high, last)]) / 2
         return np.where(reached[:, -1] > 0, middle, np.nan)
 
     return statistic
@@ -105,11 +139,12 @@ def accuracy(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> Statistic:
 
 def balanced_accuracy(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> Statistic:
     """Mean over the classes that occur of the part of a class's rows whose label [N] is right."""
-    labels, right = np.asarray(truth), (np.asarray(truth) == np.asarray(predicted)).astype(np.float64)
-    members = (labels[:, None] == np.unique(labels)[None]).astype(np.float64)  # [N, C]
+    right = np.asarray(truth) == np.asarray(predicted)
+    classes, class_of = np.unique(np.asarray(truth), return_inverse=True)
 
-    def statistic(weights: Floats) -> Floats:
-        recalls = _ratio((weights * right) @ members, weights @ members)
+    def statistic(weights: Weights) -> Floats:
+        of_right = weights.of(right).by_class(class_of[right], len(classes))
+        recalls = _ratio(of_right, weights.by_class(class_of, len(classes)))
         present = ~np.isnan(recalls)
         return _ratio(np.nansum(recalls, axis=1), present.sum(1).astype(np.float64))
 
@@ -121,11 +156,11 @@ def pearson(first: npt.ArrayLike, second: npt.ArrayLike) -> Statistic:
     x, y = (np.asarray(values, np.float64) for values in (first, second))
     x, y = x - x.mean(), y - y.mean()
 
-    def statistic(weights: Floats) -> Floats:
-        total = weights.sum(1)
-        mean_x, mean_y = _ratio(weights @ x, total), _ratio(weights @ y, total)
-        covariance = _ratio(weights @ (x * y), total) - mean_x * mean_y
-        var_x, var_y = (_ratio(weights @ v**2, total) - m**2 for v, m in ((x, mean_x), (y, mean_y)))
+    def statistic(weights: Weights) -> Floats:
+        total, *sums = weights.sums(np.ones(len(x)), x, y, x * y, x**2, y**2)
+        mean_x, mean_y, mean_xy, mean_xx, mean_yy = (_ratio(values, total) for values in sums)
+        covariance = mean_xy - mean_x * mean_y
+        var_x, var_y = mean_xx - mean_x**2, mean_yy - mean_y**2
         flat = (var_x <= 1e-12 * np.mean(x**2)) | (var_y <= 1e-12 * np.mean(y**2))
         safe = np.where(flat, 1.0, var_x * var_y)
         return np.where(flat, np.nan, np.clip(covariance / np.sqrt(np.abs(safe)), -1, 1))

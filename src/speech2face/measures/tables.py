@@ -10,10 +10,10 @@ from sklearn.decomposition import PCA
 from speech2face.measures.aligned import Aligned
 from speech2face.measures.amounts import amounts_table
 from speech2face.measures.measure import Measured
-from speech2face.measures.ranking import rank_among_speakers, recall_curve
+from speech2face.measures.ranking import recall_curve
 from speech2face.measures.retrieval import middle_rank
-from speech2face.measures.scores import COSINES, row_scores
 from speech2face.measures.similarity import similarities
+from speech2face.measures.systems import COSINES
 from speech2face.measures.verification import roc_curve
 
 ROC_POINTS = 201
@@ -28,7 +28,7 @@ def make_tables(aligned: Aligned, measured: Measured) -> dict[str, pd.DataFrame]
     """
     return {
         "recall": _recall(aligned, measured),
-        "roc": _roc(aligned, measured),
+        "roc": _roc(measured),
         "clips": _clips(aligned, measured),
         "embeddings": _embeddings(aligned, measured),
         "confusions": _confusions(measured),
@@ -41,15 +41,15 @@ def make_tables(aligned: Aligned, measured: Measured) -> dict[str, pd.DataFrame]
 def _recall(aligned: Aligned, measured: Measured) -> pd.DataFrame:
     """Recall by rank of each system, and chance."""
     ranks = np.arange(1, len(aligned.speakers) + 1)
-    recall = {name: recall_curve(rank_among_speakers(aligned, f)) for name, f in measured.systems.items()}
+    recall = {name: recall_curve(system.ranks) for name, system in measured.systems.items()}
     recall["chance"] = ranks / len(ranks)
     curves = [pd.DataFrame({"system": name, "rank": ranks, "recall": curve}) for name, curve in recall.items()]
     return pd.concat(curves, ignore_index=True)
 
 
-def _roc(aligned: Aligned, measured: Measured) -> pd.DataFrame:
+def _roc(measured: Measured) -> pd.DataFrame:
     """The ROC curve of verification on an even grid of false positive rates."""
-    false_positives, true_positives = roc_curve(measured.trials, measured.over_rows, np.ones((1, len(aligned.clips))))
+    false_positives, true_positives = roc_curve(measured.trials, measured.over_rows.once)
     grid = np.linspace(0, 1, ROC_POINTS)
     places = np.searchsorted(false_positives[0], grid, "right") - 1
     return pd.DataFrame({"false_positive_rate": grid, "true_positive_rate": true_positives[0][places], "chance": grid})
@@ -60,7 +60,7 @@ def _confusions(measured: Measured) -> pd.DataFrame:
     confusions = [pd.DataFrame(columns=["attribute", "true", "read"])]
     for attribute in measured.attributes:
         if not attribute.is_number and attribute.name in measured.results["attributes"]:
-            read = attribute.probe.predict(measured.systems["voice"][attribute.known])
+            read = measured.systems["voice"].read(attribute)[attribute.known]
             confusions.append(pd.DataFrame({"attribute": attribute.name, "true": attribute.truth, "read": read}))
     return pd.concat(confusions, ignore_index=True)
 
@@ -93,13 +93,13 @@ def _measures(results: Mapping[str, Any]) -> pd.DataFrame:
 def _clips(aligned: Aligned, measured: Measured) -> pd.DataFrame:
     """The scores of each test clip, and what was read of its attributes."""
     voice = measured.systems["voice"]
-    columns = row_scores(aligned, voice) | similarities(voice, aligned.true, aligned.training_mean)
+    columns = voice.scores | voice.near
     for source, name in (("voice", "decoded_cosine"), ("true_feature", "decoded_true_cosine")):
         if source in measured.decoded:
             columns[name] = similarities(measured.decoded[source], aligned.true, aligned.training_mean)["cosine"]
     table = aligned.clips[["clip_id", "speaker_id"]].assign(rank=middle_rank(measured.ranks), **columns)
     for attribute in measured.attributes:
-        name, rows, read = attribute.name, np.flatnonzero(attribute.known), attribute.probe.predict(voice)
+        name, rows, read = attribute.name, np.flatnonzero(attribute.known), voice.read(attribute)
         table[f"{name}_true"] = pd.Series(attribute.truth, index=rows).reindex(table.index)
         table[f"{name}_from_voice"] = read
         # For comparisons of two files, where a class "1" looks like a number, and a class "NA" like a gap.
@@ -116,10 +116,14 @@ def _embeddings(aligned: Aligned, measured: Measured) -> pd.DataFrame:
     fitted_on = aligned.means[[split == "train" for split in aligned.video_splits]]
     if min(fitted_on.shape) < 2:
         fitted_on = aligned.means
-    plane = PCA(2, svd_solver="full").fit(fitted_on)
+    # The first two alone are found many times faster, which needs a third that there could be.
+    solver = "arpack" if min(fitted_on.shape) > 2 else "full"
+    plane = PCA(2, svd_solver=solver, random_state=0).fit(fitted_on)
     heard = sorted(set(aligned.clips["speaker"]))
-    voice = measured.systems["voice"]
-    voices = np.stack([voice[(aligned.clips["speaker"] == speaker).to_numpy()].mean(0) for speaker in heard])
+    voice = measured.systems["voice"].features
+    voices = np.stack(
+        [voice[(aligned.clips["speaker"] == speaker).to_numpy()].mean(0, dtype=np.float64) for speaker in heard]
+    )
     parts = []
     for source, features in (("face", aligned.gallery[heard]), ("voice", voices)):
         x, y = plane.transform(features).T

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from speech2face.measures.attributes import Attribute, confusion
 from speech2face.measures.measure import Measured
+from speech2face.measures.views import Features
 from speech2face.report import charts
 from speech2face.report.report import Cell, Picture, Section, Table, number, svg_picture, words
 from speech2face.report.verdicts import describe_controls
@@ -25,7 +24,7 @@ def attributes_section(measured: Measured) -> Section:
     attributes = measured.results["attributes"]
     if not attributes:
         return Section("attributes", "Attributes", ["The corpus has no attribute that could be read."])
-    sources = {"the true feature": measured.true, "the voice": measured.systems["voice"]}
+    sources: dict[str, Features] = {"the true feature": measured.true, "the voice": measured.systems["voice"].features}
     if "voice" in measured.decoded:
         sources["the voice's decoded face"] = measured.decoded["voice"]
     shown: list[Picture] = []
@@ -100,14 +99,14 @@ def _guess(results: Mapping[str, Any], measure: str) -> float:
     return 0.0 if measure == "correlation" else float(results[GUESSES[measure]])
 
 
-def _scatter(attribute: Attribute, voice: np.ndarray) -> Picture:
+def _scatter(attribute: Attribute, voice: Features) -> Picture:
     name = words(attribute.name)
-    read = attribute.probe.predict(voice[attribute.known])
+    read = attribute.read(voice)[attribute.known]
     alt = f"{name} read from the voice over its true value, one point a clip, {len(read)} clips."
     return svg_picture(charts.scatter(attribute.truth, read, name), alt, f"{name}: read from voices over the truth.")
 
 
-def _confusion_matrix(attribute: Attribute, source: str, features: np.ndarray) -> Picture:
+def _confusion_matrix(attribute: Attribute, source: str, features: Features) -> Picture:
     name = words(attribute.name)
     counts = confusion(attribute, features)
     cells = [

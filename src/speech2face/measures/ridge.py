@@ -1,0 +1,106 @@
+"""Ridge regression of features by sums over rows: only sums are held, however many rows and features there are.
+
+What scikit-learn's RidgeCV over given folds finds, which holds several copies of all features in double precision.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from speech2face.measures.statistics import Floats
+from speech2face.measures.views import Features, blocks, picked
+
+
+class Line(NamedTuple):
+    """A linear prediction: slopes [P, D] from the means `of_shown` [P], at which it is `of_true` [D]."""
+
+    slopes: Floats
+    of_shown: Floats
+    of_true: Floats
+
+    def predict(self, shown: Floats) -> Floats:
+        """Predictions [N, D] from inputs [N, P]."""
+        return (shown - self.of_shown) @ self.slopes + self.of_true
+
+
+class Sums(NamedTuple):
+    """Sums over rows of inputs x [P] and outputs y [D]: their number, x, y, x times x [P, P], x times y [P, D], and y squared [D]."""
+
+    rows: Floats
+    x: Floats
+    y: Floats
+    xx: Floats
+    xy: Floats
+    yy: Floats
+
+    def about(self, x: Floats, y: Floats) -> "Sums":
+        """The sums of the same rows' differences from x [P] and y [D]."""
+        return Sums(
+            self.rows,
+            self.x - self.rows * x,
+            self.y - self.rows * y,
+            self.xx - np.outer(self.x, x) - np.outer(x, self.x) + self.rows * np.outer(x, x),
+            self.xy - np.outer(self.x, y) - np.outer(x, self.y) + self.rows * np.outer(x, y),
+            self.yy - 2 * self.y * y + self.rows * y**2,
+        )
+
+
+def fit_ridge(
+    shown: Floats, true: Features, same: npt.NDArray[np.int64], folds: npt.NDArray[np.int64], strengths: Floats
+) -> Line:
+    """Ridge regression with an intercept of outputs [T, D] on inputs [T, P], all of whose values are about 0 and of size 1.
+
+    same: a number [T] that rows share which have the same outputs, and that no other row has; folds: of each row [T], the same for such
+    rows. The strength is the one of `strengths` with the greatest mean over folds of the mean over outputs of the coefficient of
+    determination on a fold when it is held out; the first of equal ones.
+    """
+    parts = [_add_up(shown, true, same, np.flatnonzero(folds == fold)) for fold in np.unique(folds)]
+    scores = np.mean(
+        [_held_out_scores(_total([*parts[:i], *parts[i + 1 :]]), parts[i], strengths) for i in range(len(parts))],
+        axis=0,
+    )
+    return _solve(_total(parts), strengths[[np.argmax(scores)]])[0]
+
+
+def _add_up(shown: Floats, true: Features, same: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> Sums:
+    """Sums over some of the rows. Inputs whose outputs are the same are added up before they meet them."""
+    _, first, group = np.unique(same[rows], return_index=True, return_inverse=True)
+    x, own = np.zeros((len(first), shown.shape[1])), shown[rows]
+    np.add.at(x, group, own)
+    counts = np.bincount(group).astype(np.float64)
+    outputs = picked(true, rows[first])
+    y, xy, yy = np.zeros(true.shape[1]), np.zeros((shown.shape[1], true.shape[1])), np.zeros(true.shape[1])
+    for block in blocks(outputs):
+        values = outputs[block]
+        y += counts[block] @ values
+        xy += x[block].T @ values
+        yy += counts[block] @ values**2
+    return Sums(np.array(float(len(rows))), own.sum(0), y, own.T @ own, xy, yy)
+
+
+def _total(parts: Sequence[Sums]) -> Sums:
+    return Sums(*(np.sum(sums, axis=0) for sums in zip(*parts, strict=True)))
+
+
+def _solve(sums: Sums, strengths: Floats) -> list[Line]:
+    """The line of each strength."""
+    mean_x, mean_y = sums.x / sums.rows, sums.y / sums.rows
+    centred = sums.about(mean_x, mean_y)
+    values, vectors = np.linalg.eigh(centred.xx)
+    along = vectors.T @ centred.xy
+    return [Line(vectors @ (along / (values + strength)[:, None]), mean_x, mean_y) for strength in strengths]
+
+
+def _held_out_scores(fitting: Sums, held: Sums, strengths: Floats) -> Floats:
+    """Mean over outputs of the coefficient of determination on the rows held out, of each strength. As in scikit-learn, an output that
+    does not vary counts 1 where it is met and 0 where not."""
+    spread = held.about(held.x / held.rows, held.y / held.rows).yy
+    scores = []
+    for line in _solve(fitting, strengths):
+        off = held.about(line.of_shown, line.of_true)
+        errors = off.yy - (line.slopes * (2 * off.xy - off.xx @ line.slopes)).sum(0)
+        missed = np.divide(errors, spread, out=(errors != 0).astype(np.float64), where=spread > 0)
+        scores.append(float(np.mean(1 - missed)))
+    return np.array(scores)
