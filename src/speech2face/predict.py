@@ -109,7 +109,7 @@ def _draw_many(model: Speech2Face, jobs: Sequence[_Job], stretch: float) -> tupl
         return _Drawn(job, None)
 
     drawn, reasons = [], Counter[str]()
-    with machine.threads() as pool:
+    with machine.threads(on_device=True) as pool:
         for job, error in progress(pool.imap(draw, jobs), len(jobs), "drawing", "faces"):
             if error is None:
                 drawn.append(job)

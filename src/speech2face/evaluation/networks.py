@@ -69,7 +69,7 @@ def decode_with(decoder: FaceDecoder, device: torch.device) -> Decode:
         return to_pictures(face.image), face.landmarks.cpu().numpy()
 
     def decode(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        with machine.threads() as pool:
+        with machine.threads(on_device=True) as pool:
             images, landmarks = zip(*pool.map(draw, _batches(features)), strict=True)
         return np.concatenate(images), np.concatenate(landmarks)
 
@@ -86,7 +86,7 @@ def embed_with(backend: Backend, device: torch.device) -> Embed:
         return network.embed(to_crops(list(images)).to(device), points).float().cpu().numpy()
 
     def embed(images: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-        with machine.threads() as pool:
+        with machine.threads(on_device=True) as pool:
             return np.concatenate(pool.starmap(read, zip(_batches(images), _batches(landmarks), strict=True)))
 
     return embed

@@ -71,15 +71,15 @@ def device() -> "torch.device":
 
 
 @contextmanager
-def threads() -> Iterator[ThreadPool]:
-    """A pool of `num_workers` threads, one of which does the whole of a piece of work: PyTorch lets threads compute side by side, and a
+def threads(on_device: bool = False) -> Iterator[ThreadPool]:
+    """A pool of `num_workers(on_device)` threads, one of which does the whole of a piece of work: PyTorch lets threads compute side by side, and a
     small piece keeps few threads of its own busy."""
     import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with ThreadPool(num_workers(on_device=True)) as pool:
+        with ThreadPool(num_workers(on_device)) as pool:
             yield pool
     finally:
         torch.set_num_threads(before)
