@@ -72,8 +72,8 @@ def device() -> "torch.device":
 
 @contextmanager
 def threads(on_device: bool = False) -> Iterator[ThreadPool]:
-    """A pool of `num_workers(on_device)` threads, one of which does the whole of a piece of work: PyTorch lets threads compute side by side, and a
-    small piece keeps few threads of its own busy."""
+    """A pool of `num_workers(on_device)` threads, one of which does the whole of a piece of work: PyTorch lets threads compute side by
+    side, and a small piece keeps few threads of its own busy."""
     import torch
 
     before = torch.get_num_threads()
