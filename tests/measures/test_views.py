@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from sklearn.preprocessing import StandardScaler
 
 from speech2face.measures import views
-from speech2face.measures.views import blocks, picked, standardised
+from speech2face.measures.views import blocks, picked
 
 TABLE = np.random.default_rng(0).normal(size=(9, 4))
 ROWS = np.array([3, 3, 0, 8, 5])
@@ -27,11 +26,3 @@ def test_blocks_hold_every_row_once(monkeypatch):
     found = [TABLE[block] for block in blocks(TABLE)]
     assert [len(block) for block in found] == [2, 2, 2, 2, 1]
     assert np.array_equal(np.concatenate(found), TABLE)
-
-
-def test_features_are_standardised_as_by_scikit_learn(monkeypatch):
-    expected = StandardScaler().fit_transform(TABLE[ROWS])
-    monkeypatch.setattr(views, "ROWS_PER_BLOCK", 2)
-    scaler, scaled = standardised(picked(TABLE, ROWS))
-    assert np.allclose(scaled, expected, rtol=1e-12)
-    assert np.allclose(scaler.transform(TABLE[ROWS]), expected, rtol=1e-12)

@@ -196,6 +196,25 @@ def test_no_strand_that_is_left_out_would_be_seen(
     assert (np.abs(without - whole) > 3).any(axis=-1).mean() < 1 / 500
 
 
+@pytest.mark.parametrize("yaw_deg", [0.0, 30.0])
+def test_no_skin_or_cloth_that_is_left_out_would_be_seen(
+    renderer: FaceRenderer, speaker: Speaker, video: Video, yaw_deg: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video, seen, left_out = replace(video, yaw_deg=yaw_deg), rendering._seen, []
+
+    def count(triangles: np.ndarray, normals: np.ndarray) -> np.ndarray:
+        left_out.append(len(triangles) - len(seen(triangles, normals)))
+        return triangles
+
+    picture = renderer.render(speaker, video).astype(int)
+    monkeypatch.setattr(rendering, "_seen", count)
+    whole = renderer.render(speaker, video).astype(int)
+    assert min(left_out) > 1000
+    # Of the light that came by way of them some is missing, but no pixel shows what lies behind.
+    changed = np.abs(picture - whole).max(axis=2)
+    assert (changed > 8).mean() < 0.004 and changed.mean() < 0.15
+
+
 @pytest.mark.parametrize(("size_px", "samples"), [(16, 4), (256, 0), (256, 6)])
 def test_impossible_settings_are_refused(size_px: int, samples: int) -> None:
     with pytest.raises(ValueError, match="at least"):

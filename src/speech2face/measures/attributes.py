@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from speech2face.measures.aligned import Aligned
 from speech2face.measures.exchange import exchanges
+from speech2face.measures.standardising import standardised
 from speech2face.measures.statistics import (
     VALUES_PER_BLOCK,
     Bootstrap,
@@ -26,7 +27,7 @@ from speech2face.measures.statistics import (
     p_value,
     pearson,
 )
-from speech2face.measures.views import Features, blocks, picked, standardised
+from speech2face.measures.views import Features, blocks, picked
 
 FOLDS = 3
 INVERSE_STRENGTHS = (1e-5, 1e-3, 1e-2, 1e-1, 1.0)  # C of logistic regression on standardised features

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.preprocessing import StandardScaler
 
 ROWS_PER_BLOCK = 2048
 
@@ -48,14 +47,3 @@ def blocks(features: Features) -> Iterator[slice]:
     """All rows of features [N, D], as many at a time as may be in memory in double precision."""
     for start in range(0, len(features), ROWS_PER_BLOCK):
         yield slice(start, min(start + ROWS_PER_BLOCK, len(features)))
-
-
-def standardised(features: Features) -> tuple[StandardScaler, npt.NDArray[np.float64]]:
-    """A scaler of features [N, D] to mean 0 and variance 1, and the features scaled by it, float64 [N, D]: the only copy that is made."""
-    scaler = StandardScaler()
-    for rows in blocks(features):
-        scaler.partial_fit(features[rows])
-    scaled = np.empty(features.shape)
-    for rows in blocks(features):
-        scaled[rows] = scaler.transform(features[rows])
-    return scaler, scaled

@@ -24,10 +24,10 @@ def denoise(layers: Image) -> Image:
     An edge-avoiding a-trous filter (Dammertz et al. 2010) whose edges are found in a slightly blurred copy, because a
     single noisy pixel is no edge.
     """
-    layers = _without_fireflies(layers)
+    planes = np.ascontiguousarray(np.moveaxis(_without_fireflies(layers), -1, 0))  # a plane a channel: a third faster
     for spacing in SPACINGS_PX:
-        layers = _filter(layers, spacing)
-    return layers
+        planes = _filter(planes, spacing)
+    return np.moveaxis(planes, 0, -1)
 
 
 def _without_fireflies(layers: Image) -> Image:
@@ -38,35 +38,35 @@ def _without_fireflies(layers: Image) -> Image:
     return np.concatenate([layers[..., :3] * scale[..., None], layers[..., 3:]], axis=-1)
 
 
-def _moved(image: Image, spacing: int) -> Callable[[int, int], Image]:
-    """`image` moved by whole spacings, its border repeated: a function of the numbers of spacings down and to the right, -1 to 1."""
-    height, width = image.shape[:2]
-    padded = np.pad(image, ((spacing, spacing), (spacing, spacing), (0, 0)), "edge")
+def _moved(planes: Image, spacing: int) -> Callable[[int, int], Image]:
+    """[4, H, W] moved by whole spacings, its border repeated: a function of the numbers of spacings down and to the right, -1 to 1."""
+    _, height, width = planes.shape
+    padded = np.pad(planes, ((0, 0), (spacing, spacing), (spacing, spacing)), "edge")
 
     def moved(down: int, right: int) -> Image:
         top, left = (1 + down) * spacing, (1 + right) * spacing
-        return padded[top : top + height, left : left + width]
+        return padded[:, top : top + height, left : left + width]
 
     return moved
 
 
-def _filter(layers: Image, spacing: int) -> Image:
-    moved = _moved(layers, 1)
-    blurred = 0.5 * layers + 0.25 * (moved(-1, 0) + moved(1, 0))
+def _filter(planes: Image, spacing: int) -> Image:
+    """One pass of the filter over [4, H, W]."""
+    moved = _moved(planes, 1)
+    blurred = 0.5 * planes + 0.25 * (moved(-1, 0) + moved(1, 0))
     moved = _moved(blurred, 1)
     blurred = 0.5 * blurred + 0.25 * (moved(0, -1) + moved(0, 1))
-    guide = np.log(blurred[..., :3] + FLOOR) / SIGMA_LOG
-    guide = np.concatenate([guide, blurred[..., 3:] / SIGMA_ALPHA], axis=-1)
-    total = np.float32(KERNEL[0] ** 2) * layers
-    weights = np.full((*layers.shape[:2], 1), KERNEL[0] ** 2, np.float32)
-    moved_guide, moved_layers = _moved(guide, spacing), _moved(layers, spacing)
+    guide = np.concatenate([np.log(blurred[:3] + FLOOR) / SIGMA_LOG, blurred[3:] / SIGMA_ALPHA])
+    total = np.float32(KERNEL[0] ** 2) * planes
+    weights = np.full(planes.shape[1:], KERNEL[0] ** 2, np.float32)
+    moved_guide, moved_planes = _moved(guide, spacing), _moved(planes, spacing)
     for down in (-1, 0, 1):
         for right in (-1, 0, 1):
             if (down, right) == (0, 0):
                 continue
             difference = guide - moved_guide(down, right)
-            cost = np.einsum("...c,...c->...", difference, difference)
-            weight = (np.float32(KERNEL[abs(down)] * KERNEL[abs(right)]) * np.exp(-cost))[..., None]
-            total += weight * moved_layers(down, right)
+            cost = np.square(difference, out=difference).sum(axis=0)
+            weight = np.float32(KERNEL[abs(down)] * KERNEL[abs(right)]) * np.exp(-cost)
+            total += weight * moved_planes(down, right)
             weights += weight
     return np.asarray(total / weights, dtype=np.float32)

@@ -24,6 +24,8 @@ GAZE_DROP = 0.07
 """Tangent of the angle by which eyes look below the camera: the lids' opening lies below the eyeball's centre."""
 PIVOT_M = np.array([0.0, -0.10, -0.085])
 """The head turns about this point of the neck."""
+TURNED_AWAY = -0.2
+"""Part along the view, of a unit normal, below which a surface is out of sight, with a margin for a near camera."""
 KEY_LIGHTS_M = {"left": (-0.92, 0.55, 0.85), "front": (0.1, 0.75, 1.15), "right": (0.92, 0.55, 0.85)}
 KEY_RADIUS_M, KEY_RADIANCE, SKY_RADIANCE = 0.22, 17.0, 0.40
 
@@ -89,8 +91,8 @@ class FaceRenderer:
                     "radiance": _rgb(KEY_RADIANCE * video.light_strength * np.array([1.0, 0.95, 0.87])),
                 },
             },
-            "skin": self._mesh(skin, triangles, normals, flesh, self._texture_coordinates),
-            "shirt": self._mesh(shirt, self._shirt.triangles, shirt_normals, cloth),
+            "skin": self._mesh(skin, _seen(triangles, normals), normals, flesh, self._texture_coordinates),
+            "shirt": self._mesh(shirt, _seen(self._shirt.triangles, shirt_normals), shirt_normals, cloth),
             "collar": self._mesh(collar[0], collar[2], collar[1], cloth),
         }
         for side, (centre, radius) in zip("lr", eyes.eyeball_places(control), strict=True):
@@ -243,6 +245,11 @@ def _rotation(video: Video) -> Array:
     about_y = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
     about_x = np.array([[1, 0, 0], [0, np.cos(pitch), np.sin(pitch)], [0, -np.sin(pitch), np.cos(pitch)]])
     return about_y @ about_x
+
+
+def _seen(triangles: NDArray[np.int64], normals: Array) -> NDArray[np.int64]:
+    """Those of a closed surface's triangles that are not turned away from the camera, which looks along -z; `normals` of its vertices."""
+    return triangles[(normals[triangles, 2] > TURNED_AWAY).any(axis=1)]
 
 
 def _develop(layers: NDArray[np.floating[Any]], video: Video) -> NDArray[np.uint8]:
