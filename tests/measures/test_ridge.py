@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import RidgeCV
 
-from speech2face.measures.ridge import fit_ridge
+from speech2face.measures.ridge import fit_ridge, speaker_folds
 from speech2face.measures.views import picked
 
 RNG = np.random.default_rng(0)
@@ -37,3 +37,11 @@ def test_blocks_and_views_change_nothing(monkeypatch):
     monkeypatch.setattr("speech2face.measures.views.ROWS_PER_BLOCK", 3)
     for first, second in zip(whole, fit_ridge(SHOWN, picked(table, SAME), SAME, FOLDS, STRENGTHS), strict=True):
         assert np.allclose(first, second, rtol=1e-9)
+
+
+def test_a_speaker_is_in_one_fold():
+    speakers = np.array(list("abacbdbaee"))
+    fold = speaker_folds(speakers, 3)
+    assert set(fold) == {0, 1, 2}
+    assert all(len(set(fold[speakers == name])) == 1 for name in "abcde")
+    assert set(speaker_folds(np.array(list("aab")), 3)) == {0, 1}

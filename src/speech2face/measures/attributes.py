@@ -5,17 +5,17 @@ The same probe then reads true features, features of decoded faces, and features
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from sklearn.linear_model import LogisticRegression, RidgeCV
-from sklearn.model_selection import GroupKFold
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from speech2face.measures.aligned import Aligned
 from speech2face.measures.exchange import exchanges
+from speech2face.measures.ridge import Line, fit_ridge, speaker_folds
 from speech2face.measures.standardising import standardised
 from speech2face.measures.statistics import (
     VALUES_PER_BLOCK,
@@ -41,6 +41,17 @@ ORIGIN = "origin"
 """Names the corpus that a clip is from, where a list is put together from several. It says nothing of the speaker."""
 
 
+class NumberProbe(NamedTuple):
+    """Reads a number from features by a line through the standardised ones."""
+
+    scaler: StandardScaler
+    line: Line
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """What is read from features [N, D], [N]."""
+        return self.line.predict(self.scaler.transform(features))[:, 0]
+
+
 @dataclass(frozen=True)
 class Attribute:
     """An attribute of test rows with its probe.
@@ -50,7 +61,7 @@ class Attribute:
 
     name: str
     is_number: bool
-    probe: Pipeline
+    probe: Pipeline | NumberProbe
     known: np.ndarray
     truth: np.ndarray
     clips: pd.DataFrame
@@ -91,7 +102,7 @@ def fit_attributes(
     return fitted, skipped
 
 
-def fit_probe(features: Features, labels: np.ndarray, speakers: np.ndarray) -> Pipeline:
+def fit_probe(features: Features, labels: np.ndarray, speakers: np.ndarray) -> Pipeline | NumberProbe:
     """Ridge regression of numbers, logistic regression of names, on standardised features [N, D].
 
     The strength of regularisation is chosen by cross-validation over speakers, so that a speaker's second video does not
@@ -100,12 +111,13 @@ def fit_probe(features: Features, labels: np.ndarray, speakers: np.ndarray) -> P
     which voices may differ too. Where a strength's loss is above that, lesser ones are not tried: they only fit more of what
     is by chance.
     """
-    folds = list(GroupKFold(min(FOLDS, len(np.unique(speakers)))).split(labels, groups=speakers))
+    fold = speaker_folds(speakers, FOLDS)
     if labels.dtype.kind == "f":
-        return make_pipeline(StandardScaler(), RidgeCV(RIDGE_STRENGTHS, cv=folds)).fit(features[:], labels)
+        scaler, scaled = standardised(features)
+        return NumberProbe(scaler, fit_ridge(scaled, labels[:, None], np.arange(len(labels)), fold, RIDGE_STRENGTHS))
     tried: list[np.ndarray] = []
     for c in INVERSE_STRENGTHS:
-        tried.append(_held_out_losses(features, labels, folds, c))
+        tried.append(_held_out_losses(features, labels, fold, c))
         best = min(tried, key=np.mean)
         bound = best.mean() + best.std() / np.sqrt(len(labels))
         if tried[-1].mean() > bound:
@@ -179,12 +191,11 @@ def _fit_logistic(features: Features, labels: np.ndarray, rows: np.ndarray, c: f
     return make_pipeline(scaler, LogisticRegression(C=c, max_iter=1000).fit(scaled, labels[rows]))
 
 
-def _held_out_losses(
-    features: Features, labels: np.ndarray, folds: Sequence[tuple[np.ndarray, np.ndarray]], c: float
-) -> np.ndarray:
-    """Log loss of each row when it is held out; a class that the other rows lack counts as unlikely as can be."""
+def _held_out_losses(features: Features, labels: np.ndarray, fold: np.ndarray, c: float) -> np.ndarray:
+    """Log loss of each row when its fold is held out; a class that the other rows lack counts as unlikely as can be."""
     losses = np.zeros(len(labels))
-    for fitting, held in folds:
+    for number in np.unique(fold):
+        fitting, held = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         if len(np.unique(labels[fitting])) > 1:
             model = _fit_logistic(features, labels, fitting, c)
             shown = picked(features, held)

@@ -7,13 +7,12 @@ is the ceiling of the knowable.
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import PolynomialFeatures
 
 from speech2face.corpus.ids import video_of
 from speech2face.measures.aligned import Aligned
 from speech2face.measures.inputs import Inputs
-from speech2face.measures.ridge import fit_ridge
+from speech2face.measures.ridge import fit_ridge, speaker_folds
 from speech2face.measures.standardising import standardised
 from speech2face.measures.views import Features, View, picked
 
@@ -55,9 +54,7 @@ def _regress(aligned: Aligned, known: np.ndarray, shown: Features, hidden: np.nd
     known: the training rows used, bool [T]; shown: their inputs; hidden: inputs of the rows [N] to be predicted.
     """
     rows = aligned.training[known]
-    folds = np.empty(len(rows), np.int64)
-    for fold, (_, held) in enumerate(GroupKFold(FOLDS).split(rows, groups=rows["speaker_id"].to_numpy(str))):
-        folds[held] = fold
+    folds = speaker_folds(rows["speaker_id"].to_numpy(str), FOLDS)
     videos = pd.factorize(rows["clip_id"].map(video_of))[0]  # clips of one video are set beside the same face
     true = picked(aligned.training_true, np.flatnonzero(known))
     scaler, scaled = standardised(shown)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.model_selection import GroupKFold
 
 from speech2face.measures.statistics import Floats
 from speech2face.measures.views import Features, blocks, picked
@@ -45,6 +46,15 @@ class Sums(NamedTuple):
             self.xy - np.outer(self.x, y) - np.outer(x, self.y) + self.rows * np.outer(x, y),
             self.yy - 2 * self.y * y + self.rows * y**2,
         )
+
+
+def speaker_folds(speakers: np.ndarray, most: int) -> npt.NDArray[np.int64]:
+    """The fold of each row [N], a speaker's rows in one: `most` folds of about one size, or as many as there are speakers."""
+    fold = np.empty(len(speakers), np.int64)
+    split = GroupKFold(min(most, len(np.unique(speakers)))).split(speakers, groups=speakers)
+    for number, (_, held) in enumerate(split):
+        fold[held] = number
+    return fold
 
 
 def fit_ridge(
