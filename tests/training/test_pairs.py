@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from speech2face.training.pairs import Batch, Pairs, Targets, read_targets
+from speech2face.training.pairs import Pairs, Targets, read_targets
+from speech2face.training.reading import Batch
 from tests.training.tables import clip_row, feature_row, rename_shards, write_clips, write_features
 
 FRAMES = 5
