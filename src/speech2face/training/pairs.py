@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from speech2face.corpus.ids import speaker_of, video_of, videos_of
 from speech2face.pipeline.shards import shard_paths, to_numpy
-from speech2face.training.reading import Batch, Rows, SegmentTable, opened, recut
+from speech2face.training.reading import Batch, Block, Rows, SegmentTable, opened
 
 GROUPS_IN_BUFFER = 8
 
@@ -171,9 +171,12 @@ class Pairs:
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """All clips once, as stored, row group by row group."""
-        groups = (self._rows.take(self._positions(group)) for group in range(len(self._starts) - 1))
-        for group in self._table.read_ahead(groups):
-            for start in range(0, len(group), batch_size):
+        blocks = (
+            Block(self._rows.take(positions), np.full(len(positions), group), np.arange(len(positions)), len(positions))
+            for group, positions in enumerate(map(self._positions, range(len(self._starts) - 1)))
+        )
+        for group in self._table.read_ahead(blocks):
+            for start in range(0, len(group.clip_ids), batch_size):
                 yield group.part(start, start + batch_size)
 
     def shuffled(
@@ -185,8 +188,9 @@ class Pairs:
         Row groups are drawn at random and mixed `GROUPS_IN_BUFFER` at a time, so memory does not grow with the corpus.
         """
         first, last = (batch_size * number // part[1] for number in (part[0], part[0] + 1))
+        steps = range(first_step, self.num_batches(batch_size))
 
-        def blocks() -> Iterator[Rows]:
+        def blocks() -> Iterator[Block]:
             rng = np.random.default_rng([seed, epoch])
             order = rng.permutation(len(self._starts) - 1)
             num_before = 0
@@ -195,13 +199,11 @@ class Pairs:
                 mixed = fresh[rng.permutation(len(fresh))]
                 step, place = np.divmod(num_before + np.arange(len(mixed)), batch_size)
                 num_before += len(mixed)
-                wanted = (
-                    (first_step <= step) & (step < self.num_batches(batch_size)) & (first <= place) & (place < last)
-                )
+                wanted = (steps.start <= step) & (step < steps.stop) & (first <= place) & (place < last)
                 if wanted.any():
-                    yield self._rows.take(mixed[wanted])
+                    yield Block(self._rows.take(mixed[wanted]), step[wanted], place[wanted] - first, last - first)
 
-        return recut(self._table.read_ahead(blocks()), last - first)
+        return self._table.read_ahead(blocks())
 
     def num_batches(self, batch_size: int) -> int:
         """Batches that `shuffled` gives."""

@@ -1,7 +1,7 @@
 """Reading a table of segments: the ids of all rows at once, and what is heard of some of them, ahead of what uses it."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,17 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Block:
+    """Rows that are read together; batch, place: int [N] each, the number of the batch that a row goes to, counted through all blocks,
+    and its place in that; size: rows of the batches that begin in this block."""
+
+    rows: Rows
+    batch: np.ndarray
+    place: np.ndarray
+    size: int
+
+
+@dataclass(frozen=True)
 class Batch:
     """heard: what an encoder hears of each segment, spectrograms float16 [B, 2, 257, frames] or embeddings float32 [B, S, D]; clip_ids
     and speaker_ids of length B; target: rows of `Targets.features`, int [B]."""
@@ -47,40 +58,10 @@ class Batch:
     speaker_ids: list[str]
     target: torch.Tensor
 
-    def __len__(self) -> int:
-        return len(self.clip_ids)
-
     def part(self, start: int, stop: int) -> "Batch":
         """Rows `start` to `stop`, not copied."""
         of = slice(start, stop)
         return Batch(self.heard[of], self.clip_ids[of], self.speaker_ids[of], self.target[of])
-
-
-def join(parts: Sequence[Batch]) -> Batch:
-    """Several batches as one; a single one is not copied."""
-    if len(parts) == 1:
-        return parts[0]
-    heard = torch.cat([part.heard for part in parts])
-    return Batch(
-        heard.pin_memory() if parts[0].heard.is_pinned() else heard,
-        [clip for part in parts for clip in part.clip_ids],
-        [speaker for part in parts for speaker in part.speaker_ids],
-        torch.cat([part.target for part in parts]),
-    )
-
-
-def recut(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
-    """The rows of `batches` by `size`; what does not fill a last batch is left out."""
-    parts: list[Batch] = []
-    missing = size
-    for batch in batches:
-        start = 0
-        while start < len(batch):
-            parts.append(batch.part(start, start + missing))
-            start, missing = start + missing, missing - len(parts[-1])
-            if not missing:
-                yield join(parts)
-                parts, missing = [], size
 
 
 @contextmanager
@@ -120,49 +101,55 @@ class SegmentTable:
         row = np.arange(sum(sizes)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         return pa.concat_tables(tables), np.repeat(np.arange(len(sizes), dtype=np.int32), sizes), row.astype(np.int32)
 
-    def read_ahead(self, blocks: Iterable[Rows]) -> Iterator[Batch]:
-        """Each block of rows as a batch. While a block is used, threads read the next, and no more; they end with the iterator.
+    def read_ahead(self, blocks: Iterable[Block]) -> Iterator[Batch]:
+        """The batches of the blocks. While those of a block are used, threads read the next block, and no more; the threads end with the
+        iterator.
 
         Raises ValueError for a shard that cannot be read.
         """
+        batches: dict[int, Batch] = {}
+        reading: list[Future[None]] = []
         threads = ThreadPoolExecutor(NUM_THREADS)
         try:
-            finish: Callable[[], Batch] | None = None
-            for rows in blocks:
-                finish, finish_before = self._start(threads, rows), finish
-                if finish_before is not None:
-                    yield finish_before()
-            if finish is not None:
-                yield finish()
+            for block in blocks:
+                before, reading = reading, self._start(threads, block, batches)
+                for part in before:
+                    part.result()
+                for number in [number for number in batches if number < block.batch[0]]:
+                    yield batches.pop(number)
+            for part in reading:
+                part.result()
+            while batches:
+                yield batches.pop(min(batches))
         finally:
             threads.shutdown(cancel_futures=True)
 
-    def _start(self, threads: ThreadPoolExecutor, rows: Rows) -> Callable[[], Batch]:
-        """Have a block read, a row group a piece of work, and return what waits for it."""
-        heard = torch.empty((len(rows), *self._shape), dtype=self._dtype, pin_memory=self._pin_memory)
-        batch = Batch(heard, [""] * len(rows), [""] * len(rows), torch.from_numpy(rows.target).long())
-        reading = [
-            threads.submit(self._read, group, rows.row[places], places, batch)
-            for group in np.unique(rows.group)
-            for places in (np.flatnonzero(rows.group == group),)
-        ]
+    def _start(self, threads: ThreadPoolExecutor, block: Block, batches: dict[int, Batch]) -> list[Future[None]]:
+        """Have a block read, a row group a piece of work, into `batches` by number; those that are not there yet are added."""
+        for number in np.unique(block.batch).tolist():
+            if number not in batches:
+                batches[number] = self._empty(block.size)
+            of = block.batch == number
+            batches[number].target[block.place[of]] = torch.from_numpy(block.rows.target[of])
+        parts = []
+        for group in np.unique(block.rows.group).tolist():
+            of = np.flatnonzero(block.rows.group == group)
+            into = [batches[number] for number in block.batch[of].tolist()]
+            parts.append(threads.submit(self._read, group, block.rows.row[of], block.place[of], into))
+        return parts
 
-        def finish() -> Batch:
-            for future in reading:
-                future.result()
-            return batch
+    def _empty(self, size: int) -> Batch:
+        heard = torch.empty((size, *self._shape), dtype=self._dtype, pin_memory=self._pin_memory)
+        return Batch(heard, [""] * size, [""] * size, torch.zeros(size, dtype=torch.int64))
 
-        return finish
-
-    def _read(self, number: int, rows: np.ndarray, places: np.ndarray, batch: Batch) -> None:
-        """Put rows of a row group to their places in a batch, each copied once."""
+    def _read(self, number: int, rows: np.ndarray, places: np.ndarray, batches: list[Batch]) -> None:
+        """Copy each of the rows of a row group to its place in its batch."""
         shard, group = self._groups[number].tolist()
         with opened(self._paths[shard]) as file:
             table = file.read_row_group(group, columns=[*IDS, self._column], use_threads=False)
         (column,) = table[self._column].chunks
         values = column.type.to_numpy(column) if isinstance(column.type, Tensor) else column.to_numpy_ndarray()
         clips, speakers = (table[name].to_pylist() for name in IDS)
-        heard = batch.heard.numpy()
-        for place, row in zip(places.tolist(), rows.tolist(), strict=True):
-            heard[place] = values[row]
+        for row, place, batch in zip(rows.tolist(), places.tolist(), batches, strict=True):
+            batch.heard.numpy()[place] = values[row]
             batch.clip_ids[place], batch.speaker_ids[place] = clips[row], speakers[row]
