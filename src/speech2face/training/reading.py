@@ -68,7 +68,7 @@ class Batch:
 def opened(path: Path) -> Iterator[pq.ParquetFile]:
     """A shard to be read. Raises ValueError where that fails, also later on."""
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, pre_buffer=False) as file:
             yield file
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path} cannot be read ({first_line(error)}); delete it and run: dvc repro") from error
