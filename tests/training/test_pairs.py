@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -103,6 +104,52 @@ def test_the_names_of_shards_change_neither_targets_nor_batches(corpus: Corpus):
     rename_shards(corpus.spectrograms)
     rename_shards(corpus.features)
     assert everything() == before
+
+
+def clips_by_group(corpus: Corpus) -> list[list[str]]:
+    """The training clips with a face of each row group, the groups in the order of their first."""
+    groups = []
+    for path in corpus.spectrograms.glob("*.parquet"):
+        file = pq.ParquetFile(path)
+        for number in range(file.num_row_groups):
+            clips = file.read_row_group(number)["clip_id"].to_pylist()
+            groups.append([clip for clip in clips if SPLITS[clip[0]] == "train" and "/v2/" not in clip])
+    return sorted(group for group in groups if group)
+
+
+def test_groups_are_shuffled_and_their_clips_mixed_eight_groups_at_a_time(corpus: Corpus):
+    groups = clips_by_group(corpus)
+    assert len(groups) > 8
+    for seed, epoch in ((0, 0), (0, 1), (5, 2)):
+        rng, expected = np.random.default_rng([seed, epoch]), []
+        order = rng.permutation(len(groups))
+        for part in (order[:8], order[8:]):
+            clips = [clip for group in part for clip in groups[group]]
+            expected += [clips[i] for i in rng.permutation(len(clips))]
+        found = [clip for batch in corpus.pairs().shuffled(7, seed, epoch) for clip in batch.clip_ids]
+        assert found == expected[: len(expected) // 7 * 7]
+
+
+@pytest.mark.parametrize("batch_size", [5, 8, 50])
+def test_an_epoch_can_begin_at_any_step_and_be_shared_out(corpus: Corpus, batch_size: int):
+    pairs = corpus.pairs()
+    whole = as_values(pairs.shuffled(batch_size, 1, 2))
+    for step in range(len(whole) + 1):
+        assert as_values(pairs.shuffled(batch_size, 1, 2, step)) == whole[step:]
+    parts = [list(pairs.shuffled(batch_size, 1, 2, part=(rank, 3))) for rank in range(3)]
+    for batch, *shares in zip(whole, *parts, strict=True):
+        joined = [[name for share in shares for name in getattr(share, ids)] for ids in ("clip_ids", "speaker_ids")]
+        target, heard = (torch.cat([getattr(share, name) for share in shares]) for name in ("target", "heard"))
+        assert (*joined, target.tolist(), heard.numpy().tobytes()) == batch
+
+
+def test_what_was_done_of_an_epoch_is_not_read_again(corpus: Corpus, monkeypatch: pytest.MonkeyPatch):
+    pairs, reads, read = corpus.pairs(), [], pq.ParquetFile.read_row_group
+    monkeypatch.setattr(
+        pq.ParquetFile, "read_row_group", lambda *given, **named: reads.append(given) or read(*given, **named)
+    )
+    list(pairs.shuffled(4, 0, 0, pairs.num_batches(4) - 1))
+    assert 1 <= len(reads) <= 4
 
 
 def test_batches_are_full_and_counted(corpus: Corpus):
