@@ -70,18 +70,17 @@ class Targets:
 def read_targets(directory: Path, splits: Mapping[str, str], target: str = "video") -> Targets:
     """Targets from a feature table and the split of each speaker; `target` as in `Targets`.
 
-    Raises ValueError if a face's speaker has no split.
+    Raises ValueError if a face's speaker has no split, and for a shard that cannot be read.
     """
     shards, index = _scan(directory)
-    features: np.ndarray | None = None
+    with opened(shard_paths(directory)[0]) as file:
+        feature_dim = file.schema_arrow.field("feature").type.shape[0]
+    features = np.empty((len(index), feature_dim), np.float32)
     for faces in _in_order(shards):
         check_known(faces["speaker_id"].unique().to_pylist(), splits)
         videos, values = videos_of(faces["face_id"]), to_numpy(faces["feature"])
-        if features is None:
-            features = np.empty((len(index), values.shape[1]), np.float32)
         counts = np.bincount(videos.indices)
         features[[index[video] for video in videos.dictionary.to_pylist()]] = _sums(values, counts) / counts[:, None]
-    assert features is not None
     by_video = Targets(features, index, splits, target)
     if target != "speaker":
         return by_video
@@ -179,31 +178,27 @@ class Pairs:
             for start in range(0, len(group.clip_ids), batch_size):
                 yield group.part(start, start + batch_size)
 
-    def shuffled(
-        self, batch_size: int, seed: int, epoch: int, first_step: int = 0, part: tuple[int, int] = (0, 1)
-    ) -> Iterator[Batch]:
-        """All clips once, in an order that depends on (seed, epoch) alone; clips that do not fill a batch are left out. The first
-        `first_step` batches are left out and not read. `part`, (i, n): of each batch the i-th of n slices, i from 0.
+    def shuffled(self, batch_size: int, seed: int, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """All clips once, in an order that depends on (seed, epoch) alone; clips that do not fill a batch are left out. So are the first
+        `first_step` batches, without being read.
 
         Row groups are drawn at random and mixed `GROUPS_IN_BUFFER` at a time, so memory does not grow with the corpus.
         """
-        first, last = (batch_size * number // part[1] for number in (part[0], part[0] + 1))
-        steps = range(first_step, self.num_batches(batch_size))
+        return self._table.read_ahead(
+            self._shuffled_blocks(batch_size, np.random.default_rng([seed, epoch]), first_step)
+        )
 
-        def blocks() -> Iterator[Block]:
-            rng = np.random.default_rng([seed, epoch])
-            order = rng.permutation(len(self._starts) - 1)
-            num_before = 0
-            for start in range(0, len(order), GROUPS_IN_BUFFER):
-                fresh = np.concatenate([self._positions(group) for group in order[start : start + GROUPS_IN_BUFFER]])
-                mixed = fresh[rng.permutation(len(fresh))]
-                step, place = np.divmod(num_before + np.arange(len(mixed)), batch_size)
-                num_before += len(mixed)
-                wanted = (steps.start <= step) & (step < steps.stop) & (first <= place) & (place < last)
-                if wanted.any():
-                    yield Block(self._rows.take(mixed[wanted]), step[wanted], place[wanted] - first, last - first)
-
-        return self._table.read_ahead(blocks())
+    def _shuffled_blocks(self, batch_size: int, rng: np.random.Generator, first_step: int) -> Iterator[Block]:
+        order = rng.permutation(len(self._starts) - 1)
+        num_before = 0
+        for start in range(0, len(order), GROUPS_IN_BUFFER):
+            fresh = np.concatenate([self._positions(group) for group in order[start : start + GROUPS_IN_BUFFER]])
+            mixed = fresh[rng.permutation(len(fresh))]
+            step, place = np.divmod(num_before + np.arange(len(mixed)), batch_size)
+            num_before += len(mixed)
+            wanted = (first_step <= step) & (step < self.num_batches(batch_size))
+            if wanted.any():
+                yield Block(self._rows.take(mixed[wanted]), step[wanted], place[wanted], batch_size)
 
     def num_batches(self, batch_size: int) -> int:
         """Batches that `shuffled` gives."""
