@@ -122,10 +122,12 @@ def clips_a_second(folder: Path, splits: Mapping[str, str], rounds: int) -> None
 def memory(clips: int) -> None:
     for rows in (clips, 10 * clips):
         with tempfile.TemporaryDirectory() as folder:
-            told = json.dumps([folder, write_tables(Path(folder), rows, 1)])
+            request = json.dumps([folder, write_tables(Path(folder), rows, 1)])
             command = [sys.executable, "-c", READY]
             environment = {"PYTHONPATH": str(ROOT / "src")}
-            done = subprocess.run(command, input=told, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+            done = subprocess.run(
+                command, input=request, env=environment, stdout=subprocess.PIPE, text=True, check=True
+            )
         seconds, before, peak = map(float, done.stdout.split())
         print(f"{rows:,} clips: ready in {seconds:.1f} s, peak {peak:,.0f} MiB, of which libraries {before:,.0f} MiB")
 
