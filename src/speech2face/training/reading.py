@@ -90,7 +90,7 @@ class SegmentTable:
 
     def ids(self) -> tuple[pa.Table, np.ndarray, np.ndarray]:
         """`clip_id` and `speaker_id` of all rows, shard by shard in the order of their names, and int32 [rows] each, the number of each
-        row's group in the whole table and its row in that."""
+        row's group in the whole table and its row in that. Called before `read_ahead`, which finds rows by these numbers."""
         tables, groups, sizes = [], [], []
         for shard, path in enumerate(self._paths):
             with opened(path) as file:
