@@ -17,7 +17,9 @@ from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.losses import EncoderLossWeights, encoder_loss
 from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.pipeline import machine
+from speech2face.training.encoder import EncoderInputs
 from speech2face.training.loop import Task
+from speech2face.training.pairs import Pairs
 from speech2face.training.session import train
 from tests.training import test_decoder, test_encoder
 from tests.training.test_decoder import faces, narrow, targets  # noqa: F401 - fixtures
@@ -151,3 +153,9 @@ def alike(found: list[dict[str, float]], expected: list[dict[str, float]], toler
     for seen, wanted in zip(found, expected, strict=True):
         for name in ("train/total", "val/total"):
             assert seen[name] == pytest.approx(wanted[name], rel=tolerance, abs=1e-3), name
+
+
+def test_a_gpu_fetches_batches_from_pinned_memory(inputs: EncoderInputs):  # noqa: F811
+    for pinned in (False, True):
+        pairs = Pairs(inputs.spectrograms, inputs.targets, "train", pinned)
+        assert {batch.heard.is_pinned() for batch in pairs.shuffled(4, 0, 0)} == {pinned}

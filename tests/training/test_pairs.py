@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
-from speech2face.training.pairs import Batch, Pairs, Targets, read_targets
+from speech2face.training.pairs import Pairs, Targets, read_targets
+from speech2face.training.reading import Batch
 from tests.training.tables import clip_row, feature_row, rename_shards, write_clips, write_features
 
 FRAMES = 5
@@ -102,6 +104,49 @@ def test_the_names_of_shards_change_neither_targets_nor_batches(corpus: Corpus):
     rename_shards(corpus.spectrograms)
     rename_shards(corpus.features)
     assert everything() == before
+
+
+def clips_by_group(corpus: Corpus) -> list[list[str]]:
+    """The training clips with a face of each row group, the groups in the order of their first."""
+    groups = []
+    for path in corpus.spectrograms.glob("*.parquet"):
+        file = pq.ParquetFile(path)
+        for number in range(file.num_row_groups):
+            clips = file.read_row_group(number)["clip_id"].to_pylist()
+            groups.append([clip for clip in clips if SPLITS[clip[0]] == "train" and "/v2/" not in clip])
+    return sorted(group for group in groups if group)
+
+
+def test_groups_are_shuffled_and_their_clips_mixed_eight_groups_at_a_time(corpus: Corpus):
+    groups = clips_by_group(corpus)
+    assert len(groups) > 8
+    for seed, epoch in ((0, 0), (0, 1), (5, 2)):
+        rng, expected = np.random.default_rng([seed, epoch]), []
+        order = rng.permutation(len(groups))
+        for part in (order[:8], order[8:]):
+            clips = [clip for group in part for clip in groups[group]]
+            expected += [clips[i] for i in rng.permutation(len(clips))]
+        for size in (7, 70):
+            found = [clip for batch in corpus.pairs().shuffled(size, seed, epoch) for clip in batch.clip_ids]
+            assert found == expected[: len(expected) // size * size] != []
+
+
+@pytest.mark.parametrize("batch_size", [5, 8, 70])
+def test_an_epoch_can_begin_at_any_step(corpus: Corpus, batch_size: int):
+    """Also where a batch takes the clips of more than eight row groups."""
+    pairs = corpus.pairs()
+    whole = as_values(pairs.shuffled(batch_size, 1, 2))
+    for step in range(len(whole) + 1):
+        assert as_values(pairs.shuffled(batch_size, 1, 2, step)) == whole[step:]
+
+
+def test_what_was_done_of_an_epoch_is_not_read_again(corpus: Corpus, monkeypatch: pytest.MonkeyPatch):
+    pairs, reads, read = corpus.pairs(), [], pq.ParquetFile.read_row_group
+    monkeypatch.setattr(
+        pq.ParquetFile, "read_row_group", lambda *given, **named: reads.append(given) or read(*given, **named)
+    )
+    list(pairs.shuffled(4, 0, 0, pairs.num_batches(4) - 1))
+    assert 1 <= len(reads) <= 4
 
 
 def test_batches_are_full_and_counted(corpus: Corpus):

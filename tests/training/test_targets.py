@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from speech2face.training.pairs import Pairs, read_targets
@@ -30,6 +31,41 @@ def paired(tables: tuple[Path, Path], target: str) -> dict[str, list[float]]:
     targets = read_targets(tables[1], SPLITS, target)
     (batch,) = Pairs(tables[0], targets, "train").in_order(len(CLIPS))
     return dict(zip(batch.clip_ids, targets.features[batch.target].tolist(), strict=True))
+
+
+def test_a_videos_faces_are_added_up_in_the_order_of_their_ids(tmp_path: Path):
+    """In float64 from zero, wherever they lie: sums whose last bits depend on the order, in shards that hold parts of each video."""
+    rng = np.random.default_rng(0)
+    counts = {
+        "a/v": 14,
+        "a/v-1": 3,
+        "a/w": 9,
+        "b/v": 1,
+        "d/v0": 20,
+    }  # by name v comes before v-1, the faces of v-1 before v's
+    faces = {
+        f"{video}/{n:02d}": rng.standard_normal(4) * 10.0 ** rng.integers(-8, 8, 4)
+        for video in counts
+        for n in range(counts[video])
+    }
+    faces["b/v/00"] = np.array([-0.0, 0.0, 1.0, np.float32(0.1)])
+    rows = [feature_row(face, values) for face, values in faces.items()]
+    write_features(tmp_path, [rows[i] for i in rng.permutation(len(rows))], 4)
+    found = read_targets(tmp_path, SPLITS)
+    assert list(found.index) == sorted(counts)
+    for video, row in found.index.items():
+        total = [0.0] * 4
+        for face in sorted(name for name in faces if name.rsplit("/", 1)[0] == video):
+            total = [a + float(np.float32(b)) for a, b in zip(total, faces[face], strict=True)]
+        mean = np.array([value / counts[video] for value in total]).astype(np.float32)
+        assert found.features[row].tobytes() == mean.tobytes()
+
+
+@pytest.mark.parametrize("target", ["video", "other_video", "speaker"])
+def test_clips_without_a_face_have_no_row(tables: tuple[Path, Path], target: str):
+    rows = read_targets(tables[1], SPLITS, target).rows(pa.chunked_array([CLIPS[:3], CLIPS[3:]]))
+    without = {"video": "a/v2 c/v0 d/v0", "other_video": "b/v0 d/v0", "speaker": "d/v0"}[target].split()
+    assert [clip for clip, row in zip(CLIPS, rows, strict=True) if row < 0] == [f"{video}/1" for video in without]
 
 
 def feature(video: str) -> list[float]:

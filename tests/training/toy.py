@@ -65,8 +65,8 @@ def toy_task(
         noise = torch.randn(batch.shape, generator=generator)
         return {"total": (network(batch + 0.1 * noise) - batch.sum(1, keepdim=True)).square().mean()}
 
-    def batches(epoch: int) -> Iterator[torch.Tensor]:
-        return (inputs[i] for i in torch.randperm(STEPS, generator=torch.Generator().manual_seed(epoch)))
+    def batches(epoch: int, first_step: int = 0) -> Iterator[torch.Tensor]:
+        return (inputs[i] for i in torch.randperm(STEPS, generator=torch.Generator().manual_seed(epoch))[first_step:])
 
     def validate() -> Metrics:
         with torch.no_grad():

@@ -23,8 +23,10 @@ def describe_embeddings(table: Path, targets: Targets) -> pd.DataFrame:
     clips, speakers = rows["clip_id"].to_pylist(), rows["speaker_id"].to_pylist()
     used = [
         i
-        for i, (clip, speaker, segment) in enumerate(zip(clips, speakers, rows["segment"].to_pylist(), strict=True))
-        if segment == 0 and targets.splits[speaker] != "val" and targets.row(clip) is not None
+        for i, (target, speaker, segment) in enumerate(
+            zip(targets.rows(rows["clip_id"]), speakers, rows["segment"].to_pylist(), strict=True)
+        )
+        if segment == 0 and targets.splits[speaker] != "val" and target >= 0
     ]
     whole = to_numpy(rows["embedding"].take(used))[:, 0].astype(np.float64)
     return pd.DataFrame(whole, [clips[i] for i in used]).sort_index()
@@ -44,8 +46,8 @@ def describe_voices(spectrograms: Path, targets: Targets) -> dict[str, pd.DataFr
                     table = file.read_row_group(group, columns=["clip_id", "speaker_id", "spectrogram"])
                     rows = table["clip_id"].to_pylist(), table["speaker_id"].to_pylist(), to_numpy(table["spectrogram"])
                     used: dict[str, torch.Tensor] = {}
-                    for clip, speaker, spectrogram in zip(*rows, strict=True):
-                        if targets.splits[speaker] != "val" and targets.row(clip) is not None and clip not in found:
+                    for clip, speaker, spectrogram, target in zip(*rows, targets.rows(table["clip_id"]), strict=True):
+                        if targets.splits[speaker] != "val" and target >= 0 and clip not in found:
                             used.setdefault(clip, torch.from_numpy(spectrogram))
                     found |= zip(used, pool.map(describe_voice, used.values()), strict=True)
     names = list(found)

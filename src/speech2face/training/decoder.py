@@ -127,14 +127,15 @@ def decoder_task(settings: Decoder, seed: int, inputs: DecoderInputs, device: to
     objective = _Objective(settings, network, inputs.backend.to(device), device)
     neighbours = nearest_neighbours(training.landmarks, training.textures, training.masks, settings.morph_neighbours)
 
-    def batches(epoch: int) -> Iterator[FaceBatch]:
+    def batches(epoch: int, first_step: int = 0) -> Iterator[FaceBatch]:
         rng = np.random.default_rng([seed, epoch])
         order = rng.permutation(len(training))
         for start in range(0, num_batches * batch_size, batch_size):
             first = order[start : start + batch_size]
             second = neighbours[first, rng.integers(neighbours.shape[1], size=batch_size)]
             part = rng.uniform(size=batch_size) * (rng.uniform(size=batch_size) < settings.morph_fraction)
-            yield training.blend(first, second, part, device)
+            if start >= first_step * batch_size:
+                yield training.blend(first, second, part, device)
 
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.lr, fused=True)
     return Task(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import nn
 
@@ -17,7 +18,8 @@ from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.models.weight_files import load_network
 from speech2face.pipeline.params import Encoder, SpecAugment
 from speech2face.training.loop import Metrics, Task
-from speech2face.training.pairs import Batch, Pairs, Targets, read_targets
+from speech2face.training.pairs import Pairs, Targets, read_targets
+from speech2face.training.reading import Batch
 from speech2face.training.validation import rank_validation
 
 START_GAIN = 0.1
@@ -156,7 +158,8 @@ def encoder_task(settings: Encoder, lr: float, seed: int, inputs: EncoderInputs,
     Raises ValueError if there are fewer training clips than a batch holds.
     """
     targets = inputs.targets
-    training, validation = (Pairs(inputs.spectrograms, targets, split) for split in ("train", "val"))
+    pinned = device.type == "cuda"
+    training, validation = (Pairs(inputs.spectrograms, targets, split, pinned) for split in ("train", "val"))
     if len(training) < settings.batch_size:
         raise ValueError(
             f"encoder.batch_size must be at most the number of training clips, {len(training)} (got {settings.batch_size})"
@@ -176,7 +179,7 @@ def encoder_task(settings: Encoder, lr: float, seed: int, inputs: EncoderInputs,
         make_scheduler(optimizer, settings, num_batches),
         settings.epochs,
         num_batches,
-        lambda epoch: training.shuffled(settings.batch_size, seed, epoch),
+        lambda epoch, first_step=0: training.shuffled(settings.batch_size, seed, epoch, first_step),
         objective.losses,
         lambda: objective.validate(validation),
         lambda m: (m["one_of_two"], -m["total"]),
@@ -213,7 +216,7 @@ class _Objective:
         batches = validation.in_order(batch_size)
         predicted, clip_ids = predict_features(self.network, batches, self.device, self.settings.precision)
         clip_speakers = [speaker_of(clip) for clip in clip_ids]
-        rows = torch.tensor([self.targets.row(clip) for clip in clip_ids])
+        rows = torch.from_numpy(self.targets.rows(pa.chunked_array([clip_ids])))
         metrics: Metrics = {}
         # Batch by batch as in training: the contrastive term looks at pairs within a batch.
         for start in range(0, len(clip_ids), batch_size):

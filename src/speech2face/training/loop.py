@@ -19,7 +19,8 @@ Metrics = dict[str, float]
 class Task:
     """What there is to train.
 
-    `batches(epoch)` gives the epoch's batches in an order that depends on the epoch alone, and `num_batches` their number;
+    `batches(epoch, first_step=0)` gives the epoch's batches from a step on, in an order that depends on the epoch alone, and `num_batches`
+    is the number of all;
     `losses(batch, generator)` the terms of a batch's loss, "total" among them; `validate()` the metrics of the network as it is.
     The best epoch is the one of which `score(metrics)` is greatest; ties go to the earliest. The training ends after `epochs` epochs, or
     as soon as the best lies `patience` epochs back, 1 or more; None for never. `dimensions` rebuild the network, `about` is
@@ -32,7 +33,7 @@ class Task:
     scheduler: torch.optim.lr_scheduler.LRScheduler
     epochs: int
     num_batches: int
-    batches: Callable[[int], Iterable[Any]]
+    batches: Callable[..., Iterable[Any]]
     losses: Callable[[Any, torch.Generator], dict[str, torch.Tensor]]
     validate: Callable[[], Metrics]
     score: Callable[[Metrics], tuple[float, ...]]
@@ -64,9 +65,7 @@ def step_generator(seed: int, epoch: int, step: int) -> torch.Generator:
 def steps(task: Task, state: State, seed: int) -> Iterator[None]:
     """Train on what is left of the state's epoch, a step at a time. Raises ValueError if the loss is not finite."""
     task.network.train()
-    for step, batch in enumerate(task.batches(state.epoch)):
-        if step < state.step:
-            continue
+    for step, batch in enumerate(task.batches(state.epoch, state.step), state.step):
         task.optimizer.zero_grad(set_to_none=True)
         losses = task.losses(batch, step_generator(seed, state.epoch, step))
         total = losses["total"]

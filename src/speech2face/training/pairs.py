@@ -7,11 +7,12 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
-import torch
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from speech2face.corpus.ids import speaker_of, video_of
-from speech2face.pipeline.shards import read_columns, shard_paths, to_numpy
+from speech2face.corpus.ids import speaker_of, video_of, videos_of
+from speech2face.pipeline.shards import shard_paths, to_numpy
+from speech2face.training.reading import Batch, Block, Rows, SegmentTable, opened
 
 GROUPS_IN_BUFFER = 8
 
@@ -29,14 +30,18 @@ class Targets:
     splits: Mapping[str, str]
     target: str = "video"
 
-    def row(self, clip_id: str) -> int | None:
-        """Row of the face that a clip is paired with; None if there is none."""
-        speaker, video = speaker_of(clip_id), video_of(clip_id)
+    def rows(self, clip_ids: pa.ChunkedArray) -> np.ndarray:
+        """Rows of the faces that clips are paired with, int64 [clips]; -1 where there is none."""
+        videos = videos_of(clip_ids)
+        return np.array([self._row(video) for video in videos.dictionary.to_pylist()], np.int64)[videos.indices]
+
+    def _row(self, video: str) -> int:
+        speaker = speaker_of(video)
         if self.target != "other_video":
-            return self.index.get(speaker if self.target == "speaker" else video)
+            return self.index.get(speaker if self.target == "speaker" else video, -1)
         videos = self._videos.get(speaker, [])
         other = videos[bisect.bisect_right(videos, video) % len(videos)] if videos else video
-        return None if other == video else self.index[other]
+        return -1 if other == video else self.index[other]
 
     @cached_property
     def _videos(self) -> dict[str, list[str]]:
@@ -65,21 +70,60 @@ class Targets:
 def read_targets(directory: Path, splits: Mapping[str, str], target: str = "video") -> Targets:
     """Targets from a feature table and the split of each speaker; `target` as in `Targets`.
 
-    Raises ValueError if a face's speaker has no split.
+    Raises ValueError if a face's speaker has no split, and for a shard that cannot be read.
     """
-    table = read_columns(directory, ["face_id", "speaker_id", "feature"]).sort_by("face_id")
-    check_known(table["speaker_id"].unique().to_pylist(), splits)
-    videos = [video_of(face_id) for face_id in table["face_id"].to_pylist()]
-    names, inverse = np.unique(videos, return_inverse=True)
-    features = to_numpy(table["feature"])
-    sums = np.zeros((len(names), features.shape[1]))
-    np.add.at(sums, inverse, features)
-    means = (sums / np.bincount(inverse)[:, None]).astype(np.float32)
-    by_video = Targets(means, {str(name): i for i, name in enumerate(names)}, splits, target)
+    shards, index = _scan(directory)
+    with opened(shard_paths(directory)[0]) as file:
+        feature_dim = file.schema_arrow.field("feature").type.shape[0]
+    features = np.empty((len(index), feature_dim), np.float32)
+    for faces in _in_order(shards):
+        check_known(faces["speaker_id"].unique().to_pylist(), splits)
+        videos, values = videos_of(faces["face_id"]), to_numpy(faces["feature"])
+        counts = np.bincount(videos.indices)
+        features[[index[video] for video in videos.dictionary.to_pylist()]] = _sums(values, counts) / counts[:, None]
+    by_video = Targets(features, index, splits, target)
     if target != "speaker":
         return by_video
-    speakers = sorted({speaker_of(str(name)) for name in names})
+    speakers = sorted({speaker_of(video) for video in index})
     return Targets(by_video.speaker_means(speakers), {s: i for i, s in enumerate(speakers)}, splits, target)
+
+
+def _sums(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Sums float64 [V, D] of the first counts[0] rows of [N, D], of the next counts[1], and so on, each added up in the rows' order."""
+    starts, sums = np.cumsum(counts) - counts, np.zeros((len(counts), values.shape[1]))
+    for number in range(counts.max()):  # np.add.at adds in this order too, in ten times as long
+        longer = np.flatnonzero(counts > number)
+        sums[longer] += values[starts[longer] + number]
+    return sums
+
+
+def _scan(directory: Path) -> tuple[list[tuple[str, Path]], dict[str, int]]:
+    """The shards of a feature table, each with the least of its ids, in the order of those; and the places of all videos in order."""
+    shards, videos = [], set()
+    for path in shard_paths(directory):
+        with opened(path) as file:
+            ids = file.read(columns=["face_id"], use_threads=False)["face_id"]
+        if len(ids):
+            shards.append((pc.min(ids).as_py(), path))
+            videos.update(videos_of(ids).dictionary.to_pylist())
+    return sorted(shards), {video: place for place, video in enumerate(sorted(videos))}
+
+
+def _in_order(shards: Sequence[tuple[str, Path]]) -> Iterator[pa.Table]:
+    """The faces of a feature table in the order of their ids, in parts, so that few shards are in memory at once; all faces of a video are
+    in one part. `shards` as `_scan` returns them."""
+    waiting: list[pa.Table] = []
+    for number, (_, path) in enumerate(shards):
+        with opened(path) as file:
+            table = file.read(columns=["face_id", "speaker_id", "feature"], use_threads=False)
+        waiting = [pa.concat_tables([*waiting, table]).sort_by("face_id")]
+        if number + 1 < len(shards):  # what no later shard adds to; a video's ids stand together
+            bound = video_of(shards[number + 1][0]) + "/"
+            num_complete = pc.sum(pc.less(waiting[0]["face_id"], bound)).as_py()
+            if num_complete:
+                yield waiting[0][:num_complete]
+            waiting = [waiting[0][num_complete:]]
+    yield from waiting
 
 
 def check_known(speakers: Iterable[str], splits: Mapping[str, str]) -> None:
@@ -88,101 +132,78 @@ def check_known(speakers: Iterable[str], splits: Mapping[str, str]) -> None:
         raise ValueError(f"speaker {unknown[0]} is not in data/speakers.parquet; run: dvc repro")
 
 
-@dataclass(frozen=True)
-class Batch:
-    """heard: what an encoder hears of each segment, spectrograms float16 [B, 2, 257, frames] or embeddings float32 [B, S, D]; clip_ids
-    and speaker_ids of length B; target: rows of `Targets.features`, int [B]."""
-
-    heard: torch.Tensor
-    clip_ids: list[str]
-    speaker_ids: list[str]
-    target: torch.Tensor
-
-
-HEARD = ("spectrogram", "embedding")
-"""The columns that are heard; each table of segments has one of them."""
-
-
 class Pairs:
-    """The clips of one split that have a face, as batches; of a table of segments.
+    """The clips of one split that have a face, as batches; of a table of segments. `pin_memory` as in `SegmentTable`.
 
-    Raises ValueError if a clip's speaker has no split, or if no clip of the split has a face.
+    Raises ValueError if a clip's speaker has no split, if no clip of the split has a face, and for a shard that cannot be read.
     """
 
-    def __init__(self, directory: Path, targets: Targets, split: str) -> None:
+    def __init__(self, directory: Path, targets: Targets, split: str, pin_memory: bool = False) -> None:
         self.targets = targets
-        columns = pq.read_schema(shard_paths(directory)[0]).names
-        self._column = next(name for name in HEARD if name in columns)
-        found: list[tuple[str, Path, int, list[int]]] = []  # first clip, shard, row group, rows of it
-        self.num_without_face = 0
-        for path in shard_paths(directory):
-            with pq.ParquetFile(path) as file:
-                for group in range(file.num_row_groups):
-                    table = file.read_row_group(group, columns=["clip_id", "speaker_id"])
-                    speakers, clips = table["speaker_id"].to_pylist(), table["clip_id"].to_pylist()
-                    check_known(set(speakers), targets.splits)
-                    splits = [targets.splits[speaker] for speaker in speakers]
-                    rows = [i for i, clip in enumerate(clips) if splits[i] == split and targets.row(clip) is not None]
-                    self.num_without_face += splits.count(split) - len(rows)
-                    if rows:
-                        found.append((clips[rows[0]], path, group, rows))
-        # By clip and not by the shards' names, which change with settings that leave the rows as they were.
-        self.groups = [(path, group, rows) for _, path, group, rows in sorted(found)]
-        if not self.groups:
+        self._table = SegmentTable(directory, pin_memory)
+        ids, group, row = self._table.ids()
+        speakers = ids["speaker_id"].combine_chunks().dictionary_encode()
+        names = speakers.dictionary.to_pylist()
+        check_known(names, targets.splits)
+        in_split = np.array([targets.splits[name] == split for name in names])[speakers.indices]
+        target = targets.rows(ids["clip_id"])
+        used = np.flatnonzero(in_split & (target >= 0))
+        self.num_without_face = int(in_split.sum()) - len(used)
+        if not len(used):
             raise ValueError(
                 f"no clip of the {split} split has a face of its {targets.target}; add speakers, or change corpus.splits or "
                 "encoder.target"
             )
+        # Groups by their first clip and not by the shards' names, which change with settings that leave the rows as they were.
+        starts = np.flatnonzero(np.diff(group[used], prepend=-1))
+        sizes = np.diff(starts, append=len(used))
+        order = pc.sort_indices(ids["clip_id"].take(used[starts])).to_numpy()
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
+        used = used[np.argsort(np.repeat(place, sizes), kind="stable")]
+        self._rows = Rows(group[used], row[used], target[used])
+        self._starts = np.concatenate([[0], np.cumsum(sizes[order])])
 
     def __len__(self) -> int:
         """Number of clips."""
-        return sum(len(rows) for _, _, rows in self.groups)
+        return len(self._rows)
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
-        """All clips once, as stored."""
-        for path, group, rows in self.groups:
-            for start in range(0, len(rows), batch_size):
-                yield self._collate(
-                    [self._read(path, group, rows)], [(0, i) for i in range(start, min(start + batch_size, len(rows)))]
-                )
+        """All clips once, as stored, row group by row group."""
+        blocks = (
+            Block(self._rows.take(positions), np.full(len(positions), group), np.arange(len(positions)), len(positions))
+            for group, positions in enumerate(map(self._positions, range(len(self._starts) - 1)))
+        )
+        for group in self._table.read_ahead(blocks):
+            for start in range(0, len(group.clip_ids), batch_size):
+                yield group.part(start, start + batch_size)
 
-    def shuffled(self, batch_size: int, seed: int, epoch: int) -> Iterator[Batch]:
-        """All clips once, in an order that depends on (seed, epoch) alone; clips that do not fill a batch are left out.
+    def shuffled(self, batch_size: int, seed: int, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """All clips once, in an order that depends on (seed, epoch) alone; clips that do not fill a batch are left out. So are the first
+        `first_step` batches, without being read.
 
         Row groups are drawn at random and mixed `GROUPS_IN_BUFFER` at a time, so memory does not grow with the corpus.
         """
-        rng = np.random.default_rng([seed, epoch])
-        order = [self.groups[i] for i in rng.permutation(len(self.groups))]
-        waiting: list[tuple[_Group, int]] = []
+        return self._table.read_ahead(
+            self._shuffled_blocks(batch_size, np.random.default_rng([seed, epoch]), first_step)
+        )
+
+    def _shuffled_blocks(self, batch_size: int, rng: np.random.Generator, first_step: int) -> Iterator[Block]:
+        order = rng.permutation(len(self._starts) - 1)
+        num_before = 0
         for start in range(0, len(order), GROUPS_IN_BUFFER):
-            buffer = [self._read(*group) for group in order[start : start + GROUPS_IN_BUFFER]]
-            fresh = [(group, row) for group in buffer for row in range(len(group.clip_ids))]
-            waiting += [fresh[i] for i in rng.permutation(len(fresh))]
-            while len(waiting) >= batch_size:
-                chosen, waiting = waiting[:batch_size], waiting[batch_size:]
-                yield self._collate([group for group, _ in chosen], [(i, row) for i, (_, row) in enumerate(chosen)])
+            fresh = np.concatenate([self._positions(group) for group in order[start : start + GROUPS_IN_BUFFER]])
+            mixed = fresh[rng.permutation(len(fresh))]
+            step, place = np.divmod(num_before + np.arange(len(mixed)), batch_size)
+            num_before += len(mixed)
+            wanted = (first_step <= step) & (step < self.num_batches(batch_size))
+            if wanted.any():
+                yield Block(self._rows.take(mixed[wanted]), step[wanted], place[wanted], batch_size)
 
     def num_batches(self, batch_size: int) -> int:
         """Batches that `shuffled` gives."""
         return len(self) // batch_size
 
-    def _read(self, path: Path, group: int, rows: list[int]) -> "_Group":
-        with pq.ParquetFile(path) as file:
-            table = file.read_row_group(group, columns=["clip_id", "speaker_id", self._column]).take(rows)
-        return _Group(to_numpy(table[self._column]), table["clip_id"].to_pylist(), table["speaker_id"].to_pylist())
-
-    def _collate(self, groups: list["_Group"], chosen: list[tuple[int, int]]) -> Batch:
-        clips = [groups[g].clip_ids[row] for g, row in chosen]
-        return Batch(
-            torch.from_numpy(np.stack([groups[g].heard[row] for g, row in chosen])),
-            clips,
-            [groups[g].speaker_ids[row] for g, row in chosen],
-            torch.tensor([self.targets.row(clip) for clip in clips]),
-        )
-
-
-@dataclass(frozen=True)
-class _Group:
-    heard: np.ndarray
-    clip_ids: list[str]
-    speaker_ids: list[str]
+    def _positions(self, group: int) -> np.ndarray:
+        """Places of a row group's rows among all that are used."""
+        return np.arange(self._starts[group], self._starts[group + 1])

@@ -12,7 +12,8 @@ from speech2face.pipeline.params import SpeakerEmbedding
 from speech2face.speaker_networks.table import rows_of, table_segment_s, table_weights
 from speech2face.training.encoder import predict_features
 from speech2face.training.loop import Metrics, Task
-from speech2face.training.pairs import Batch, Pairs, Targets, read_targets
+from speech2face.training.pairs import Pairs, Targets, read_targets
+from speech2face.training.reading import Batch
 from speech2face.training.validation import rank_validation
 
 
@@ -25,7 +26,8 @@ def build_speaker_encoder(
     training segments than a batch holds.
     """
     table, targets = data / "embeddings", read_targets(data / "features", splits, target)
-    training, validation = (Pairs(table, targets, split) for split in ("train", "val"))
+    pinned = device.type == "cuda"
+    training, validation = (Pairs(table, targets, split, pinned) for split in ("train", "val"))
     batch_size = min(settings.batch_size, len(training))
     torch.manual_seed(seed)
     mean, deviation = embedding_statistics(training.in_order(batch_size))
@@ -52,7 +54,7 @@ def build_speaker_encoder(
         torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.lr, total_steps=settings.epochs * num_batches + 1),
         settings.epochs,
         num_batches,
-        lambda epoch: training.shuffled(batch_size, seed, epoch),
+        lambda epoch, first_step=0: training.shuffled(batch_size, seed, epoch, first_step),
         objective.losses,
         lambda: objective.validate(validation),
         lambda m: (m["one_of_two"], -m["total"]),
