@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from speech2face.models.face_decoder import FaceDecoder
+from speech2face.pipeline import machine
 from speech2face.pipeline.params import SpecAugment
 from speech2face.training import decoder, ranks
 from speech2face.training.canonical import CanonicalFaces
@@ -44,7 +45,7 @@ def trained(task: Task) -> Trained:
     for name, value in weights.items():
         for rank in ranks.gathered(value[None]) if value.is_floating_point() else [value]:
             assert torch.equal(rank, value), name
-    return Trained({name: value.numpy() for name, value in weights.items()}, state.history)
+    return Trained({name: value.cpu().numpy() for name, value in weights.items()}, state.history)
 
 
 @dataclass
@@ -72,7 +73,10 @@ class Tasks:
 
 
 def train_all(tasks: Tasks) -> dict[str, Trained]:
+    """What becomes of the trainings, on the device that this process is given."""
     with pytest.MonkeyPatch.context() as patch:
+        for module in (test_encoder, test_decoder, test_speaker_encoder):
+            patch.setattr(module, "CPU", machine.device())
         patch.setattr(torch.Tensor, "float", torch.Tensor.double)
         patch.setattr(decoder, "FaceDecoder", functools.partial(FaceDecoder, first_dim=32, landmark_hidden_dim=8))
         return {name: trained(task) for name, task in tasks.build().items()}
@@ -87,7 +91,10 @@ def tasks(inputs: EncoderInputs, faces: CanonicalFaces, targets: Targets, embedd
 
 @pytest.mark.slow
 def test_two_ranks_learn_what_one_process_learns(tasks: Tasks):
-    expected, found = train_all(tasks), in_ranks(2, partial(train_all, tasks))
+    assert_alike(train_all(tasks), in_ranks(2, partial(train_all, tasks)))
+
+
+def assert_alike(expected: dict[str, Trained], found: dict[str, Trained]) -> None:
     assert found.keys() == expected.keys()
     for name, one in expected.items():
         two = found[name]
