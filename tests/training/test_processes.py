@@ -17,7 +17,7 @@ import torch
 from speech2face.models.weight_files import load_network, read_about, save_network
 from speech2face.training import ranks, session
 from speech2face.training.loop import Task
-from speech2face.training.processes import _fail, in_ranks
+from speech2face.training.processes import STOPS, _fail, _leave, in_ranks
 from speech2face.training.runs import TrainingPlan, run
 from tests.training.toy import EPOCHS, STEPS, Toy, assert_equal, toy_task
 
@@ -141,6 +141,20 @@ def test_a_stop_is_no_error(codes: list[int], asked: list[int], status: int):
     assert stopped.value.code == status
 
 
+def test_the_second_signal_does_not_disturb_the_leaving():
+    """An interrupt reaches a rank from the terminal and from the parent."""
+    before = {number: signal.signal(number, _leave) for number in STOPS}
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            os.kill(os.getpid(), signal.SIGINT)
+        assert stopped.value.code == 130
+        for number in STOPS:
+            os.kill(os.getpid(), number)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def is_running(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -154,11 +168,14 @@ def test_ranks_leave_with_a_parent_that_is_killed(tmp_path: Path):
     script = "import sys, pathlib, functools; from speech2face.training.processes import in_ranks; "
     script += "from tests.training.test_processes import say_who_is_here; "
     script += "in_ranks(2, functools.partial(say_who_is_here, pathlib.Path(sys.argv[1])))"
-    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+    (tmp_path / "tmp").mkdir()
+    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "TMPDIR": str(tmp_path / "tmp")}
     with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], env=environment) as parent:
         wait_for(lambda: len(list(tmp_path.glob("*.pid"))) == 2)
+        assert list(tmp_path.glob("tmp/speech2face-*"))
         parent.kill()
     wait_for(lambda: not any(is_running(int(path.stem)) for path in tmp_path.glob("*.pid")), 10)
+    assert not list(tmp_path.glob("tmp/speech2face-*"))
 
 
 def wait_for(condition: Callable[[], bool], limit_s: float = 120) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -134,8 +135,8 @@ def _be_rank(
     rank: int, count: int, writer: Connection, threads: int, store: Path, function: Callable[[], Any]
 ) -> NoReturn:
     for number in STOPS:
-        signal.signal(number, lambda number, frame: sys.exit(128 + number))
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+        signal.signal(number, _leave)
+    threading.Thread(target=_leave_with_parent, args=(store.parent,), daemon=True).start()
     status = 0
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
@@ -163,9 +164,8 @@ def _in_group(rank: int, count: int, store: Path, function: Callable[[], T]) -> 
     device = machine.device()
     loopback = [name for _, name in socket.if_nameindex() if name.startswith("lo")]
     if loopback:
-        os.environ.setdefault(
-            "GLOO_SOCKET_IFNAME", loopback[0]
-        )  # else where the machine's own name leads, if it leads anywhere
+        # By itself gloo listens where the machine's own name leads, if it leads anywhere.
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback[0])
     backend = "gloo"
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -179,9 +179,18 @@ def _in_group(rank: int, count: int, store: Path, function: Callable[[], T]) -> 
     return result
 
 
-def _leave_with_parent() -> None:
-    # A parent that is killed outright cannot tell its processes.
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    for other in (
+        STOPS
+    ):  # an interrupt comes twice, from the terminal and from the parent; the second is not to disturb the leaving
+        signal.signal(other, lambda number, frame: None)
+    sys.exit(128 + number)
+
+
+def _leave_with_parent(folder: Path) -> None:
+    # A parent that is killed outright cannot tell its processes, nor remove what it has made.
     parent = parent_process()
     assert parent is not None
     connection.wait([parent.sentinel])
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
