@@ -49,7 +49,7 @@ def findings(root: Path) -> Iterator[Finding]:
     yield _try("device", lambda: f"{device()}{_gpus()}")
     yield _try("bfloat16", _bfloat16)
     yield _try("workers", lambda: f"{num_workers()} processes, {torch.get_num_threads()} threads in one")
-    yield _try("training", lambda: f"networks are trained by {num_processes()} process(es) together")
+    yield _try("training", lambda: f"{num_processes(device())} processes for one network")
     for name in SETTINGS:
         yield Finding(None, name, os.environ.get(name, "not set; the default is used"))
     yield _try("params.yaml", lambda: f"valid, corpus.source is {load_params(root / 'params.yaml').corpus.source}")

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,8 @@ def test_workers_come_from_the_environment(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize(
-    ("setting", "number"), [("S2F_WORKERS", machine.num_workers), ("S2F_PROCESSES", machine.num_processes)]
+    ("setting", "number"),
+    [("S2F_WORKERS", machine.num_workers), ("S2F_PROCESSES", partial(machine.num_processes, torch.device("cpu")))],
 )
 @pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", ""])
 def test_a_wrong_number_of_processes_is_refused(
@@ -74,34 +76,33 @@ def test_few_workers_share_a_gpu_and_all_processors_serve_other_work(monkeypatch
 @pytest.mark.usefixtures("three_gpus")
 def test_a_network_is_trained_by_a_process_for_each_gpu(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("S2F_PROCESSES", raising=False)
-    assert machine.num_processes() == 3
+    assert machine.num_processes(machine.device()) == 3
     for asked in (1, 2, 3):
         monkeypatch.setenv("S2F_PROCESSES", str(asked))
-        assert machine.num_processes() == asked
+        assert machine.num_processes(machine.device()) == asked
     monkeypatch.setenv("S2F_PROCESSES", "4")
     with pytest.raises(
         ValueError, match=r"S2F_PROCESSES must be at most 3, the number of GPUs to train on \(got 4\); unset it"
     ):
-        machine.num_processes()
+        machine.num_processes(machine.device())
 
 
 def test_on_a_processor_one_process_trains_unless_more_are_asked_for(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("S2F_DEVICE", "cpu")
     monkeypatch.delenv("S2F_PROCESSES", raising=False)
-    assert machine.num_processes() == 1
+    assert machine.num_processes(machine.device()) == 1
     monkeypatch.setenv("S2F_PROCESSES", "4")
-    assert machine.num_processes() == 4
+    assert machine.num_processes(machine.device()) == 4
 
 
 def test_a_gpu_that_is_named_is_one(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("S2F_DEVICE", "cuda:1")
-    monkeypatch.setattr(machine, "device", lambda: torch.device("cuda:1"))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     monkeypatch.delenv("S2F_PROCESSES", raising=False)
-    assert machine.num_processes() == 1
+    assert machine.num_processes(torch.device("cuda:1")) == 1
     monkeypatch.setenv("S2F_PROCESSES", "2")
     with pytest.raises(ValueError, match="S2F_PROCESSES must be at most 1"):
-        machine.num_processes()
+        machine.num_processes(torch.device("cuda:1"))
 
 
 @pytest.mark.slow

@@ -117,6 +117,42 @@ def test_one_process_is_the_whole():
     ranks.check_batch(7)
 
 
+def both(kind: type[nn.Module], whole: type[nn.Module], *arguments: float) -> tuple[nn.Module, nn.Module]:
+    """A layer of PyTorch's, and the same as it is on several ranks."""
+    expected, found = kind(*arguments), kind(*arguments)
+    found.__class__ = whole
+    return expected, found
+
+
+@pytest.mark.parametrize("precision", [torch.float64, torch.bfloat16])
+def test_batch_normalisation_is_pytorchs(precision: torch.dtype):
+    torch.manual_seed(0)
+    layers = both(nn.BatchNorm2d, ranks.WholeBatchNorm, 3)
+    rows = (5 + 2 * torch.randn(4, 3, 6, 5)).to(precision).contiguous(memory_format=torch.channels_last)
+    weights, seen = torch.randn(4, 3, 6, 5).to(precision), []
+    for layer in layers:
+        layer.to(torch.float64 if precision == torch.float64 else torch.float32)
+        nn.init.constant_(layer.weight, 1.5)
+        given = rows.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+            outputs = layer(given)
+        (outputs * weights).sum().backward()
+        layer.eval()
+        seen.append([outputs, given.grad, layer.weight.grad, layer.bias.grad, *layer.buffers(), layer(rows)])
+    for expected, found in zip(*seen, strict=True):
+        assert found.dtype == expected.dtype and found.stride() == expected.stride()
+        tolerance = {"rtol": 1e-12, "atol": 1e-12} if precision == torch.float64 else {"rtol": 0.02, "atol": 0.02}
+        torch.testing.assert_close(found, expected, **tolerance)
+
+
+def test_dropout_is_pytorchs():
+    found = []
+    for layer in both(nn.Dropout, ranks.WholeBatchDropout, 0.3):
+        torch.manual_seed(0)
+        found += [layer(torch.arange(1.0, 41).view(8, 5)), layer.eval()(torch.ones(2))]
+    torch.testing.assert_close(found[:2], found[2:])
+
+
 def test_batches_are_divided_evenly(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(ranks, "count", lambda: 3)
     ranks.check_batch(6)

@@ -39,15 +39,16 @@ def num_workers(on_device: bool = False) -> int:
     return processors
 
 
-def num_processes() -> int:
-    """Processes that train one network together: `S2F_PROCESSES`, else one for each GPU that `device` may give, and one on a CPU.
+def num_processes(on: "torch.device") -> int:
+    """Processes that train one network together, on devices of the kind of `on`, which `device` gave: `S2F_PROCESSES`, else one for each
+    GPU that `device` may give, and one on a CPU.
 
     Raises ValueError if the setting is not a whole number of at least 1, or greater than the number of GPUs where networks run there.
     """
     import torch
 
     asked = _whole_number("S2F_PROCESSES")
-    if asked == 1 or device().type == "cpu":
+    if asked == 1 or on.type == "cpu":
         return asked or 1
     most = torch.cuda.device_count() if "S2F_DEVICE" not in os.environ else 1
     if asked is not None and asked > most:

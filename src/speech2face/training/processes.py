@@ -99,7 +99,7 @@ def _wait(processes: dict[Connection, BaseProcess], asked: list[int]) -> Any:
             try:
                 is_result, value = reader.recv()
                 (results if is_result else errors).append(value)
-            except EOFError:
+            except (EOFError, OSError):  # the process has ended
                 process = running.pop(reader)
                 process.join()
                 if process.exitcode:

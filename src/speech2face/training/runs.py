@@ -74,14 +74,14 @@ class Trained:
 def run(plan: TrainingPlan, device: Callable[[], torch.device], out: Path, live: Path) -> Trained:
     """Train a plan's network, or take it from where it was kept, and write it as `out`.safetensors and `out`.json.
 
-    DVCLive's logs go to `live`. `num_processes()` processes train it together. Raises as `num_processes`, `in_ranks` and `train`.
+    DVCLive's logs go to `live`. `num_processes` processes train it together. Raises as `num_processes`, `in_ranks` and `train`.
     """
     started, num_steps = time.monotonic(), 0
     stored = work_directory() / "trained" / plan.stage / f"{plan.fingerprint}{SUFFIX}"
     checkpoint = work_directory() / "checkpoints" / plan.stage / f"{plan.fingerprint[:24]}.pt"
     about = _finished(plan.fingerprint, stored, out)
     if about is None:
-        about, num_steps = in_ranks(num_processes(), partial(_train, plan, device, stored, checkpoint, live))
+        about, num_steps = in_ranks(num_processes(device()), partial(_train, plan, device, stored, checkpoint, live))
     else:
         with _log(live) as log:
             for metrics in about["history"]:
