@@ -20,6 +20,7 @@ def test_a_healthy_machine_says_so(capsys: pytest.CaptureFixture[str]):
         "sha256 as expected",
         "device",
         "workers",
+        "training",
         "params.yaml",
     ):
         assert word in text

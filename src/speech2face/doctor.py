@@ -15,13 +15,13 @@ from speech2face.app.command import PACKAGES
 from speech2face.dlib_nets.weights import SHA256, model_path
 from speech2face.face_networks.backends import weight_digests
 from speech2face.pipeline.code import CODE, installed_version
-from speech2face.pipeline.machine import device, num_workers
+from speech2face.pipeline.machine import device, num_processes, num_workers
 from speech2face.pipeline.params import load_params
 from speech2face.pipeline.rejects import in_a_line
 from speech2face.speaker_networks.backends import weight_file
 
 PYTHONS = ("3.11", "3.12", "3.13")
-SETTINGS = ("S2F_DEVICE", "S2F_WORKERS", "S2F_FACE_LIBRARY")
+SETTINGS = ("S2F_DEVICE", "S2F_WORKERS", "S2F_PROCESSES", "S2F_FACE_LIBRARY")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ def findings(root: Path) -> Iterator[Finding]:
     yield _try("device", lambda: f"{device()}{_gpus()}")
     yield _try("bfloat16", _bfloat16)
     yield _try("workers", lambda: f"{num_workers()} processes, {torch.get_num_threads()} threads in one")
+    yield _try("training", lambda: f"{num_processes(device())} processes for one network")
     for name in SETTINGS:
         yield Finding(None, name, os.environ.get(name, "not set; the default is used"))
     yield _try("params.yaml", lambda: f"valid, corpus.source is {load_params(root / 'params.yaml').corpus.source}")

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,12 @@ from speech2face.pipeline import machine
 from speech2face.training.encoder import EncoderInputs
 from speech2face.training.loop import Task
 from speech2face.training.pairs import Pairs
+from speech2face.training.processes import in_ranks
 from speech2face.training.session import train
 from tests.training import test_decoder, test_encoder
 from tests.training.test_decoder import faces, narrow, targets  # noqa: F401 - fixtures
 from tests.training.test_encoder import data, inputs  # noqa: F401 - fixtures
+from tests.training.test_ranks import Tasks, assert_alike, embeddings, tasks, train_all  # noqa: F401 - the last but one are fixtures
 
 pytestmark = [
     pytest.mark.gpu,
@@ -145,6 +148,11 @@ def test_an_encoder_trains_alike(inputs, tmp_path: Path, precision: str, monkeyp
     task = test_encoder.make_task(inputs, precision=precision)
     assert task_device(task) == "cuda"
     alike(trained(task, tmp_path / "gpu"), expected, 0.02 if precision == "float32" else 0.1)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two GPUs here")
+def test_two_gpus_learn_what_one_learns(tasks: Tasks):  # noqa: F811
+    assert_alike(train_all(tasks), in_ranks(2, partial(train_all, tasks)))
 
 
 def alike(found: list[dict[str, float]], expected: list[dict[str, float]], tolerance: float) -> None:

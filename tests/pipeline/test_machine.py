@@ -3,6 +3,8 @@ import platform
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,11 +20,17 @@ def test_workers_come_from_the_environment(monkeypatch: pytest.MonkeyPatch):
     assert machine.num_workers() >= 1
 
 
+@pytest.mark.parametrize(
+    ("setting", "number"),
+    [("S2F_WORKERS", machine.num_workers), ("S2F_PROCESSES", partial(machine.num_processes, torch.device("cpu")))],
+)
 @pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", ""])
-def test_a_wrong_number_of_workers_is_refused(monkeypatch: pytest.MonkeyPatch, text: str):
-    monkeypatch.setenv("S2F_WORKERS", text)
-    with pytest.raises(ValueError, match="S2F_WORKERS must be a whole number of at least 1"):
-        machine.num_workers()
+def test_a_wrong_number_of_processes_is_refused(
+    monkeypatch: pytest.MonkeyPatch, setting: str, number: Callable[[], int], text: str
+):
+    monkeypatch.setenv(setting, text)
+    with pytest.raises(ValueError, match=f"{setting} must be a whole number of at least 1"):
+        number()
 
 
 def test_the_device_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch):
@@ -63,6 +71,38 @@ def test_few_workers_share_a_gpu_and_all_processors_serve_other_work(monkeypatch
     assert machine.num_workers(on_device=True) == 64
     monkeypatch.setenv("S2F_WORKERS", "5")
     assert machine.num_workers(on_device=True) == 5
+
+
+@pytest.mark.usefixtures("three_gpus")
+def test_a_network_is_trained_by_a_process_for_each_gpu(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("S2F_PROCESSES", raising=False)
+    assert machine.num_processes(machine.device()) == 3
+    for asked in (1, 2, 3):
+        monkeypatch.setenv("S2F_PROCESSES", str(asked))
+        assert machine.num_processes(machine.device()) == asked
+    monkeypatch.setenv("S2F_PROCESSES", "4")
+    with pytest.raises(
+        ValueError, match=r"S2F_PROCESSES must be at most 3, the number of GPUs to train on \(got 4\); unset it"
+    ):
+        machine.num_processes(machine.device())
+
+
+def test_on_a_processor_one_process_trains_unless_more_are_asked_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("S2F_DEVICE", "cpu")
+    monkeypatch.delenv("S2F_PROCESSES", raising=False)
+    assert machine.num_processes(machine.device()) == 1
+    monkeypatch.setenv("S2F_PROCESSES", "4")
+    assert machine.num_processes(machine.device()) == 4
+
+
+def test_a_gpu_that_is_named_is_one(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("S2F_DEVICE", "cuda:1")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.delenv("S2F_PROCESSES", raising=False)
+    assert machine.num_processes(torch.device("cuda:1")) == 1
+    monkeypatch.setenv("S2F_PROCESSES", "2")
+    with pytest.raises(ValueError, match="S2F_PROCESSES must be at most 1"):
+        machine.num_processes(torch.device("cuda:1"))
 
 
 @pytest.mark.slow

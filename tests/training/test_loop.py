@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from speech2face.training import loop
 from speech2face.training.loop import State, Task, close_epoch, step_generator, steps
 from tests.training.toy import EPOCHS, STEPS, assert_equal, toy_task, weights
 
@@ -99,6 +100,22 @@ def test_a_loss_that_is_not_finite_stops_with_the_remedy():
         task.network.layers[0].weight.fill_(float("nan"))
     with pytest.raises(ValueError, match="toy: the loss is nan at epoch 1, step 0; lower the learning rate"):
         run_epoch(task, State())
+
+
+def test_losses_are_looked_at_a_few_steps_at_a_time_and_the_step_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(loop, "LOOK_EVERY", 3)
+    task, state = toy_task(), State()
+    assert [len(state.unseen) for _ in steps(task, state, 7)] == [1, 2, 0, 1, 2]
+    assert state.unseen == [] and set(state.sums) == {"total", "lr"}
+
+    def break_weights() -> None:
+        with torch.no_grad():
+            broken.network.layers[0].weight.fill_(float("nan"))
+
+    broken, state = toy_task(fail_at=1, failure=break_weights), State()
+    with pytest.raises(ValueError, match="toy: the loss is nan at epoch 1, step 1; lower the learning rate"):
+        list(steps(broken, state, 7))
+    assert state.step == 3
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -94,6 +94,17 @@ def test_between_checkpoints_a_kill_costs_the_steps_since_the_last(monkeypatch: 
     assert trained(toy_task(), "c.pt")[1] == EPOCHS * STEPS
 
 
+def test_weights_after_a_loss_that_is_not_finite_are_not_saved():
+    def break_weights() -> None:
+        with torch.no_grad():
+            task.network.layers[0].weight.fill_(float("nan"))
+
+    task = toy_task(fail_at=3, failure=break_weights)
+    with pytest.raises(ValueError, match="toy: the loss is nan at epoch 1, step 3; lower the learning rate"):
+        trained(task, "c.pt")
+    assert load_checkpoint(Path("c.pt"), torch.device("cpu"))["state"]["step"] == 3
+
+
 def test_a_checkpoint_of_another_run_is_not_resumed():
     with pytest.raises(MemoryError):
         trained(toy_task(fail_at=2 * STEPS, failure=crash), "one.pt")

@@ -28,13 +28,8 @@ def num_workers(on_device: bool = False) -> int:
 
     Raises ValueError if the setting is not a whole number of at least 1.
     """
-    text = os.environ.get("S2F_WORKERS")
-    if text is not None:
-        if not text.isdigit() or int(text) < 1:
-            raise ValueError(
-                f"S2F_WORKERS must be a whole number of at least 1 (got {text!r}); unset it for the default"
-            )
-        return int(text)
+    if (asked := _whole_number("S2F_WORKERS")) is not None:
+        return asked
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if on_device and device().type == "cuda":
         import torch
@@ -42,6 +37,33 @@ def num_workers(on_device: bool = False) -> int:
         num_gpus = torch.cuda.device_count() if "S2F_DEVICE" not in os.environ else 1
         return min(processors, WORKERS_PER_GPU * num_gpus)
     return processors
+
+
+def num_processes(on: "torch.device") -> int:
+    """Processes that train one network together, on devices of the kind of `on`, which `device` gave: `S2F_PROCESSES`, else one for each
+    GPU that `device` may give, and one on a CPU.
+
+    Raises ValueError if the setting is not a whole number of at least 1, or greater than the number of GPUs where networks run there.
+    """
+    import torch
+
+    asked = _whole_number("S2F_PROCESSES")
+    if asked == 1 or on.type == "cpu":
+        return asked or 1
+    most = torch.cuda.device_count() if "S2F_DEVICE" not in os.environ else 1
+    if asked is not None and asked > most:
+        raise ValueError(
+            f"S2F_PROCESSES must be at most {most}, the number of GPUs to train on (got {asked}); unset it for the default, or set "
+            "S2F_DEVICE=cpu to train on processors"
+        )
+    return asked or most
+
+
+def _whole_number(setting: str) -> int | None:
+    text = os.environ.get(setting)
+    if text is not None and (not text.isdigit() or int(text) < 1):
+        raise ValueError(f"{setting} must be a whole number of at least 1 (got {text!r}); unset it for the default")
+    return None if text is None else int(text)
 
 
 def device() -> "torch.device":

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from speech2face.face_networks.backends import Backend, open_backend
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.losses import DecoderLossWeights, decoder_loss
 from speech2face.pipeline.params import Decoder, Features
+from speech2face.training import ranks
 from speech2face.training.canonical import CanonicalFaces, canonical_faces
 from speech2face.training.loop import Metrics, Task
 from speech2face.training.morphs import nearest_neighbours
@@ -123,6 +124,7 @@ def decoder_task(settings: Decoder, seed: int, inputs: DecoderInputs, device: to
     network.set_means(torch.from_numpy(faces.mean_landmarks), torch.from_numpy(training.mean_texture()).float())
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     batch_size = min(settings.batch_size, len(training))
+    ranks.check_batch(batch_size)
     num_batches = len(training) // batch_size
     objective = _Objective(settings, network, inputs.backend.to(device), device)
     neighbours = nearest_neighbours(training.landmarks, training.textures, training.masks, settings.morph_neighbours)
@@ -135,7 +137,7 @@ def decoder_task(settings: Decoder, seed: int, inputs: DecoderInputs, device: to
             second = neighbours[first, rng.integers(neighbours.shape[1], size=batch_size)]
             part = rng.uniform(size=batch_size) * (rng.uniform(size=batch_size) < settings.morph_fraction)
             if start >= first_step * batch_size:
-                yield training.blend(first, second, part, device)
+                yield training.blend(ranks.mine(first), ranks.mine(second), ranks.mine(part), device)
 
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.lr, fused=True)
     return Task(
@@ -164,10 +166,18 @@ class _Objective:
         self.weights = DecoderLossWeights(terms.texture, terms.landmarks, terms.embedding)
 
     def losses(self, batch: FaceBatch, generator: torch.Generator | None) -> dict[str, torch.Tensor]:
-        return self._losses(batch, self.settings.embedding_fraction)  # a batch's faces are in random order
+        size = ranks.count() * len(batch.features)
+        drawn = range(math.ceil(self.settings.embedding_fraction * size))  # a batch's faces are in random order
+        own_drawn = len(ranks.mine(drawn))
+        share = (
+            ranks.count() * own_drawn / len(drawn)
+        )  # of the faces that are drawn, in units of what each of the ranks draws on average
+        weights = replace(self.weights, embedding=share * self.weights.embedding)
+        terms = self._losses(batch, own_drawn, weights)
+        return ranks.averaged(terms | {"embedding": share * terms["embedding"]})
 
-    def _losses(self, batch: FaceBatch, drawn: float) -> dict[str, torch.Tensor]:
-        num_drawn = math.ceil(drawn * len(batch.features)) if self.weights.embedding else 0
+    def _losses(self, batch: FaceBatch, num_drawn: int, weights: DecoderLossWeights) -> dict[str, torch.Tensor]:
+        num_drawn = num_drawn if weights.embedding else 0
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
             decoded = self.network(batch.features, num_drawn)
         return decoder_loss(
@@ -178,7 +188,7 @@ class _Objective:
             mask=batch.masks,
             # clamped, because face networks take 0..1 only
             embed=lambda image: self.backend.embed(image.clamp(0, 1), decoded.landmarks[: len(image)]),
-            weights=self.weights,
+            weights=weights,
         )._asdict()
 
     @torch.inference_mode()
@@ -187,6 +197,6 @@ class _Objective:
         for start in range(0, len(validation), batch_size):
             rows = np.arange(start, min(start + batch_size, len(validation)))
             batch = validation.blend(rows, rows, np.zeros(len(rows)), self.device)
-            for name, value in self._losses(batch, 1.0).items():
+            for name, value in self._losses(batch, len(rows), self.weights).items():
                 sums[name] = sums.get(name, 0.0) + float(value) * len(rows)
         return {name: value / len(validation) for name, value in sums.items()}

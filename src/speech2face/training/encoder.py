@@ -17,6 +17,7 @@ from speech2face.models.losses import EncoderLossWeights, encoder_loss
 from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.models.weight_files import load_network
 from speech2face.pipeline.params import Encoder, SpecAugment
+from speech2face.training import ranks
 from speech2face.training.loop import Metrics, Task
 from speech2face.training.pairs import Pairs, Targets, read_targets
 from speech2face.training.reading import Batch
@@ -59,26 +60,30 @@ def build_encoder(
 
 
 def random_crop(spectrograms: torch.Tensor, frames: int | None, generator: torch.Generator) -> torch.Tensor:
-    """[B, 2, 257, T] cut to `frames` frames from a place of its own in each clip; all of it where `frames` is None or at least T."""
+    """[B, 2, 257, T] cut to `frames` frames from a place of its own in each clip; all of it where `frames` is None or at least T. Of
+    several ranks, each cuts its own clips."""
     length = spectrograms.shape[-1]
     if frames is None or frames >= length:
-        return spectrograms
-    starts = torch.randint(length - frames + 1, (len(spectrograms),), generator=generator).tolist()
-    return torch.stack([clip[..., start : start + frames] for clip, start in zip(spectrograms, starts, strict=True)])
+        return ranks.mine(spectrograms)
+    starts = torch.randint(length - frames + 1, (len(spectrograms),), generator=generator)
+    places = zip(ranks.mine(spectrograms), ranks.mine(starts).tolist(), strict=True)
+    return torch.stack([clip[..., start : start + frames] for clip, start in places])
 
 
 def mask_bands(spectrograms: torch.Tensor, widest: SpecAugment, generator: torch.Generator) -> torch.Tensor:
-    """[B, 2, F, T] with one band of frequencies and one run of frames of each clip set to zero (Park et al. 2019, without the warping).
+    """[B, 2, F, T] with one band of frequencies and one run of frames of each clip set to zero (Park et al. 2019, without the warping). Of
+    several ranks, each has its own clips.
 
     Each width is uniform over 0..its greatest, at most F and T, and its place over those where it fits. Of a mask whose greatest width
     is 0 nothing is drawn.
     """
-    clips, _, bins, frames = spectrograms.shape
+    own_clips, _, bins, frames = spectrograms.shape
+    clips = own_clips * ranks.count()
     if widest.frequency_bins:
-        bands = _random_runs(clips, bins, widest.frequency_bins, generator)
+        bands = ranks.mine(_random_runs(clips, bins, widest.frequency_bins, generator))
         spectrograms = spectrograms.masked_fill(bands[:, None, :, None], 0.0)
     if widest.time_frames:
-        runs = _random_runs(clips, frames, widest.time_frames, generator)
+        runs = ranks.mine(_random_runs(clips, frames, widest.time_frames, generator))
         spectrograms = spectrograms.masked_fill(runs[:, None, None, :], 0.0)
     return spectrograms
 
@@ -164,6 +169,7 @@ def encoder_task(settings: Encoder, lr: float, seed: int, inputs: EncoderInputs,
         raise ValueError(
             f"encoder.batch_size must be at most the number of training clips, {len(training)} (got {settings.batch_size})"
         )
+    ranks.check_batch(settings.batch_size)
     torch.manual_seed(seed)
     dimensions = {"base_channels": settings.base_channels, "hidden_dim": settings.hidden_dim}
     network = VoiceEncoder(feature_dim=targets.features.shape[1], **dimensions)
@@ -208,7 +214,7 @@ class _Objective:
         masked = mask_bands(cropped, self.settings.spec_augment, generator)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
             predicted = self.network(to_input(masked, self.device))
-        return self._compare(predicted.float(), batch.target, batch.speaker_ids)
+        return self._compare(ranks.gathered(predicted.float()), batch.target, batch.speaker_ids)
 
     @torch.inference_mode()
     def validate(self, validation: Pairs) -> Metrics:

@@ -1,7 +1,7 @@
 """One training run, step by step: knows networks only as tensors in and a loss out.
 
 Everything random is drawn from (seed, epoch, step), so a run that was interrupted and resumed is, step for step, the run that was
-not.
+not. Several processes may train one network together, see `ranks`.
 """
 
 import math
@@ -12,6 +12,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from speech2face.training import ranks
+
+LOOK_EVERY = 10
+"""Steps after which their losses are looked at: until a number is looked at, a GPU works on while the next steps are prepared."""
+
 Metrics = dict[str, float]
 
 
@@ -20,8 +25,8 @@ class Task:
     """What there is to train.
 
     `batches(epoch, first_step=0)` gives the epoch's batches from a step on, in an order that depends on the epoch alone, and `num_batches`
-    is the number of all;
-    `losses(batch, generator)` the terms of a batch's loss, "total" among them; `validate()` the metrics of the network as it is.
+    is the number of all; `losses(batch, generator)` the terms of a batch's loss, "total" among them; `validate()` the metrics of the
+    network as it is. On several ranks the losses are those of the whole batch on each, and the first alone validates.
     The best epoch is the one of which `score(metrics)` is greatest; ties go to the earliest. The training ends after `epochs` epochs, or
     as soon as the best lies `patience` epochs back, 1 or more; None for never. `dimensions` rebuild the network, `about` is
     what else its weight file says of it, and `counts` are numbers of examples, for the stage's results.
@@ -46,8 +51,8 @@ class Task:
 
 @dataclass
 class State:
-    """How far a run is: `step` steps of `epoch` are done, `sums` are those of their losses and learning rates; `history` holds the metrics
-    of the epochs before, `best` the weights of the best of them."""
+    """How far a run is: `step` steps of `epoch` are done, `sums` are those of their losses and learning rates, but for the losses of the
+    last few steps, which are `unseen`; `history` holds the metrics of the epochs before, `best` the weights of the best of them."""
 
     epoch: int = 0
     step: int = 0
@@ -55,6 +60,7 @@ class State:
     history: list[Metrics] = field(default_factory=list)
     best: dict[str, torch.Tensor] = field(default_factory=dict)
     best_epoch: int = -1
+    unseen: list[dict[str, torch.Tensor]] = field(default_factory=list)
 
 
 def step_generator(seed: int, epoch: int, step: int) -> torch.Generator:
@@ -63,26 +69,44 @@ def step_generator(seed: int, epoch: int, step: int) -> torch.Generator:
 
 
 def steps(task: Task, state: State, seed: int) -> Iterator[None]:
-    """Train on what is left of the state's epoch, a step at a time. Raises ValueError if the loss is not finite."""
+    """Train on what is left of the state's epoch, a step at a time. Raises ValueError if a loss was not finite, every `LOOK_EVERY` steps
+    and at the end."""
     task.network.train()
     for step, batch in enumerate(task.batches(state.epoch, state.step), state.step):
         task.optimizer.zero_grad(set_to_none=True)
         losses = task.losses(batch, step_generator(seed, state.epoch, step))
-        total = losses["total"]
-        if not torch.isfinite(total):
-            raise ValueError(
-                f"{task.name}: the loss is {total.item()} at epoch {state.epoch + 1}, step {step}; lower the learning rate"
-            )
-        total.backward()
+        losses["total"].backward()
+        ranks.average_gradients(task.network)
         torch.nn.utils.clip_grad_norm_(task.network.parameters(), task.max_gradient_norm)
-        values = {name: float(value.detach()) for name, value in losses.items()}
-        values["lr"] = float(task.scheduler.get_last_lr()[0])
+        state.unseen.append({name: value.detach() for name, value in losses.items()})
+        state.sums["lr"] = state.sums.get("lr", 0.0) + float(task.scheduler.get_last_lr()[0])
         task.optimizer.step()
         task.scheduler.step()
         state.step = step + 1
-        for name, value in values.items():
-            state.sums[name] = state.sums.get(name, 0.0) + value
+        if len(state.unseen) >= LOOK_EVERY:
+            look(task, state)
         yield
+    look(task, state)
+
+
+def look(task: Task, state: State) -> None:
+    """Add the unseen losses to the sums. Raises ValueError, with the step, if one is not finite."""
+    for step, losses in enumerate(_numbers(state.unseen), state.step - len(state.unseen)):
+        if not math.isfinite(losses["total"]):
+            raise ValueError(
+                f"{task.name}: the loss is {losses['total']} at epoch {state.epoch + 1}, step {step}; lower the learning rate"
+            )
+        for name, value in losses.items():
+            state.sums[name] = state.sums.get(name, 0.0) + value
+    state.unseen = []
+
+
+def _numbers(unseen: list[dict[str, torch.Tensor]]) -> list[Metrics]:
+    """The losses of some steps, fetched from their device at once."""
+    if not unseen:
+        return []
+    values = torch.stack([torch.stack(list(losses.values())) for losses in unseen]).tolist()
+    return [dict(zip(losses, row, strict=True)) for losses, row in zip(unseen, values, strict=True)]
 
 
 def epochs(task: Task, state: State, seed: int, report: Callable[[], None]) -> Iterator[Iterator[None]]:
@@ -90,6 +114,7 @@ def epochs(task: Task, state: State, seed: int, report: Callable[[], None]) -> I
 
     At the end the network has the weights of the best epoch. Raises ValueError if a loss or a metric is not finite.
     """
+    ranks.over_the_whole_batch(task.network)
     while state.epoch < task.epochs and not out_of_patience(task, state):
         yield steps(task, state, seed)
         close_epoch(task, state)
@@ -106,7 +131,7 @@ def out_of_patience(task: Task, state: State) -> bool:
 def close_epoch(task: Task, state: State) -> None:
     """Validate at the end of an epoch, and keep the weights if they are the best so far. Raises ValueError if a metric is not finite."""
     task.network.eval()
-    validation = task.validate()
+    validation = ranks.from_first(task.validate)
     if wrong := [name for name, value in validation.items() if not math.isfinite(value)]:
         raise ValueError(
             f"{task.name}: {wrong[0]} of the validation is {validation[wrong[0]]} after epoch {state.epoch + 1}; lower the learning rate"

@@ -6,8 +6,9 @@ each epoch went.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ from speech2face.models.weight_files import SUFFIX, read_about, save_network, wr
 from speech2face.pipeline.atomic import link
 from speech2face.pipeline.code import reached
 from speech2face.pipeline.dvc_cache import last_output
+from speech2face.pipeline.machine import num_processes
 from speech2face.pipeline.plan import Ingredients, fingerprint
 from speech2face.pipeline.work import work_directory
+from speech2face.training import ranks
 from speech2face.training.loop import Metrics, Task, epochs
+from speech2face.training.processes import in_ranks
 from speech2face.training.session import train
 
 
@@ -70,26 +74,16 @@ class Trained:
 def run(plan: TrainingPlan, device: Callable[[], torch.device], out: Path, live: Path) -> Trained:
     """Train a plan's network, or take it from where it was kept, and write it as `out`.safetensors and `out`.json.
 
-    DVCLive's logs go to `live`. Raises as `train`.
+    DVCLive's logs go to `live`. `num_processes` processes train it together. Raises as `num_processes`, `in_ranks` and `train`.
     """
     started, num_steps = time.monotonic(), 0
     stored = work_directory() / "trained" / plan.stage / f"{plan.fingerprint}{SUFFIX}"
     checkpoint = work_directory() / "checkpoints" / plan.stage / f"{plan.fingerprint[:24]}.pt"
     about = _finished(plan.fingerprint, stored, out)
-    with Live(str(live), dvcyaml=None, save_dvc_exp=False, report=None) as logs:
-
-        def log(metrics: Metrics) -> None:
-            for name, value in metrics.items():
-                logs.log_metric(name, value)
-            logs.next_step()
-
-        if about is None:
-            task = plan.build(**plan.arguments, seed=plan.seed, device=device())
-            state, num_steps = train(task, plan.seed, checkpoint, log)
-            about = {**task.about, "fingerprint": plan.fingerprint, "ingredients": plan.ingredients}
-            about |= {"history": state.history, "best_epoch": state.best_epoch, "counts": dict(task.counts)}
-            save_network(task.network, stored, about, **task.dimensions)
-        else:
+    if about is None:
+        about, num_steps = in_ranks(num_processes(device()), partial(_train, plan, device, stored, checkpoint, live))
+    else:
+        with _log(live) as log:
             for metrics in about["history"]:
                 log(metrics)
     checkpoint.unlink(missing_ok=True)
@@ -98,6 +92,34 @@ def run(plan: TrainingPlan, device: Callable[[], torch.device], out: Path, live:
     write_description(weights)
     seconds = time.monotonic() - started
     return Trained(about["history"], about["best_epoch"], about["counts"], num_steps, seconds)
+
+
+def _train(
+    plan: TrainingPlan, device: Callable[[], torch.device], stored: Path, checkpoint: Path, live: Path
+) -> tuple[dict[str, Any], int]:
+    """Train a plan's network and store it: what its weight file says of it, and the number of steps. Of several ranks, the first alone
+    logs and stores."""
+    with _log(live) if ranks.is_first() else nullcontext(lambda metrics: None) as log:
+        task = plan.build(**plan.arguments, seed=plan.seed, device=device())
+        state, num_steps = train(task, plan.seed, checkpoint, log)
+        about = {**task.about, "fingerprint": plan.fingerprint, "ingredients": plan.ingredients}
+        about |= {"history": state.history, "best_epoch": state.best_epoch, "counts": dict(task.counts)}
+        if ranks.is_first():
+            save_network(task.network, stored, about, **task.dimensions)
+    return about, num_steps
+
+
+@contextmanager
+def _log(live: Path) -> Iterator[Callable[[Metrics], None]]:
+    """What logs the metrics of an epoch in `live`."""
+    with Live(str(live), dvcyaml=None, save_dvc_exp=False, report=None) as logs:
+
+        def log(metrics: Metrics) -> None:
+            for name, value in metrics.items():
+                logs.log_metric(name, value)
+            logs.next_step()
+
+        yield log
 
 
 def _finished(name: str, stored: Path, out: Path) -> dict[str, Any] | None:

@@ -12,8 +12,9 @@ from types import FrameType
 from typing import Any
 
 from speech2face.pipeline.progress import progress
+from speech2face.training import ranks
 from speech2face.training.checkpoint import load_checkpoint, save_checkpoint
-from speech2face.training.loop import Metrics, State, Task, epochs
+from speech2face.training.loop import Metrics, State, Task, epochs, look
 
 CHECKPOINT_EVERY_S = 60.0
 
@@ -23,7 +24,8 @@ def train(task: Task, seed: int, checkpoint: Path, log: Callable[[Metrics], None
     `log` takes the metrics of every epoch, also of those before a stop.
 
     A checkpoint of this run is resumed. SIGTERM and an interrupt save one, and exit with status 143 or 130; a kill costs at most the
-    steps since the last. Raises ValueError if the loss is not finite.
+    steps since the last. Of several ranks, which all resume, the first alone saves, logs and shows progress, and all stop after the same
+    step. Raises ValueError if the loss is not finite.
     """
     state = _resume(task, checkpoint) or State()
     asked_to_stop = _on_signals()
@@ -38,14 +40,17 @@ def train(task: Task, seed: int, checkpoint: Path, log: Callable[[Metrics], None
 
     for steps in epochs(task, state, seed, report):
         title = f"{task.name} epoch {state.epoch + 1}/{task.epochs}"
-        for _ in progress(steps, task.num_batches - state.step, title, "steps"):
+        shown = progress(steps, task.num_batches - state.step, title, "steps") if ranks.is_first() else steps
+        for _ in shown:
             num_steps += 1
-            stopping = asked_to_stop()
-            if stopping or time.monotonic() - saved >= CHECKPOINT_EVERY_S:
+            stopping = ranks.agreed(asked_to_stop())
+            if ranks.is_first() and (stopping or time.monotonic() - saved >= CHECKPOINT_EVERY_S):
+                look(task, state)
                 save_checkpoint(checkpoint, _contents(task, state))
                 saved = time.monotonic()
             if stopping:
                 _say(f"{task.name}: stopped at epoch {state.epoch + 1}, step {state.step}; run again to go on")
+                ranks.agreed(stopping)  # nobody leaves before the checkpoint is written
                 sys.exit(128 + stopping)
     return state, num_steps
 
@@ -83,4 +88,5 @@ def _on_signals() -> Callable[[], int]:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    if ranks.is_first():
+        print(text, file=sys.stderr, flush=True)

@@ -10,6 +10,7 @@ from speech2face.models.losses import info_nce
 from speech2face.models.speaker_encoder import SpeakerEncoder
 from speech2face.pipeline.params import SpeakerEmbedding
 from speech2face.speaker_networks.table import rows_of, table_segment_s, table_weights
+from speech2face.training import ranks
 from speech2face.training.encoder import predict_features
 from speech2face.training.loop import Metrics, Task
 from speech2face.training.pairs import Pairs, Targets, read_targets
@@ -29,6 +30,7 @@ def build_speaker_encoder(
     pinned = device.type == "cuda"
     training, validation = (Pairs(table, targets, split, pinned) for split in ("train", "val"))
     batch_size = min(settings.batch_size, len(training))
+    ranks.check_batch(batch_size)
     torch.manual_seed(seed)
     mean, deviation = embedding_statistics(training.in_order(batch_size))
     dimensions = {
@@ -104,9 +106,10 @@ class _Objective:
         self.speakers = {speaker: i for i, speaker in enumerate(sorted(targets.splits))}
 
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        heard = random_stretch(batch.heard, generator).to(self.device)
+        heard = ranks.mine(random_stretch(batch.heard, generator)).to(self.device)
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))  # of dropout, which has no generator
-        return self._compare(heard, batch.target, batch.speaker_ids)
+        found = ranks.gathered(self.network.deviations(heard), dim=1)
+        return self._compare(found, batch.target, batch.speaker_ids)
 
     @torch.inference_mode()
     def validate(self, validation: Pairs) -> Metrics:
@@ -114,14 +117,14 @@ class _Objective:
         predicted, clip_ids = predict_features(lambda heard: self.network(heard[:, self.whole]), batches, self.device)
         metrics: Metrics = {}
         for batch in validation.in_order(self.settings.batch_size):  # read again: memory does not grow with the corpus
-            terms = self._compare(batch.heard[:, 0].to(self.device), batch.target, batch.speaker_ids)
+            found = self.network.deviations(batch.heard[:, 0].to(self.device))
+            terms = self._compare(found, batch.target, batch.speaker_ids)
             for name, value in terms.items():
                 metrics[name] = metrics.get(name, 0.0) + float(value) * len(batch.clip_ids) / len(clip_ids)
         return metrics | rank_validation(predicted.numpy(), [speaker_of(clip) for clip in clip_ids], self.targets)
 
-    def _compare(self, heard: torch.Tensor, rows: torch.Tensor, speaker_ids: list[str]) -> dict[str, torch.Tensor]:
+    def _compare(self, found: torch.Tensor, rows: torch.Tensor, speaker_ids: list[str]) -> dict[str, torch.Tensor]:
         target = self.deviations[rows.to(self.device)]
-        found = self.network.deviations(heard)
         error = (found - target).square().sum(-1).mean() / self.variance
         identities = torch.tensor([self.speakers[speaker] for speaker in speaker_ids], device=self.device)
         temperature = self.settings.contrastive_temperature
