@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -18,25 +18,35 @@ ROOT = Path(__file__).parents[2]
 ADDRESS = "127.0.0.1:6399"
 NAMESPACES = ["unshare", "--user", "--map-root-user", "--net", "--mount-proc", "--pid", "--fork", "--kill-child"]
 START = f"""
-import fcntl, socket, struct, subprocess, sys
+import fcntl, os, socket, struct, subprocess, sys
+from pathlib import Path
+folder = Path(sys.argv[1])
 with socket.socket() as s:  # what `ip link set lo up` does
     fcntl.ioctl(s, 0x8914, struct.pack("16sh14x", b"lo", 0x41))
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", folder / "full"], check=True)
 common = ["ray", "start", "--node-ip-address=127.0.0.1", "--num-cpus=1", "--object-store-memory=80000000", "--disable-usage-stats"]
-head = ["--head", "--port={ADDRESS.rpartition(":")[2]}", "--include-dashboard=false", "--temp-dir=" + sys.argv[1]]
-for options in (head, ["--address={ADDRESS}"]):
-    done = subprocess.run(common + options, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/")
+head = ["--head", "--port={ADDRESS.rpartition(":")[2]}", "--include-dashboard=false", f"--temp-dir={{folder}}"]
+mounts = f"mount -t tmpfs none {{folder}}/blind && mount --bind {{folder}}/theirs {{folder}}/ours"
+elsewhere = ["unshare", "--mount", "sh", "-c", mounts + ' && exec "$@"', "sh"]
+for command in (common + head, elsewhere + common + ["--address={ADDRESS}"]):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/")
     if done.returncode:
         sys.exit(done.stdout)
 print("ready", flush=True)
-sys.stdin.read()
+while True:
+    os.wait()  # as the first process of a system must
 """
 
 
 class Cluster:
-    """Two nodes, each with one processor; `first` is the process that all others end with."""
+    """Two nodes, each with one processor; `first` is the process that all others end with.
 
-    def __init__(self, first: psutil.Process) -> None:
-        self.first = first
+    The second node does not see what is in `folder / "blind"`, and in `folder / "ours"` sees what is in `theirs`; in `full` there is
+    room for 16 KB.
+    """
+
+    def __init__(self, first: psutil.Process, folder: Path) -> None:
+        self.first, self.folder = first, folder
 
     def start(self, *code: str, cwd: Path, **environment: str) -> subprocess.Popen[str]:
         """Start `python -c code` beside the nodes."""
@@ -58,15 +68,18 @@ class Cluster:
             text=True,
         )
 
-    def processes(self, *words: str) -> list[psutil.Process]:
-        """Processes in the namespace whose command has all these words."""
+    def second(self) -> psutil.Process:
+        """The process that manages the second node, and whose children are the node's workers."""
+        [manager] = self.processes("raylet.1 ")
+        return manager
+
+    def processes(self, word: str) -> list[psutil.Process]:
+        """Processes in the namespace whose command has this word."""
         found = []
         for process in self.first.children(recursive=True):
-            try:
-                if all(word in " ".join(process.cmdline()) for word in words):
+            with suppress(psutil.NoSuchProcess):
+                if word in " ".join(process.cmdline()):
                     found.append(process)
-            except psutil.NoSuchProcess:
-                continue
         return found
 
 
@@ -92,6 +105,8 @@ def why_not() -> str | None:
 def cluster() -> Iterator[Cluster]:
     """Two nodes that start in the root folder, with no environment variable of this project's."""
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # short: names of sockets are at most 107 bytes
+    for name in ("blind", "ours", "theirs", "full"):
+        (folder / name).mkdir()
     holder = subprocess.Popen(
         [*NAMESPACES, sys.executable, "-c", START, str(folder)],
         env=clean(),
@@ -104,7 +119,7 @@ def cluster() -> Iterator[Cluster]:
         assert holder.stdout is not None and holder.stderr is not None
         assert holder.stdout.readline() == "ready\n", holder.stderr.read()
         [first] = psutil.Process(holder.pid).children()
-        yield Cluster(first)
+        yield Cluster(first, folder)
     finally:
         holder.kill()
         holder.communicate()

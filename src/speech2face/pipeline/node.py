@@ -16,18 +16,14 @@ from pathlib import Path
 class Place:
     """Where a run takes place, with absolute paths.
 
-    folder: the folder that the stage runs in; parts: a folder of this run alone, beside the finished shards; ticket: what the file
-    `TICKET` in it says; needs: files and folders that the shards are made from; threads: of one computation, by the identity of the node.
+    folder: the folder that the stage runs in; parts: a folder of this run alone, with a random name, beside the finished shards; needs:
+    files and folders that the shards are made from; threads: of one computation, by the identity of the node.
     """
 
     folder: Path
     parts: Path
-    ticket: str
     needs: tuple[Path, ...]
     threads: Mapping[str, int]
-
-
-TICKET = "run"
 
 
 def work(place: Place, pickled: bytes) -> str:
@@ -45,7 +41,7 @@ def work(place: Place, pickled: bytes) -> str:
     try:
         compute, (*arguments, path, metadata) = pickle.loads(pickled)
         from speech2face.pipeline.cluster import check_code
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:
         raise RuntimeError(
             f"{name()} cannot import what the stage needs ({error}); install there what is installed here: pip install -r requirements.txt "
             "-r requirements-cluster.txt"
@@ -63,15 +59,11 @@ def work(place: Place, pickled: bytes) -> str:
 
 def check_files(place: Place) -> None:
     """Raise RuntimeError where this node does not see the files that the run reads, or not those that it writes."""
-    try:
-        shared = (place.parts / TICKET).read_text("utf-8") == place.ticket
-    except OSError:
-        shared = False
-    unseen = [path for path in (place.folder, *place.needs) if not os.path.lexists(path)]
-    if not shared or unseen:
+    unseen = [path for path in (place.folder, place.parts, *place.needs) if not os.path.lexists(path)]
+    if unseen:
         raise RuntimeError(
-            f"{name()} does not see {unseen[0] if shared else place.parts.parent}, or other files under this name; all nodes must see the "
-            "repository, .work and the recordings under the same paths: mount the same shared file system there"
+            f"{name()} does not see {unseen[0]}; all nodes must see the repository, its .work and the recordings under the same paths: "
+            "mount the same shared file system there"
         )
     if not os.access(place.parts, os.W_OK):
         raise RuntimeError(f"{name()} may not write to {place.parts.parent}; run `ray start` there as a user who may")
