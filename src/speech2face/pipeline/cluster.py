@@ -168,7 +168,7 @@ def _signals_noted() -> Iterator[Callable[[], None]]:
     def heed() -> None:
         if noted:
             restore()
-            signal.raise_signal(noted[0])
+            signal.raise_signal(noted.pop(0))
 
     def restore() -> None:
         for number, handler in before.items():
@@ -178,6 +178,7 @@ def _signals_noted() -> Iterator[Callable[[], None]]:
         yield heed
     finally:
         restore()
+        heed()
 
 
 @contextmanager

@@ -59,11 +59,13 @@ def work(place: Place, pickled: bytes) -> str:
 
 def check_files(place: Place) -> None:
     """Raise RuntimeError where this node does not see the files that the run reads, or not those that it writes."""
-    unseen = [path for path in (place.folder, place.parts, *place.needs) if not os.path.lexists(path)]
+    unseen = [path for path in (place.folder, *place.needs) if not os.path.lexists(path)]
+    if not place.parts.is_dir():
+        unseen.append(place.parts.parent)  # it may be there, and be another
     if unseen:
         raise RuntimeError(
-            f"{name()} does not see {unseen[0]}; all nodes must see the repository, its .work and the recordings under the same paths: "
-            "mount the same shared file system there"
+            f"{name()} does not see {unseen[0]}, or has another of this name; all nodes must see the repository, its .work and the "
+            "recordings under the same paths: mount the same shared file system there"
         )
     if not os.access(place.parts, os.W_OK):
         raise RuntimeError(f"{name()} may not write to {place.parts.parent}; run `ray start` there as a user who may")
