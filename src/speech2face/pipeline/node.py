@@ -7,6 +7,7 @@ functions, only what comes with Python is.
 import os
 import pickle
 import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,9 +36,8 @@ def work(place: Place, pickled: bytes) -> str:
     Raises RuntimeError, in one line, where this node is not fit for the work, and whatever the function raises.
     """
     check_files(place)
-    os.chdir(
-        place.folder
-    )  # so that paths mean what they mean where the stage was started; a node's own folder is anything
+    # Paths are to mean what they mean where the stage was started; a worker starts in the folder of `ray start`.
+    os.chdir(place.folder)
     try:
         compute, (*arguments, path, metadata) = pickle.loads(pickled)
         from speech2face.pipeline.cluster import check_code
@@ -47,10 +47,11 @@ def work(place: Place, pickled: bytes) -> str:
             "-r requirements-cluster.txt"
         ) from None
     check_code(arguments[0], metadata, name())
-    import ray
-    import torch
+    # What does not need torch does without its half gigabyte; where it is loaded later, Ray makes it one thread.
+    if torch := sys.modules.get("torch"):
+        import ray
 
-    torch.set_num_threads(place.threads.get(ray.get_runtime_context().get_node_id(), 1))
+        torch.set_num_threads(place.threads.get(ray.get_runtime_context().get_node_id(), 1))
     part = place.parts / path.name
     compute(*arguments, part, metadata)
     part.replace(path)
