@@ -95,10 +95,11 @@ def clean() -> dict[str, str]:
 def why_not() -> str | None:
     """Why this machine makes no such network; None if it does."""
     try:
-        done = subprocess.run([*NAMESPACES, "true"], capture_output=True, text=True)
+        needed = "mount -t tmpfs none /tmp && command -v nsenter"
+        done = subprocess.run([*NAMESPACES, "sh", "-c", needed], capture_output=True, text=True)
     except FileNotFoundError:
         return "there is no unshare here"
-    return f"unshare is not permitted here: {done.stderr.strip()}" if done.returncode else None
+    return f"unshare is not permitted here, or nsenter is missing: {done.stderr.strip()}" if done.returncode else None
 
 
 @contextmanager

@@ -56,7 +56,6 @@ def two() -> Iterator[nodes.Cluster]:
         pytest.skip(reason)
     with nodes.cluster() as started:
         yield started
-        print("CPU", started.first.cpu_times(), sum(sum(x.cpu_times()[:4]) for x in started.processes("")))
 
 
 def answer(process: subprocess.Popen[str], status: int = 0) -> str:
