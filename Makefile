@@ -25,7 +25,7 @@ $(VENV)/.installed: requirements.txt requirements-app.txt requirements-speakers.
 	$(BIN)/python -m pip install --quiet --no-deps -r requirements-speakers.txt --editable .
 	touch $@
 
-$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+$(VENV)/.installed-dev: requirements-dev.txt requirements-cluster.txt $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
 	touch $@
 

@@ -1,5 +1,6 @@
 """What the doctor finds, and what it says is missing."""
 
+import importlib.metadata
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,21 @@ def test_the_pages_packages_are_found_or_said_to_be_for_it_alone(tmp_path: Path,
     monkeypatch.setattr(doctor, "PACKAGES", ("no-such-package",))
     finding = found(tmp_path)["page (speech2face serve)"]
     assert finding.ok is None and finding.text.startswith("no-such-package is not installed, which only serve needs; ")
+
+
+def test_ray_is_missing_only_where_a_cluster_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("S2F_CLUSTER", raising=False)
+    assert found(tmp_path)["ray (several machines)"].text == importlib.metadata.version("ray")
+
+    def absent(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor, "version", absent)
+    assert found(tmp_path)["ray (several machines)"].ok is None
+    monkeypatch.setenv("S2F_CLUSTER", "auto")
+    finding = found(tmp_path)["ray (several machines)"]
+    assert finding.ok is False and "pip install -r requirements-cluster.txt" in finding.text
+    assert found(tmp_path)["S2F_CLUSTER"].text == "auto"
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"modules": {}}'])

@@ -58,6 +58,7 @@ WITHOUT_TEST = {
     "faces.table": "a schema; test_crops and pipeline.test_other_tools read and write it",
     "measures.inputs": "data classes; test_aligned checks what they hold",
     "models.encoders": "test_speaker_encoder loads either",
+    "pipeline.processes": "test_engine: as many as there are workers, one that dies, a stage that is killed",
     "pipeline.syntax": "test_code: what it strips; test_pythons: the same text in every version of Python",
     "prune": "pipeline.test_change runs it; it needs a DVC repository",
     "report.template": "the page's HTML; test_pages takes it apart",

@@ -21,7 +21,7 @@ from speech2face.pipeline.rejects import in_a_line
 from speech2face.speaker_networks.backends import weight_file
 
 PYTHONS = ("3.11", "3.12", "3.13")
-SETTINGS = ("S2F_DEVICE", "S2F_WORKERS", "S2F_PROCESSES", "S2F_FACE_LIBRARY")
+SETTINGS = ("S2F_DEVICE", "S2F_WORKERS", "S2F_GPUS_PER_WORKER", "S2F_CLUSTER", "S2F_PROCESSES", "S2F_FACE_LIBRARY")
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ def findings(root: Path) -> Iterator[Finding]:
     except FileNotFoundError:
         yield Finding(False, "requirements.txt", f"not in {root.resolve()}; run in the repository, or give --root")
     yield _page()
+    yield _ray()
     for name in SHA256:
         yield _try(name, lambda name=name: f"found, sha256 as expected ({model_path(name)})")  # type: ignore[misc]
     yield _try("device", lambda: f"{device()}{_gpus()}")
@@ -96,6 +97,16 @@ def _page() -> Finding:
     except PackageNotFoundError as error:
         found = f"{error.name} is not installed, which only serve needs; run: make setup, or pip install -r requirements-app.txt"
     return Finding(None, "page (speech2face serve)", found)
+
+
+def _ray() -> Finding:
+    """What extraction on several machines needs, which only S2F_CLUSTER asks for."""
+    try:
+        return Finding(None, "ray (several machines)", version("ray"))
+    except PackageNotFoundError:
+        wanted = "S2F_CLUSTER" in os.environ
+        remedy = "not installed, which only S2F_CLUSTER needs; run: pip install -r requirements-cluster.txt"
+        return Finding(False if wanted else None, "ray (several machines)", remedy)
 
 
 def _speaker_networks(root: Path) -> Iterator[Finding]:

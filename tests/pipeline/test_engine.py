@@ -157,7 +157,11 @@ def test_what_a_killed_worker_left_is_removed_after_a_day(work: Path):
     old, new = store / ".a.parquet.1.partial", store / ".b.parquet.2.partial"
     for path in (old, new):
         path.write_bytes(b"half")
-    os.utime(old, (time.time() - 25 * 3600,) * 2)
+    parts = store / ".c.partial"  # of a run on a cluster
+    parts.mkdir()
+    (parts / "d.parquet").touch()
+    for path in (old, parts):
+        os.utime(path, (time.time() - 25 * 3600,) * 2)
     slow_stage.run(work / "out")
     assert list(store.glob(".*.partial")) == [new]
 

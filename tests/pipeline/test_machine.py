@@ -33,6 +33,13 @@ def test_a_wrong_number_of_processes_is_refused(
         number()
 
 
+@pytest.mark.parametrize("text", ["0", "-0.5", "1.01", "nan", "half", ""])
+def test_a_wrong_share_of_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch, text: str):
+    monkeypatch.setenv("S2F_GPUS_PER_WORKER", text)
+    with pytest.raises(ValueError, match=r"S2F_GPUS_PER_WORKER must be a number from 0\.01 to 1"):
+        machine.gpus_per_worker()
+
+
 def test_the_device_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("S2F_DEVICE", "cpu")
     assert machine.device() == torch.device("cpu")
@@ -66,7 +73,9 @@ def test_workers_take_turns_among_the_gpus(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.usefixtures("three_gpus")
 def test_few_workers_share_a_gpu_and_all_processors_serve_other_work(monkeypatch: pytest.MonkeyPatch):
     assert machine.num_workers() == 64
-    assert machine.num_workers(on_device=True) == 3 * machine.WORKERS_PER_GPU
+    assert machine.num_workers(on_device=True) == 3 * 4
+    monkeypatch.setenv("S2F_GPUS_PER_WORKER", "0.3")
+    assert machine.num_workers(on_device=True) == 3 * 3
     monkeypatch.setenv("S2F_DEVICE", "cpu")
     assert machine.num_workers(on_device=True) == 64
     monkeypatch.setenv("S2F_WORKERS", "5")

@@ -3,7 +3,8 @@
 The source is read, not run. From a function, everything is followed that it can reach: functions, classes and constants of this
 project by name, whichever module they stand in, and statements that run when those modules are imported. A definition counts by its
 syntax, and by what the names that it uses were imported as. Comments, docstrings, annotations, layout and the texts of errors, rejects
-and prints do not count: they change no result. Of other packages, which are not followed, the version counts.
+and prints do not count: they change no result. Of other packages, which are not followed, the version counts, but for those that
+only share out the work.
 """
 
 import hashlib
@@ -21,6 +22,8 @@ from speech2face.pipeline.syntax import Module
 PACKAGE = Path(__file__).parents[1]
 DISTRIBUTIONS = {"PIL": "pillow", "dlib": "dlib-bin", "sklearn": "scikit-learn", "ruamel": "ruamel.yaml"}
 """Names of packages in the index where they are not those of the modules."""
+ENGINES = ("ray",)
+"""Libraries that say where a result is computed and nothing about what it is."""
 UNREADABLE = ("eval", "exec", "globals", "__import__", "import_module", "__subclasses__")
 """What reaches code by a name that is only known when it runs."""
 OF_ANYTHING = ("import_module", "__subclasses__")
@@ -242,7 +245,7 @@ class Closure:
 
     def _use(self, module_name: str) -> None:
         top = module_name.split(".")[0]
-        if top not in sys.stdlib_module_names:
+        if top not in sys.stdlib_module_names and top not in ENGINES:
             self.libraries.add(DISTRIBUTIONS.get(top, top.replace("_", "-")))
 
 

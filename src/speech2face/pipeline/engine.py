@@ -1,4 +1,4 @@
-"""Map a function over shards with a pool of processes, computing only what is not finished yet.
+"""Map a function over shards, computing only what is not finished yet: in processes of this machine, or on a cluster.
 
 Finished shards live in `$DVC_ROOT/.work/shards/<stage>/<fingerprint>.parquet`, out of DVC's reach, because DVC deletes a stage's
 outputs before it runs and keeps nothing of a run that failed. The stage's output directory is filled with hard links to them, so a
@@ -7,21 +7,16 @@ is all that a machine has that only pulled.
 """
 
 import json
-import os
-import threading
+import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from multiprocessing import connection, get_context, parent_process
-from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from speech2face.pipeline import machine
+from speech2face.pipeline import cluster, machine, processes
 from speech2face.pipeline.atomic import PARTIALS, link
 from speech2face.pipeline.dvc_cache import last_output
 from speech2face.pipeline.plan import Plan, Row, ShardFunction, fingerprint, shard_name
@@ -62,8 +57,8 @@ def map_shards(plan: Plan, out: Path | None, max_reject_fraction: float) -> Summ
             (plan.function, rows, plan.settings, dict(plan.context), plan.on_device, plan.schema, path, metadata)
         )
     summary.computed = len(jobs)
-    workers = min(machine.num_workers(plan.on_device), len(jobs))
-    for _ in progress(_run(plan.stage, jobs, workers), len(jobs), plan.stage, "shards"):
+    run = cluster.run if cluster.address() is not None else processes.run
+    for _ in progress(run(plan, _compute, jobs), len(jobs), plan.stage, "shards"):
         pass
 
     summary.finished = [store / f"{name}.parquet" for name in shards]
@@ -119,7 +114,7 @@ def _remove_leftovers(store: Path) -> None:
     for partial in store.glob(PARTIALS):
         with suppress(FileNotFoundError):
             if time.time() - partial.stat().st_mtime > LEFTOVER_AFTER_S:
-                partial.unlink()
+                shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
 
 
 def _fill(out: Path, finished: Sequence[Path]) -> None:
@@ -137,53 +132,6 @@ def mark_if_empty(out: Path) -> None:
     marker.unlink(missing_ok=True)
     if not any(out.iterdir()):
         marker.touch()
-
-
-def _run(stage: str, jobs: list[tuple[Any, ...]], workers: int) -> Iterator[None]:
-    if workers <= 1:
-        for job in jobs:
-            _compute(*job)
-            yield
-        return
-    import torch  # here, because a stage that only lists files does without its half gigabyte
-
-    threads = max(1, torch.get_num_threads() // workers)
-    # Not fork: a forked child of a process that has run torch may hang in its thread pool.
-    context = get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (threads, context.Value("i", 0)))
-    try:
-        futures: list[Future[None]] = [pool.submit(_compute, *job) for job in jobs]
-        for future in as_completed(futures):
-            future.result()
-            yield
-        pool.shutdown()
-    except BrokenProcessPool:
-        raise RuntimeError(
-            f"a worker process of {stage} died, perhaps for want of memory; finished shards are kept: run again, with fewer workers "
-            f"(S2F_WORKERS is {workers} now) if it happens again"
-        ) from None
-    finally:
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_worker(threads: int, started: "Synchronized[int]") -> None:
-    import torch
-
-    torch.set_num_threads(threads)
-    with started.get_lock():
-        machine.worker = started.value
-        started.value += 1
-    parent = parent_process()
-    assert parent is not None
-
-    def leave_with_parent() -> None:
-        # A parent that is killed outright cannot tell its workers; without this they would wait for it for ever.
-        connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=leave_with_parent, daemon=True).start()
 
 
 def _compute(

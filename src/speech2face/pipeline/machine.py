@@ -12,8 +12,9 @@ from speech2face.pipeline.rejects import first_line
 if TYPE_CHECKING:
     import torch
 
-WORKERS_PER_GPU = 4
+GPUS_PER_WORKER = 0.25
 """Each holds its own copy of the network there, and decodes pictures on the processor meanwhile."""
+LEAST_GPUS_PER_WORKER = 0.01
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 """Of glibc's malloc.h: how much free memory is kept, by how much the heap grows, and how many blocks at once may be taken past it."""
@@ -24,19 +25,41 @@ worker = 0
 
 def num_workers(on_device: bool = False) -> int:
     """Worker processes of a map over shards: `S2F_WORKERS`, else the processors that this process may use; for work whose networks run
-    `on_device`, where that is a GPU, at most `WORKERS_PER_GPU` for each that `device` may give.
+    `on_device`, where that is a GPU, at most as many as share each GPU that `device` may give.
 
-    Raises ValueError if the setting is not a whole number of at least 1.
+    Raises ValueError if a setting is out of range.
     """
-    if (asked := _whole_number("S2F_WORKERS")) is not None:
+    if (asked := asked_workers()) is not None:
         return asked
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if on_device and device().type == "cuda":
         import torch
 
         num_gpus = torch.cuda.device_count() if "S2F_DEVICE" not in os.environ else 1
-        return min(processors, WORKERS_PER_GPU * num_gpus)
+        return min(processors, num_gpus * int(1 / gpus_per_worker()))
     return processors
+
+
+def asked_workers() -> int | None:
+    """`S2F_WORKERS`; None where it is not set. Raises ValueError if it is not a whole number of at least 1."""
+    return _asked("S2F_WORKERS")
+
+
+def gpus_per_worker() -> float:
+    """The share of a GPU that a worker of a map over shards has: `S2F_GPUS_PER_WORKER`, else `GPUS_PER_WORKER`.
+
+    Raises ValueError if the setting is not between `LEAST_GPUS_PER_WORKER` and 1.
+    """
+    text = os.environ.get("S2F_GPUS_PER_WORKER", str(GPUS_PER_WORKER))
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not LEAST_GPUS_PER_WORKER <= share <= 1:
+        raise ValueError(
+            f"S2F_GPUS_PER_WORKER must be a number from {LEAST_GPUS_PER_WORKER} to 1 (got {text!r}); unset it for the default"
+        )
+    return share
 
 
 def num_processes(on: "torch.device") -> int:
@@ -47,7 +70,7 @@ def num_processes(on: "torch.device") -> int:
     """
     import torch
 
-    asked = _whole_number("S2F_PROCESSES")
+    asked = _asked("S2F_PROCESSES")
     if asked == 1 or on.type == "cpu":
         return asked or 1
     most = torch.cuda.device_count() if "S2F_DEVICE" not in os.environ else 1
@@ -59,7 +82,7 @@ def num_processes(on: "torch.device") -> int:
     return asked or most
 
 
-def _whole_number(setting: str) -> int | None:
+def _asked(setting: str) -> int | None:
     text = os.environ.get(setting)
     if text is not None and (not text.isdigit() or int(text) < 1):
         raise ValueError(f"{setting} must be a whole number of at least 1 (got {text!r}); unset it for the default")

@@ -1,0 +1,79 @@
+"""What a node of a cluster does with a shard.
+
+These functions are sent there whole, so that they can say what is wrong with a node on which this project cannot be imported: above the
+functions, only what comes with Python is.
+"""
+
+import os
+import pickle
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run takes place, with absolute paths.
+
+    folder: the folder that the stage runs in; parts: a folder of this run alone, with a random name, beside the finished shards; needs:
+    files and folders that the shards are made from; threads: of one computation, by the identity of the node.
+    """
+
+    folder: Path
+    parts: Path
+    needs: tuple[Path, ...]
+    threads: Mapping[str, int]
+
+
+def work(place: Place, pickled: bytes) -> str:
+    """Compute one shard; returns the node's name.
+
+    Args:
+        pickled: the function that computes, and its arguments, of which the last two are where the shard is to be and its metadata.
+
+    Raises RuntimeError, in one line, where this node is not fit for the work, and whatever the function raises.
+    """
+    check_files(place)
+    # Paths are to mean what they mean where the stage was started; a worker starts in the folder of `ray start`.
+    os.chdir(place.folder)
+    try:
+        compute, (*arguments, path, metadata) = pickle.loads(pickled)
+        from speech2face.pipeline.cluster import check_code
+    except (ImportError, AttributeError) as error:
+        raise RuntimeError(
+            f"{name()} cannot import what the stage needs ({error}); install there what is installed here: pip install -r requirements.txt "
+            "-r requirements-cluster.txt"
+        ) from None
+    check_code(arguments[0], metadata, name())
+    # What does not need torch does without its half gigabyte; where it is loaded later, Ray makes it one thread.
+    if torch := sys.modules.get("torch"):
+        import ray
+
+        torch.set_num_threads(place.threads.get(ray.get_runtime_context().get_node_id(), 1))
+    part = place.parts / path.name
+    compute(*arguments, part, metadata)
+    part.replace(path)
+    return name()
+
+
+def check_files(place: Place) -> None:
+    """Raise RuntimeError where this node does not see the files that the run reads, or not those that it writes."""
+    unseen = [path for path in (place.folder, *place.needs) if not os.path.lexists(path)]
+    if not place.parts.is_dir():
+        unseen.append(place.parts.parent)  # it may be there, and be another
+    if unseen:
+        raise RuntimeError(
+            f"{name()} does not see {unseen[0]}, or has another of this name; all nodes must see the repository, its .work and the "
+            "recordings under the same paths: mount the same shared file system there"
+        )
+    if not os.access(place.parts, os.W_OK):
+        raise RuntimeError(f"{name()} may not write to {place.parts.parent}; run `ray start` there as a user who may")
+
+
+def name() -> str:
+    """This node in words."""
+    import ray
+
+    return f"node {socket.gethostname()} ({ray.util.get_node_ip_address()})"

@@ -1,0 +1,65 @@
+"""Shards on the processors of this machine: a pool of processes."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import connection, get_context, parent_process
+from multiprocessing.sharedctypes import Synchronized
+from typing import Any
+
+from speech2face.pipeline import machine
+from speech2face.pipeline.plan import Plan
+
+
+def run(plan: Plan, compute: Callable[..., None], jobs: Sequence[tuple[Any, ...]]) -> Iterator[None]:
+    """Call `compute(*job)` for each job of a plan, in `machine.num_workers` processes; yields whenever one is done.
+
+    Raises what `compute` raises, and RuntimeError if a worker dies.
+    """
+    workers = min(machine.num_workers(plan.on_device), len(jobs))
+    if workers <= 1:
+        for job in jobs:
+            compute(*job)
+            yield
+        return
+    import torch  # here, because a stage that only lists files does without its half gigabyte
+
+    threads = max(1, torch.get_num_threads() // workers)
+    # Not fork: a forked child of a process that has run torch may hang in its thread pool.
+    context = get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (threads, context.Value("i", 0)))
+    try:
+        futures: list[Future[None]] = [pool.submit(compute, *job) for job in jobs]
+        for future in as_completed(futures):
+            future.result()
+            yield
+        pool.shutdown()
+    except BrokenProcessPool:
+        raise RuntimeError(
+            f"a worker process of {plan.stage} died, perhaps for want of memory; finished shards are kept: run again, with fewer workers "
+            f"(S2F_WORKERS is {workers} now) if it happens again"
+        ) from None
+    finally:
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker(threads: int, started: "Synchronized[int]") -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+    with started.get_lock():
+        machine.worker = started.value
+        started.value += 1
+    parent = parent_process()
+    assert parent is not None
+
+    def leave_with_parent() -> None:
+        # A parent that is killed outright cannot tell its workers; without this they would wait for it for ever.
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=leave_with_parent, daemon=True).start()
