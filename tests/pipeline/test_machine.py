@@ -86,6 +86,7 @@ def test_few_workers_share_a_gpu_and_all_processors_serve_other_work(monkeypatch
 def test_a_network_is_trained_by_a_process_for_each_gpu(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("S2F_PROCESSES", raising=False)
     assert machine.num_processes(machine.device()) == 3
+    assert [machine.num_processes(machine.device(), batch_size) for batch_size in (9, 8, 7)] == [3, 2, 1]
     for asked in (1, 2, 3):
         monkeypatch.setenv("S2F_PROCESSES", str(asked))
         assert machine.num_processes(machine.device()) == asked

@@ -62,9 +62,9 @@ def gpus_per_worker() -> float:
     return share
 
 
-def num_processes(on: "torch.device") -> int:
+def num_processes(on: "torch.device", batch_size: int | None = None) -> int:
     """Processes that train one network together, on devices of the kind of `on`, which `device` gave: `S2F_PROCESSES`, else one for each
-    GPU that `device` may give, and one on a CPU.
+    GPU that `device` may give, or for as many of them as divide `batch_size`, and one on a CPU.
 
     Raises ValueError if the setting is not a whole number of at least 1, or greater than the number of GPUs where networks run there.
     """
@@ -79,7 +79,7 @@ def num_processes(on: "torch.device") -> int:
             f"S2F_PROCESSES must be at most {most}, the number of GPUs to train on (got {asked}); unset it for the default, or set "
             "S2F_DEVICE=cpu to train on processors"
         )
-    return asked or most
+    return asked or max(n for n in range(1, most + 1) if batch_size is None or batch_size % n == 0)
 
 
 def _asked(setting: str) -> int | None:

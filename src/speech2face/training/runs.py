@@ -81,7 +81,8 @@ def run(plan: TrainingPlan, device: Callable[[], torch.device], out: Path, live:
     checkpoint = work_directory() / "checkpoints" / plan.stage / f"{plan.fingerprint[:24]}.pt"
     about = _finished(plan.fingerprint, stored, out)
     if about is None:
-        about, num_steps = in_ranks(num_processes(device()), partial(_train, plan, device, stored, checkpoint, live))
+        count = num_processes(device(), plan.settings.get("batch_size"))
+        about, num_steps = in_ranks(count, partial(_train, plan, device, stored, checkpoint, live))
     else:
         with _log(live) as log:
             for metrics in about["history"]:
