@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from speech2face.corpus import sources
@@ -20,7 +21,7 @@ from speech2face.synthetic import recordings
 def plan(params: Params) -> Plan | None:
     if params.corpus.source != "synthetic":
         return None
-    settings, shards = params.corpus.synthetic, recordings.plan(params.corpus.synthetic)
+    settings, shards = params.corpus.synthetic, partial(recordings.plan, params.corpus.synthetic)
     restore = recordings.restorer(lambda: last_output(OUT))
     make, files = recordings.render_shard, recordings.FILES
     return Plan("make_corpus", make, shards, files, settings, unread=recordings.UNREAD, recover=restore)

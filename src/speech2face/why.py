@@ -100,22 +100,23 @@ def _of_plan(stage: str) -> Iterator[str]:
         return
     try:
         plan = script.plan(load_params())
+        if isinstance(plan, TrainingPlan):
+            before = _last_network(script.OUT)
+            yield from (f"the network: {line}" for line in (difference(before, plan.ingredients) if before else ()))
+        elif plan is not None:
+            yield from _of_shards(plan, _last_shards(plan.stage, script.OUT))
     except (ValueError, OSError) as error:
         yield f"what it would compute is not known yet: {error}"
-        return
-    if isinstance(plan, TrainingPlan):
-        before = _last_network(script.OUT)
-        yield from (f"the network: {line}" for line in (difference(before, plan.ingredients) if before else ()))
-    elif plan is not None:
-        yield from _of_shards(plan, _last_shards(plan.stage, script.OUT))
 
 
 def _of_shards(plan: Plan, last: dict[str, Ingredients]) -> Iterator[str]:
-    planned = {fingerprint(plan.stage, made): made for made in map(plan.ingredients, plan.shards)}
+    made = ((fingerprint(plan.stage, ingredients), ingredients["rows"]) for ingredients in map(plan.ingredients, plan.shards()))
+    planned = dict(made)
     fresh = [name for name in planned if name not in last]
     if last:
         yield from (f"the shards: {line}" for line in difference(next(iter(last.values())), plan.common))
-        rows, before = (Counter(row for m in shards.values() for row in m["rows"]) for shards in (planned, last))
+        rows = Counter(row for digests in planned.values() for row in digests)
+        before = Counter(row for ingredients in last.values() for row in ingredients["rows"])
         added, gone = (rows - before).total(), (before - rows).total()
         if added or gone:
             yield f"the rows: {added} new or changed, {gone} gone or changed, {(rows & before).total()} as they were"

@@ -126,14 +126,18 @@ def write_manifest(path: Path, table: pa.Table) -> None:
     write_table(path, table)
 
 
-def check_manifest(table: pa.Table) -> None:
-    """Raise ValueError if columns are missing or of another type, there are no rows, or ids repeat."""
-    if missing := [name for name in COLUMNS.names if name not in table.column_names]:
+def check_columns(schema: pa.Schema) -> None:
+    """Raise ValueError if columns of a manifest are missing or of another type."""
+    if missing := [name for name in COLUMNS.names if name not in schema.names]:
         raise ValueError(f"the manifest lacks the columns {', '.join(missing)}; run dvc repro make_corpus")
     for column in COLUMNS:
-        if table.schema.field(column.name).type != column.type:
-            got = table.schema.field(column.name).type
+        if (got := schema.field(column.name).type) != column.type:
             raise ValueError(f"the manifest's column {column.name} must be {column.type} (got {got})")
+
+
+def check_manifest(table: pa.Table) -> None:
+    """Raise ValueError if columns are missing or of another type, there are no rows, or ids repeat."""
+    check_columns(table.schema)
     if table.num_rows == 0:
         raise ValueError("the manifest has no clips; check corpus.root and its folders")
     if pc.count_distinct(table["clip_id"]).as_py() != table.num_rows:
@@ -146,20 +150,30 @@ def check_manifest(table: pa.Table) -> None:
 
 def read_manifest(path: Path = CORPUS / MANIFEST_NAME) -> pa.Table:
     """Read and check a manifest. Raises ValueError if it is not one."""
-    try:
-        table = pq.read_table(path)
-    except FileNotFoundError:
-        raise ValueError(f"{path} does not exist; run the stage that writes it: dvc repro make_corpus") from None
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{path} is not a Parquet file: {error}") from None
+    with _opened(path) as file:
+        table = file.read()
     check_manifest(table)
     return table
 
 
 def iterate_clips(columns: Sequence[str], path: Path = CORPUS / MANIFEST_NAME) -> Iterator[dict[str, Any]]:
-    """The rows of a checked manifest, some columns of them, without holding all in memory as Python values."""
-    for batch in read_manifest(path).select(list(columns)).to_batches(max_chunksize=ROWS_PER_BATCH):
-        yield from batch.to_pylist()
+    """The rows of a manifest, some columns of them, sorted by clip_id; `ROWS_PER_BATCH` of them in memory at a time.
+
+    Raises ValueError if the file is no manifest; ids are not compared, which `write_manifest` did.
+    """
+    with _opened(path) as file:
+        check_columns(file.schema_arrow)
+        for batch in file.iter_batches(ROWS_PER_BATCH, columns=list(columns)):
+            yield from batch.to_pylist()
+
+
+def _opened(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except FileNotFoundError:
+        raise ValueError(f"{path} does not exist; run the stage that writes it: dvc repro make_corpus") from None
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path} is not a Parquet file: {error}") from None
 
 
 def attribute_roles(table: pa.Table) -> dict[str, str]:

@@ -10,10 +10,11 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from itertools import islice
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
@@ -33,6 +34,8 @@ from speech2face.pipeline.work import work_directory
 PASSING_REASONS = ("vanished", "missing_file", "timeout", "failed")
 """Reasons that may be gone next time. Of `failed` nobody knows, and computing it again is how its traceback is had."""
 LEFTOVER_AFTER_S = 24 * 3600
+AHEAD = 4
+"""Jobs that wait for each worker: enough that none waits for the next one, and few, because they are held in memory."""
 
 
 def map_shards(plan: Plan, out: Path | None, max_reject_fraction: float) -> Summary:
@@ -40,33 +43,15 @@ def map_shards(plan: Plan, out: Path | None, max_reject_fraction: float) -> Summ
 
     Raises RuntimeError if a worker dies, ValueError if more than `max_reject_fraction` of the items were rejected.
     """
-    num_rows = sum(map(len, plan.shards)) if plan.rows_in is None else plan.rows_in
-    summary = Summary(plan.stage, num_rows, shards=len(plan.shards))
+    summary = Summary(plan.stage)
     store = shard_store(plan.stage)
     _remove_leftovers(store)
-    shards = {}
-    for rows in plan.shards:
-        ingredients = plan.ingredients(rows)
-        shards[fingerprint(plan.stage, ingredients)] = rows, ingredients
-    jobs = []
-    kept = _Kept(out)
-    for name, (rows, ingredients) in shards.items():
-        path = store / f"{name}.parquet"
-        metadata = {"fingerprint": name, "ingredients": json.dumps(ingredients)}
-        if _is_finished(path, name) or kept.take(name, path):
-            continue
-        if plan.recover is not None and (recovered := plan.recover(name)) is not None:
-            write_shard(path, recovered, plan.schema, metadata)
-            continue
-        jobs.append(
-            (plan.function, rows, plan.settings, dict(plan.context), plan.on_device, plan.schema, path, metadata)
-        )
-    summary.computed = len(jobs)
-    workers = min(machine.num_workers(plan.on_device), len(jobs))
-    for _ in progress(_run(plan.stage, jobs, workers), len(jobs), plan.stage, "shards"):
+    wanted = _unfinished(plan, out, summary)
+    summary.computed = len(wanted)
+    workers = min(machine.num_workers(plan.on_device), len(wanted))
+    for _ in progress(_run(plan.stage, _jobs(plan, wanted), workers), len(wanted), plan.stage, "shards"):
         pass
 
-    summary.finished = [store / f"{name}.parquet" for name in shards]
     for path in summary.finished:
         rows_out, rejects = footer(path)
         summary.rows_out += rows_out
@@ -77,6 +62,44 @@ def map_shards(plan: Plan, out: Path | None, max_reject_fraction: float) -> Summ
     write_rejects(summary)
     check_rejects(summary, max_reject_fraction)
     return summary
+
+
+def _unfinished(plan: Plan, out: Path | None, summary: Summary) -> dict[int, Path]:
+    """Which shards of a plan are to be computed, by their number, and where each belongs. Notes in `summary` how many rows and shards
+    there are, and where all of them belong."""
+    store, kept = shard_store(plan.stage), _Kept(out)
+    wanted: dict[int, Path] = {}
+    known: dict[Path, None] = {}
+    for number, rows in enumerate(progress(plan.shards(), None, f"{plan.stage}: planning", "shards")):
+        summary.shards += 1
+        summary.rows_in += sum(map(plan.count, rows))
+        name = plan.fingerprint(rows)
+        path = store / f"{name}.parquet"
+        if path in known:
+            continue
+        known[path] = None
+        if _is_finished(path, name) or kept.take(name, path):
+            continue
+        if plan.recover is not None and (recovered := plan.recover(name)) is not None:
+            write_shard(path, recovered, plan.schema, _made_from(plan, rows))
+            continue
+        wanted[number] = path
+    summary.finished = list(known)
+    return wanted
+
+
+def _jobs(plan: Plan, wanted: Mapping[int, Path]) -> Iterator[tuple[Any, ...]]:
+    """The arguments of `_compute` for the wanted shards, one after the other: their rows are read when they are asked for."""
+    for number, rows in enumerate(plan.shards() if wanted else ()):
+        if number in wanted:
+            made_from, place = _made_from(plan, rows), wanted[number]
+            yield plan.function, rows, plan.settings, dict(plan.context), plan.on_device, plan.schema, place, made_from
+
+
+def _made_from(plan: Plan, rows: Sequence[Row]) -> dict[str, str]:
+    """The metadata of a shard: its fingerprint and its ingredients."""
+    ingredients = plan.ingredients(rows)
+    return {"fingerprint": fingerprint(plan.stage, ingredients), "ingredients": json.dumps(ingredients)}
 
 
 def shard_store(stage: str) -> Path:
@@ -139,7 +162,7 @@ def mark_if_empty(out: Path) -> None:
         marker.touch()
 
 
-def _run(stage: str, jobs: list[tuple[Any, ...]], workers: int) -> Iterator[None]:
+def _run(stage: str, jobs: Iterable[tuple[Any, ...]], workers: int) -> Iterator[None]:
     if workers <= 1:
         for job in jobs:
             _compute(*job)
@@ -152,10 +175,16 @@ def _run(stage: str, jobs: list[tuple[Any, ...]], workers: int) -> Iterator[None
     context = get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, _start_worker, (threads, context.Value("i", 0)))
     try:
-        futures: list[Future[None]] = [pool.submit(_compute, *job) for job in jobs]
-        for future in as_completed(futures):
-            future.result()
-            yield
+        running: set[Future[None]] = set()
+        waiting = iter(jobs)
+        while True:
+            running |= {pool.submit(_compute, *job) for job in islice(waiting, AHEAD * workers - len(running))}
+            if not running:
+                break
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
+                yield
         pool.shutdown()
     except BrokenProcessPool:
         raise RuntimeError(

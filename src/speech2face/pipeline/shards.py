@@ -181,11 +181,6 @@ def contents(directory: Path) -> list[str]:
     return sorted(footer_text(path, "content") for path in shard_paths(directory))
 
 
-def count_rows(directory: Path) -> int:
-    """Rows of a whole table, read from the footers."""
-    return sum(pq.read_metadata(path).num_rows for path in shard_paths(directory))
-
-
 def to_numpy(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
     """A tensor column as [rows, *shape], any other as [rows]."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
