@@ -16,14 +16,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from speech2face.corpus.manifest import COLUMNS, CORPUS, MANIFEST_NAME
 
+ROOT = Path(__file__).parents[1]
 CLIPS_PER_SPEAKER, CLIPS_PER_VIDEO, PICTURES = 180, 8, 10
 ROWS_PER_GROUP = 10_000
 

@@ -110,7 +110,10 @@ def _of_plan(stage: str) -> Iterator[str]:
 
 
 def _of_shards(plan: Plan, last: dict[str, Ingredients]) -> Iterator[str]:
-    made = ((fingerprint(plan.stage, ingredients), ingredients["rows"]) for ingredients in map(plan.ingredients, plan.shards()))
+    made = (
+        (fingerprint(plan.stage, ingredients), ingredients["rows"])
+        for ingredients in map(plan.ingredients, plan.shards())
+    )
     planned = dict(made)
     fresh = [name for name in planned if name not in last]
     if last:

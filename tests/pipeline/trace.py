@@ -68,7 +68,7 @@ def computation(stage: str) -> tuple[Callable[[], Any], Closure]:
         target = Path(tempfile.mkdtemp()) / "shard.parquet"
 
         def shard() -> None:
-            write_rows(target, plan.function(plan.shards[0], plan.settings, context), plan.schema, {})
+            write_rows(target, plan.function(next(iter(plan.shards())), plan.settings, context), plan.schema, {})
 
         return shard, sources.follow([sources.place(plan.function), sources.place(write_rows)])
     if isinstance(plan, TrainingPlan):

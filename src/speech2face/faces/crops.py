@@ -65,9 +65,7 @@ def _rows_of_speaker(clips: Iterable[dict[str, Any]]) -> list[FaceRow]:
         elif clip["video_path"]:
             rows[clip["clip_id"]] = common | {name: clip[name] for name in VIDEO_COLUMNS}
     # As lists, because the order counts (a face's frame is its number), and a digest of a dictionary does not see it.
-    return [
-        row | {"pictures": list(row["pictures"].values())} if "pictures" in row else row for row in rows.values()
-    ]
+    return [row | {"pictures": list(row["pictures"].values())} if "pictures" in row else row for row in rows.values()]
 
 
 def crop(
