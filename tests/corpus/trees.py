@@ -75,5 +75,5 @@ def digest_files(
 
 def manifest_of(clips: Iterable[Clip], digests: Mapping[str, FileDigest], roles: Mapping[str, str]) -> pa.Table:
     """A manifest of clips whose files are known."""
-    ordered = list(Clips(clips))
-    return manifest_rows(ordered, digests, "voxceleb1", manifest_schema(ordered, roles))
+    packed = Clips(clips)
+    return manifest_rows(list(packed), digests, "voxceleb1", manifest_schema(packed, roles))

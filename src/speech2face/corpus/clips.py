@@ -31,9 +31,14 @@ class Clip:
 
 
 class Clips:
-    """Clips that are added in any order and come back sorted by clip_id (merge sort, in runs that fit in memory)."""
+    """Clips that are added in any order and come back sorted by clip_id (merge sort, in runs that fit in memory).
+
+    attributes: of each attribute the first clip that has a word for it (under True) and the first that has a number (False), by its
+    clip_id and value; empty where nobody knows it.
+    """
 
     def __init__(self, clips: Iterable[Clip] = ()) -> None:
+        self.attributes: dict[str, dict[bool, tuple[str, str | float]]] = {}
         self._runs: list[list[bytes]] = []
         self._fresh: list[Clip] = []
         self._num_packed = 0
@@ -42,6 +47,10 @@ class Clips:
 
     def append(self, clip: Clip) -> None:
         self._fresh.append(clip)
+        for name, value in clip.attributes.items():
+            known = self.attributes.setdefault(name, {})
+            if value is not None and (is_word := isinstance(value, str)) not in known:
+                known[is_word] = clip.clip_id, value
         if len(self._fresh) == CLIPS_PER_RUN:
             self._fresh.sort(key=attrgetter("clip_id"))
             starts = range(0, CLIPS_PER_RUN, CLIPS_PER_BLOCK)
@@ -59,7 +68,7 @@ class Clips:
 
 def _packed(clips: list[Clip]) -> bytes:
     # As tuples, which take a third of the time; what clips share, such as the pictures of a video, is written once.
-    values = [tuple(getattr(clip, name) for name in Clip.__slots__) for clip in clips]
+    values = list(map(attrgetter(*Clip.__slots__), clips))
     return zlib.compress(pickle.dumps(values, pickle.HIGHEST_PROTOCOL), 1)
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from speech2face.corpus.clips import Clip
+from speech2face.corpus.clips import Clip, Clips
 from speech2face.corpus.digests import FileDigest
 from speech2face.pipeline.rejects import Reject
 
@@ -61,7 +61,7 @@ def usable(
         for path in set(clip.image_paths) - set(images):
             lost[path] = Reject(path, str(digests[path].reason), digests[path].message)
         if images or clip.video_path or not clip.image_paths:
-            kept.append(replace(clip, image_paths=images))
+            kept.append(clip if len(images) == len(clip.image_paths) else replace(clip, image_paths=images))
         else:
             rejects.append(
                 Reject(clip.clip_id, "no_image", f"none of its {len(clip.image_paths)} pictures can be read")
@@ -69,18 +69,13 @@ def usable(
     return kept, rejects, lost
 
 
-def manifest_schema(clips: Iterable[Clip], roles: Mapping[str, str]) -> pa.Schema:
+def manifest_schema(clips: Clips, roles: Mapping[str, str]) -> pa.Schema:
     """The schema of a manifest of `clips`: `COLUMNS`, and their attributes, words (string) or else numbers (float64).
 
     `roles` says which attributes are `linked` to voice and face, and which are a `control`. Raises ValueError for an attribute that
     is a number of one clip and a word of another.
     """
-    known: dict[str, dict[bool, tuple[str, str | float]]] = {}
-    for clip in clips:
-        for name, value in clip.attributes.items():
-            of_name = known.setdefault(name, {})
-            if value is not None:
-                of_name.setdefault(type(value) is str, (clip.clip_id, value))
+    known = clips.attributes
     fields = [pa.field(name, _attribute_type(name, known[name])) for name in sorted(known)]
     columns = [*COLUMNS, *([pa.field("attributes", pa.struct(fields))] if fields else [])]
     return pa.schema(columns, {"attribute_roles": json.dumps(dict(roles), sort_keys=True)})

@@ -3,7 +3,7 @@
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -36,13 +36,11 @@ def dvc_caches(root: Path) -> tuple[str, ...]:
     return () if cache is None else (str(cache.resolve()),)
 
 
-def inside(
-    root: Path, relative: str, caches: Sequence[str] = (), resolve: Callable[[Path], Path] = Path.resolve
-) -> Path:
+def inside(root: Path, relative: str, caches: Sequence[str] = ()) -> Path:
     """The file at `relative` below `root`, also where its name's accents are composed and those on disk are not, or the other way round.
 
-    `caches` are folders, resolved, to which DVC may have linked files; `resolve` may remember what folders resolve to. Raises ValueError
-    for an absolute path, or one that leaves the root, also by any other link.
+    `caches` are folders, resolved, to which DVC may have linked files. Raises ValueError for an absolute path, or one that leaves the
+    root, also by any other link.
     """
     pure = PurePosixPath(relative)
     if pure.is_absolute() or ".." in pure.parts or "\\" in relative or "\0" in relative:
@@ -51,10 +49,10 @@ def inside(
         )
     path = _spelled_as_on_disk(root, pure.parts)
     try:
-        target = path.resolve() if path.is_symlink() else resolve(path.parent) / path.name
+        target = path.resolve()
     except RuntimeError:  # a link that leads to itself, which whoever opens it will find
         return path
-    if not target.is_relative_to(resolve(root)) and not any(_is_cached(target, Path(cache)) for cache in caches):
+    if not target.is_relative_to(root.resolve()) and not any(_is_cached(target, Path(cache)) for cache in caches):
         raise ValueError(
             f"{relative!r} is a link that leads out of the corpus root {root}, to {target}; only DVC's links into its own cache may: copy "
             "the file into the root, or let corpus.root be a folder that holds both"

@@ -142,10 +142,12 @@ def write_table(path: Path, table: pa.Table) -> None:
         pq.write_table(table, partial)
 
 
-def footer(path: Path) -> tuple[int, list[Reject]]:
-    """Number of rows of a finished shard, and its rejects."""
+def footer(path: Path) -> tuple[int, list[Reject], str]:
+    """Number of rows of a finished shard, its rejects, and its fingerprint, empty if it has none."""
     metadata = pq.read_metadata(path)
-    return metadata.num_rows, [Reject(**r) for r in json.loads(metadata.metadata[b"rejects"])]
+    entries = metadata.metadata
+    rejects = [Reject(**r) for r in json.loads(entries[b"rejects"])]
+    return metadata.num_rows, rejects, entries.get(b"fingerprint", b"").decode()
 
 
 def footer_text(path: Path, key: str) -> str:

@@ -224,5 +224,7 @@ def _numbers(table: Table, name: str) -> list[float | None]:
 
 
 def _pictures(value: Any) -> tuple[str, ...]:
+    if not value:
+        return ()
     paths = value.split(";") if isinstance(value, str) else value
     return tuple(str(path).strip() for path in paths if path is not None and str(path).strip())
