@@ -6,17 +6,14 @@ from functools import partial
 from pathlib import Path
 
 from speech2face.corpus import sources
-from speech2face.corpus.manifest import CORPUS, MANIFEST_NAME
 from speech2face.corpus.paths import RECORDINGS as OUT
-from speech2face.corpus.splits import SPEAKERS_PATH, write_splits
-from speech2face.pipeline.atomic import replacing, write_json
+from speech2face.pipeline.atomic import write_json
 from speech2face.pipeline.dvc_cache import last_output
 from speech2face.pipeline.engine import map_shards, mark_if_empty
 from speech2face.pipeline.params import Params
 from speech2face.pipeline.plan import Plan
 from speech2face.pipeline.stage import run_stage
-from speech2face.pipeline.summary import Summary, check_rejects, write_rejects
-from speech2face.pipeline.work import work_directory
+from speech2face.pipeline.summary import Summary, write_rejects
 from speech2face.synthetic import recordings
 
 
@@ -38,11 +35,7 @@ def main(params: Params) -> str:
     if rendering is not None:
         recordings.export(summary.finished, OUT, params.corpus.synthetic)
     mark_if_empty(OUT)
-    with replacing(CORPUS / MANIFEST_NAME) as manifest:
-        splits, found = sources.list_corpus(params.corpus, work_directory() / "digests.sqlite", roles, manifest)
-        summary = replace(summary, **sources.tally(manifest, found))
-        check_rejects(summary, params.max_reject_fraction)
-    write_splits(SPEAKERS_PATH, splits)
+    summary, splits, found = sources.write_corpus(params.corpus, roles, summary, params.max_reject_fraction)
     write_rejects(replace(summary, rejects=found.rejects + found.missing))
     write_json(Path("results/corpus/counts.json"), summary.counts() | sources.counts(splits, found))
     return summary.line() + sources.missing_line(found.missing)

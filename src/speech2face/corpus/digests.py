@@ -76,17 +76,24 @@ class Digests:
     def _of_batch(
         self, names: Sequence[str], known: Mapping[str, tuple[Stamp, str]]
     ) -> list[tuple[str, FileDigest, Stamp | None]]:
-        paths = [self._plain(name) or inside(self._root, name, self._caches) for name in names]
-        return [(name, *_digest(path, known.get(name))) for name, path in zip(names, paths, strict=True)]
+        found = []
+        for name in names:
+            path, status = self._plain(name) or (inside(self._root, name, self._caches), None)
+            found.append((name, *_digest(path, status, known.get(name))))
+        return found
 
-    def _plain(self, name: str) -> str | None:
-        """The path of a file that is no link, in a folder that is inside the root, which is most of them; of others `inside` is to
-        judge, which takes ten times as long."""
+    def _plain(self, name: str) -> tuple[Path, os.stat_result] | None:
+        """Path and status of a file that is no link, in a folder that is inside the root, which is most of them; of others `inside` is
+        to judge, which takes ten times as long."""
         folder, _, file = name.rpartition("/")
         if not PLAIN.fullmatch(file) or (place := self._folder(folder)) is None:
             return None
-        path = f"{place}/{file}"
-        return None if os.path.islink(path) else path  # noqa: PTH114  (a Path takes longer to make than this to ask)
+        path = place / file
+        try:
+            status = path.lstat()
+        except OSError:
+            return None
+        return None if stat.S_ISLNK(status.st_mode) else (path, status)
 
     def _folder_inside(self, relative: str) -> Path | None:
         try:
@@ -95,16 +102,18 @@ class Digests:
             return None
 
 
-def _digest(path: Path | str, known: tuple[Stamp, str] | None) -> tuple[FileDigest, Stamp | None]:
+def _digest(
+    path: Path, status: os.stat_result | None, known: tuple[Stamp, str] | None
+) -> tuple[FileDigest, Stamp | None]:
     """A file's digest, and its stamp if that is to be remembered. Raises OSError if the machine is to blame."""
     try:
-        status = os.stat(path)  # noqa: PTH116
+        status = status or path.stat()
         if not stat.S_ISREG(status.st_mode):
             return FileDigest(reason="unreadable", message=f"{path}: not a file that can be read"), None
         stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
         if known is not None and known[0] == stamp:
             return FileDigest(known[1], status.st_size), None
-        digest = FileDigest(file_digest(Path(path)), status.st_size)
+        digest = FileDigest(file_digest(path), status.st_size)
         settled = time.time_ns() - max(stamp[1], stamp[2]) > SETTLED_NS
         return digest, stamp if settled else None
     except FileNotFoundError:

@@ -2,25 +2,47 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from speech2face.corpus.digests import Digests
 from speech2face.corpus.listing import Listing, writable
-from speech2face.corpus.manifest import manifest_rows, manifest_schema, usable, write_manifest
+from speech2face.corpus.manifest import CORPUS, MANIFEST_NAME, manifest_rows, manifest_schema, usable, write_manifest
 from speech2face.corpus.paths import corpus_root, dvc_caches
 from speech2face.corpus.readers import avspeech, hq_voxceleb, own_list, videos, voxceleb
-from speech2face.corpus.splits import assign_splits, speaker_counts
+from speech2face.corpus.splits import SPEAKERS_PATH, assign_splits, speaker_counts, write_splits
+from speech2face.pipeline.atomic import replacing
 from speech2face.pipeline.params import Corpus
 from speech2face.pipeline.progress import progress
 from speech2face.pipeline.rejects import Reject, escaped
+from speech2face.pipeline.summary import Summary, check_rejects
+from speech2face.pipeline.work import work_directory
 
 CLIPS_AT_ONCE = 10_000
 NAMED = 3  # missing things that the summary names; the table of rejects names all
+
+
+def write_corpus(
+    corpus: Corpus, roles: Mapping[str, str], summary: Summary, max_reject_fraction: float
+) -> tuple[Summary, dict[str, str], Listing]:
+    """List a corpus, and write its manifest and the table of speakers, each where the stages look for it. Returns `summary` with what was
+    listed, and what `list_corpus` does.
+
+    Raises ValueError, and leaves what was there, if nothing usable was found or too much was left out.
+    """
+    with replacing(CORPUS / MANIFEST_NAME) as manifest:
+        splits, listing = list_corpus(corpus, work_directory() / "digests.sqlite", roles, manifest)
+        num_rows = pq.read_metadata(manifest).num_rows
+        # what is missing counts as neither read nor rejected
+        rows_in = num_rows + len(listing.rejects)
+        summary = replace(summary, rows_in=rows_in, rows_out=num_rows, rejects=listing.rejects)
+        check_rejects(summary, max_reject_fraction)
+    write_splits(SPEAKERS_PATH, splits)
+    return summary, splits, listing
 
 
 def list_corpus(
@@ -108,12 +130,6 @@ def missing_line(missing: list[Reject]) -> str:
         items = [r.item for r in missing if r.reason == reason]
         parts.append(f"{count} {kinds[reason]} ({', '.join(items[:NAMED])}{', ...' if count > NAMED else ''})")
     return f"\nmissing from a complete copy: {'; '.join(parts)}; `speech2face rejects` lists all"
-
-
-def tally(manifest: Path, listing: Listing) -> dict[str, Any]:
-    """What the stage's summary says of a listing; what is missing counts as neither read nor rejected."""
-    num_rows = pq.read_metadata(manifest).num_rows
-    return {"rows_in": num_rows + len(listing.rejects), "rows_out": num_rows, "rejects": listing.rejects}
 
 
 def counts(splits: Mapping[str, str], listing: Listing) -> dict[str, dict[str, int]]:
