@@ -27,7 +27,7 @@ from speech2face.pipeline.atomic import PARTIALS, link
 from speech2face.pipeline.dvc_cache import last_output
 from speech2face.pipeline.plan import Plan, Row, ShardFunction, fingerprint, shard_name
 from speech2face.pipeline.progress import progress
-from speech2face.pipeline.shards import footer, write_shard
+from speech2face.pipeline.shards import footer, footer_texts, write_shard
 from speech2face.pipeline.summary import Summary, check_rejects, write_rejects
 from speech2face.pipeline.work import work_directory
 
@@ -53,7 +53,7 @@ def map_shards(plan: Plan, out: Path | None, max_reject_fraction: float) -> Summ
         pass
 
     for path in summary.finished:
-        rows_out, rejects, _ = footer(path)
+        rows_out, rejects = footer(path)
         summary.rows_out += rows_out
         summary.rejects += rejects
     summary.rejects.sort(key=lambda reject: (reject.item, reject.reason))
@@ -130,8 +130,9 @@ class _Kept:
 def _is_finished(path: Path, name: str) -> bool:
     """Whether a shard need not be computed: it is there, it is the one, and none of its rejects may be different next time."""
     try:
-        _, rejects, found = footer(path)
-        return found == name and not any(reject.reason in PASSING_REASONS for reject in rejects)
+        texts = footer_texts(path)
+        rejects = json.loads(texts["rejects"])
+        return texts["fingerprint"] == name and not any(reject["reason"] in PASSING_REASONS for reject in rejects)
     except (OSError, KeyError, ValueError):  # not there, not a shard, or damaged since
         return False
 

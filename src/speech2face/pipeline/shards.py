@@ -142,17 +142,20 @@ def write_table(path: Path, table: pa.Table) -> None:
         pq.write_table(table, partial)
 
 
-def footer(path: Path) -> tuple[int, list[Reject], str]:
-    """Number of rows of a finished shard, its rejects, and its fingerprint, empty if it has none."""
+def footer(path: Path) -> tuple[int, list[Reject]]:
+    """Number of rows of a finished shard, and its rejects."""
     metadata = pq.read_metadata(path)
-    entries = metadata.metadata
-    rejects = [Reject(**r) for r in json.loads(entries[b"rejects"])]
-    return metadata.num_rows, rejects, entries.get(b"fingerprint", b"").decode()
+    return metadata.num_rows, [Reject(**r) for r in json.loads(metadata.metadata[b"rejects"])]
 
 
 def footer_text(path: Path, key: str) -> str:
     """An entry of a finished shard's metadata. Raises KeyError if it has none."""
-    return pq.read_metadata(path).metadata[key.encode()].decode()
+    return footer_texts(path)[key]
+
+
+def footer_texts(path: Path) -> dict[str, str]:
+    """The metadata of a finished shard."""
+    return {key.decode(): text.decode() for key, text in pq.read_metadata(path).metadata.items()}
 
 
 def shard_paths(directory: Path) -> list[Path]:
