@@ -14,7 +14,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 # crashed should do, so there is none.
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadgroup --max-worker-restart 0
 
-.PHONY: help setup repro test test-quick test-browser lint bench bench-gpu experiments doctor clean-work
+.PHONY: help setup repro test test-quick test-browser test-cluster lint bench bench-gpu experiments doctor clean-work
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
@@ -42,6 +42,9 @@ test-quick: $(VENV)/.installed-dev  ## run the tests that take seconds, without 
 
 test-browser: $(VENV)/.installed-dev  ## test report and page in a browser (needs Chromium: apt-get install chromium)
 	$(RUN) python -m pytest tests/evaluation/browser_report.py tests/app/browser_page.py
+
+test-cluster: $(VENV)/.installed-dev  ## test a Ray cluster of two nodes on this machine
+	$(RUN) python -m pytest tests/pipeline/cluster_of_two.py
 
 lint: $(VENV)/.installed-dev  ## check style and types
 	$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy

@@ -38,17 +38,15 @@ LOOPED = 2  # clips of a round that the Python loop takes
 MEASURE = """
 import json, resource, sys
 from pathlib import Path
-from speech2face.audio.extraction import segment_frames, spectrogram_shard
+from speech2face.audio.extraction import recordings, segment_frames, spectrogram_shard
 from speech2face.audio.table import spectrograms_schema
 from speech2face.pipeline.engine import map_shards
 from speech2face.pipeline.params import Audio
 from speech2face.pipeline.plan import Plan
-from speech2face.pipeline.provenance import chunk
 root, listed, settings = json.loads(sys.argv[1])
-rows = {row["clip_id"]: row for row in json.loads(Path(listed).read_text())}
-shards = [[rows[i] for i in run] for run in chunk(rows, 32)]
+rows = sorted(json.loads(Path(listed).read_text()), key=lambda row: row["clip_id"])
 schema = spectrograms_schema(segment_frames(6.0))
-plan = Plan("segment_audio", spectrogram_shard, shards, schema, Audio(**settings), {"root": root})
+plan = Plan("segment_audio", spectrogram_shard, lambda: recordings(rows, 32), schema, Audio(**settings), {"root": root})
 summary = map_shards(plan, None, 0)
 print(summary.rows_out, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """

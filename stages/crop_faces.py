@@ -5,7 +5,7 @@ from pathlib import Path
 from speech2face.corpus.manifest import iterate_clips
 from speech2face.corpus.paths import places
 from speech2face.dlib_nets.weights import DETECTOR, LANDMARKS, SHA256
-from speech2face.faces.crops import FACE_COLUMNS, count_items, face_rows, face_shard
+from speech2face.faces.crops import FACE_COLUMNS, count_items, face_rows, face_shard, row_id
 from speech2face.faces.table import FACES
 from speech2face.pipeline.atomic import write_json
 from speech2face.pipeline.engine import map_shards
@@ -18,16 +18,15 @@ OUT = Path("data/faces")
 
 
 def plan(params: Params) -> Plan:
-    rows = face_rows(iterate_clips(FACE_COLUMNS))
     return Plan(
         "crop_faces",
         face_shard,
-        [[rows[name] for name in run] for run in chunk(rows, params.corpus.clips_per_shard)],
+        lambda: chunk(face_rows(iterate_clips(FACE_COLUMNS)), params.corpus.clips_per_shard, row_id),
         FACES,
         params.faces,
         places(params.corpus.root),
         weights={name: SHA256[name] for name in (DETECTOR, LANDMARKS)},
-        rows_in=count_items(rows.values()),
+        count=count_items,
         on_device=True,
     )
 

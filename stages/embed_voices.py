@@ -24,7 +24,7 @@ def plan(params: Params) -> Plan:
     return Plan(
         "embed_voices",
         embedding_shard,
-        recordings(iterate_clips(ROW_KEYS), params.corpus.clips_per_shard) if wanted else [],
+        lambda: recordings(iterate_clips(ROW_KEYS) if wanted else [], params.corpus.clips_per_shard),
         embeddings_schema(params.audio.segment_s, embedding_dim(networks)),
         Embedding(audio=params.audio, networks=list(networks)),
         {**places(params.corpus.root), "weights": weights},

@@ -11,23 +11,24 @@ from speech2face.pipeline.atomic import write_json
 from speech2face.pipeline.engine import map_shards
 from speech2face.pipeline.params import Params
 from speech2face.pipeline.plan import Plan
-from speech2face.pipeline.shards import count_rows, footer_text, shard_paths
+from speech2face.pipeline.shards import footer, footer_text, shard_paths
 from speech2face.pipeline.stage import run_stage
 
 FACES, OUT, HEAD = Path("data/faces"), Path("data/features"), Path("models/head/head")
 
 
 def plan(params: Params) -> Plan:
+    paths = shard_paths(FACES)
     return Plan(
         "extract_features",
         feature_shard,
-        [[{"shard": path.name, "content": footer_text(path, "content")}] for path in shard_paths(FACES)],
+        lambda: ([{"shard": path.name, "content": footer_text(path, "content")}] for path in paths),
         features_schema(feature_dim(params.features)),
         params.features,
         {"faces": str(FACES), "weights": converted_weights(params.features)},
         unread=frozenset({"weights", "head_l2"}),
         weights=weight_digests(params.features),
-        rows_in=count_rows(FACES),
+        count=lambda row: footer(FACES / row["shard"])[0],
         on_device=True,
     )
 

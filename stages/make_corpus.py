@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from speech2face.corpus import sources
@@ -12,15 +13,14 @@ from speech2face.pipeline.engine import map_shards, mark_if_empty
 from speech2face.pipeline.params import Params
 from speech2face.pipeline.plan import Plan
 from speech2face.pipeline.stage import run_stage
-from speech2face.pipeline.summary import Summary, check_rejects, write_rejects
-from speech2face.pipeline.work import work_directory
+from speech2face.pipeline.summary import Summary, write_rejects
 from speech2face.synthetic import recordings
 
 
 def plan(params: Params) -> Plan | None:
     if params.corpus.source != "synthetic":
         return None
-    settings, shards = params.corpus.synthetic, recordings.plan(params.corpus.synthetic)
+    settings, shards = params.corpus.synthetic, partial(recordings.plan, params.corpus.synthetic)
     restore = recordings.restorer(lambda: last_output(OUT))
     make, files = recordings.render_shard, recordings.FILES
     return Plan("make_corpus", make, shards, files, settings, unread=recordings.UNREAD, recover=restore)
@@ -35,10 +35,7 @@ def main(params: Params) -> str:
     if rendering is not None:
         recordings.export(summary.finished, OUT, params.corpus.synthetic)
     mark_if_empty(OUT)
-    table, splits, found = sources.list_corpus(params.corpus, work_directory() / "digests.sqlite", roles)
-    summary = replace(summary, **sources.tally(table, found))
-    check_rejects(summary, params.max_reject_fraction)
-    sources.write_corpus(table, splits)
+    summary, splits, found = sources.write_corpus(params.corpus, roles, summary, params.max_reject_fraction)
     write_rejects(replace(summary, rejects=found.rejects + found.missing))
     write_json(Path("results/corpus/counts.json"), summary.counts() | sources.counts(splits, found))
     return summary.line() + sources.missing_line(found.missing)

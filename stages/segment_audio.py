@@ -19,7 +19,7 @@ def plan(params: Params) -> Plan:
     return Plan(
         "segment_audio",
         spectrogram_shard,
-        recordings(iterate_clips(ROW_KEYS), params.corpus.clips_per_shard),
+        lambda: recordings(iterate_clips(ROW_KEYS), params.corpus.clips_per_shard),
         spectrograms_schema(segment_frames(params.audio.segment_s)),
         params.audio,
         places(params.corpus.root),

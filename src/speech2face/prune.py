@@ -15,7 +15,7 @@ from speech2face.models.weight_files import SUFFIX, read_about
 from speech2face.pipeline.atomic import PARTIALS
 from speech2face.pipeline.dvc_cache import LOCK, files_of, read_lock
 from speech2face.pipeline.params import load_params, resolve_path
-from speech2face.pipeline.plan import Plan, fingerprint
+from speech2face.pipeline.plan import Plan
 from speech2face.pipeline.shards import footer_text
 from speech2face.pipeline.work import work_directory
 from speech2face.training.runs import TrainingPlan
@@ -115,15 +115,13 @@ def _next_run() -> Iterator[str]:
     check_source()
     for script in sorted(STAGES.glob("*.py")):
         stage = stage_script(script.stem)
-        try:
+        with suppress(ValueError, OSError):  # what it reads is not there yet
             plan = stage.plan(params) if hasattr(stage, "plan") else None
-        except (ValueError, OSError):  # what it reads is not there yet
-            continue
-        if isinstance(plan, TrainingPlan):
-            yield from (plan.fingerprint, *plan.inputs.values())
-        elif isinstance(plan, Plan):
-            yield from (fingerprint(plan.stage, plan.ingredients(rows)) for rows in plan.shards)
-            yield from plan.weights.values()
+            if isinstance(plan, TrainingPlan):
+                yield from (plan.fingerprint, *plan.inputs.values())
+            elif isinstance(plan, Plan):
+                yield from plan.weights.values()
+                yield from map(plan.fingerprint, plan.shards())
     if params.evaluation.second_opinion is not None:
         pack = resolve_path(params.evaluation.second_opinion)
         with suppress(ValueError, OSError, RuntimeError):  # evaluate will say what is wrong with it

@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -100,25 +101,24 @@ def _of_plan(stage: str) -> Iterator[str]:
         return
     try:
         plan = script.plan(load_params())
+        if isinstance(plan, TrainingPlan):
+            before = _last_network(script.OUT)
+            yield from (f"the network: {line}" for line in (difference(before, plan.ingredients) if before else ()))
+        elif plan is not None:
+            yield from _of_shards(plan, *_last_shards(plan.stage, script.OUT))
     except (ValueError, OSError) as error:
         yield f"what it would compute is not known yet: {error}"
-        return
-    if isinstance(plan, TrainingPlan):
-        before = _last_network(script.OUT)
-        yield from (f"the network: {line}" for line in (difference(before, plan.ingredients) if before else ()))
-    elif plan is not None:
-        yield from _of_shards(plan, _last_shards(plan.stage, script.OUT))
 
 
-def _of_shards(plan: Plan, last: dict[str, Ingredients]) -> Iterator[str]:
-    planned = {fingerprint(plan.stage, made): made for made in map(plan.ingredients, plan.shards)}
+def _of_shards(plan: Plan, before: Ingredients, last: dict[str, list[str]]) -> Iterator[str]:
+    planned = {fingerprint(plan.stage, made): made["rows"] for made in map(plan.ingredients, plan.shards())}
     fresh = [name for name in planned if name not in last]
     if last:
-        yield from (f"the shards: {line}" for line in difference(next(iter(last.values())), plan.common))
-        rows, before = (Counter(row for m in shards.values() for row in m["rows"]) for shards in (planned, last))
-        added, gone = (rows - before).total(), (before - rows).total()
+        yield from (f"the shards: {line}" for line in difference(before, plan.common))
+        rows, former = (Counter(chain.from_iterable(shards.values())) for shards in (planned, last))
+        added, gone = (rows - former).total(), (former - rows).total()
         if added or gone:
-            yield f"the rows: {added} new or changed, {gone} gone or changed, {(rows & before).total()} as they were"
+            yield f"the rows: {added} new or changed, {gone} gone or changed, {(rows & former).total()} as they were"
     if fresh:
         store = shard_store(plan.stage)
         missing = [name for name in fresh if not (store / f"{name}.parquet").is_file()]
@@ -132,15 +132,21 @@ def _last_network(out: Path) -> Ingredients:
     return read_about(kept).get("ingredients", {}) if kept is not None else {}
 
 
-def _last_shards(stage: str, out: Path) -> dict[str, Ingredients]:
-    """What the shards of the last output were made from, by fingerprint."""
+def _last_shards(stage: str, out: Path) -> tuple[Ingredients, dict[str, list[str]]]:
+    """What one shard of the last output was made from, and the digests of the rows of each, by fingerprint."""
     kept = (path for name, path in last_output(out).items() if name.startswith("shard-"))
     paths = sorted(out.glob("shard-*.parquet")) or list(kept)
     record = out / "shards.json"  # where shards are exported as other files
     if not paths and record.is_file():
         stored = (shard_store(stage) / f"{name}.parquet" for name in json.loads(record.read_text("utf-8")))
         paths = [path for path in stored if path.is_file()]
-    return {footer_text(path, "fingerprint"): json.loads(footer_text(path, "ingredients")) for path in paths}
+    made: Ingredients = {}
+    rows: dict[str, list[str]] = {}
+    for path in paths:
+        ingredients = json.loads(footer_text(path, "ingredients"))
+        made = made or ingredients
+        rows[footer_text(path, "fingerprint")] = ingredients["rows"]
+    return made, rows
 
 
 def stage_script(stage: str) -> ModuleType:

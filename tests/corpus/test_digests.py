@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from speech2face.corpus import digests
-from speech2face.corpus.digests import digest_files
 from speech2face.pipeline.rejects import Reject
-from tests.corpus.trees import touch
+from tests.corpus.trees import digest_files, touch
 
 
 def age(path: Path, seconds: float = 100) -> Path:

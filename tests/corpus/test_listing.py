@@ -1,6 +1,7 @@
 from pathlib import Path
 
-from speech2face.corpus.listing import Clip, Listing, evenly, files, folders, joined, name_key, without_unwritable
+from speech2face.corpus.clips import Clip
+from speech2face.corpus.listing import evenly, files, folders, joined, name_key, writable
 
 
 def test_pictures_are_chosen_evenly_and_in_order():
@@ -25,8 +26,11 @@ def test_names_survive_file_systems():
     assert joined("", "a", "", "b") == "a/b"
 
 
-def test_names_that_no_table_can_hold_become_rejects():
-    broken = Clip("s/v/\udcff", "s", "\udcff.wav")
-    kept = without_unwritable(Listing([broken, Clip("t/v/1", "t", "1.wav")]))
-    assert [clip.clip_id for clip in kept.clips] == ["t/v/1"]
-    assert [(reject.item, reject.reason) for reject in kept.rejects] == [("s/v/\\udcff", "unreadable")]
+def test_names_that_no_table_can_hold_are_known():
+    assert writable(Clip("s/v/1", "s", "\u00e9.wav", ("a.jpg",), "v.mp4"))
+    for broken in (
+        Clip("s/v/\udcff", "s", None),
+        Clip("s/v/1", "s", "\udcff.wav"),
+        Clip("s/v/1", "s", None, ("a", "\udcff")),
+    ):
+        assert not writable(broken)

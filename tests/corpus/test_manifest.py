@@ -6,18 +6,17 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from speech2face.corpus.clips import Clip
 from speech2face.corpus.digests import FileDigest
-from speech2face.corpus.listing import Clip
 from speech2face.corpus.manifest import (
     attribute_roles,
-    build_manifest,
     check_manifest,
     iterate_clips,
     read_manifest,
     usable,
     write_manifest,
 )
-from tests.corpus.trees import touch
+from tests.corpus.trees import manifest_of, touch
 
 pytestmark = pytest.mark.slow
 
@@ -35,11 +34,13 @@ def manifest(num_clips: int = 4) -> pa.Table:
     ]
     names = {p for c in clips for p in (str(c.audio_path), *c.image_paths)}
     digests = {name: FileDigest(f"{hash(name):064x}", len(name)) for name in names}
-    return build_manifest(clips[::-1], digests, "voxceleb1", {"age": "linked"})
+    return manifest_of(clips[::-1], digests, {"age": "linked"})
 
 
 def test_rows_are_sorted_and_carry_digests(tmp_path: Path):
-    write_manifest(tmp_path / "m.parquet", manifest())
+    table = manifest()
+    parts = [table.slice(0, 3), table.slice(0, 0), table.slice(3)]
+    assert write_manifest(tmp_path / "m.parquet", parts, table.schema) == {"s00000"}
     table = read_manifest(tmp_path / "m.parquet")
     rows = table.to_pylist()
     assert [row["clip_id"] for row in rows] == [f"s00000/v{i}/1" for i in range(4)]
@@ -57,12 +58,12 @@ def test_an_attribute_that_is_a_word_and_a_number_is_refused_by_name(words_first
         rf"attribute sex is a word of s/v/{word} \(m\) and a number of s/v/{number} \(1\); make it one or the other"
     )
     with pytest.raises(ValueError, match=message):
-        build_manifest(clips, {}, "voxceleb1+2", {})
+        manifest_of(clips, {}, {})
 
 
 def test_attributes_nobody_knows_are_numbers():
     clips = [Clip("s/v/1", "s", None, attributes={"age": None, "sex": "m"}), Clip("s/v/2", "s", None)]
-    table = build_manifest(clips, {}, "manifest", {})
+    table = manifest_of(clips, {}, {})
     assert table.schema.field("attributes").type == pa.struct({"age": pa.float64(), "sex": pa.string()})
     assert table["attributes"].to_pylist() == [{"age": None, "sex": "m"}, {"age": None, "sex": None}]
 
@@ -83,9 +84,9 @@ def test_files_that_cannot_be_used_become_rejects():
         "gone.mp4": gone,
         "bad.jpg": bad,
     }
-    kept, rejects = usable(clips, digests)
+    kept, rejects, pictures = usable(clips, digests)
     assert [(c.clip_id, c.image_paths) for c in kept] == [("s/v/2", ("ok.jpg",)), ("s/v/5", ())]
-    assert [(r.item, r.reason) for r in rejects] == [
+    assert [(r.item, r.reason) for r in (*rejects, *pictures.values())] == [
         ("s/v/1", "missing_file"),
         ("s/v/3", "no_image"),
         ("s/v/4", "missing_file"),
@@ -101,6 +102,13 @@ def replaced(table: pa.Table, name: str, values: list) -> pa.Table:
 def test_ids_that_occur_twice():
     with pytest.raises(ValueError, match="clip_id a/v/1 occurs twice"):
         check_manifest(replaced(manifest(), "clip_id", ["a/v/1", "b/v/1", "a/v/1", "c/v/1"]))
+
+
+@pytest.mark.parametrize("ids", [["a/v/1", "a/v/1", "b/v/1", "c/v/1"], ["0/v/1", "a/v/1", "a/v/1", "b/v/1"]])
+def test_ids_that_occur_twice_are_not_written(tmp_path: Path, ids: list[str]):
+    table = replaced(manifest(), "clip_id", ids)
+    with pytest.raises(ValueError, match="clip_id a/v/1 occurs twice"):
+        write_manifest(tmp_path / "m.parquet", [table.slice(0, 2), table.slice(2)], table.schema)
 
 
 def test_tables_that_are_no_manifest(tmp_path: Path):
@@ -119,7 +127,8 @@ def test_tables_that_are_no_manifest(tmp_path: Path):
 @pytest.mark.slow
 def test_a_hundred_thousand_rows_load_in_two_seconds(tmp_path: Path):
     path = tmp_path / "m.parquet"
-    write_manifest(path, manifest(100_000))
+    table = manifest(100_000)
+    write_manifest(path, [table], table.schema)
     started = time.perf_counter()
     assert read_manifest(path).num_rows == 100_000
     loaded = time.perf_counter()

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from speech2face.corpus.digests import digest_files
 from speech2face.corpus.paths import RECORDINGS, corpus_root, dvc_caches, inside, places, why_changed
 from speech2face.corpus.readers.videos import list_videos
-from tests.corpus.trees import touch
+from tests.corpus.trees import digest_files, touch
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../a.wav", "a/../../b.wav", "a\\b.wav", "a\0.wav"])

@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 
 from speech2face.audio.extraction import ROW_KEYS, spectrogram_shard
 from speech2face.corpus.listing import Listing
+from speech2face.corpus.manifest import read_manifest
 from speech2face.corpus.sources import counts, list_corpus, missing_line
-from speech2face.faces.crops import FACE_COLUMNS, face_rows
+from speech2face.faces.crops import FACE_COLUMNS, face_rows, row_id
 from speech2face.pipeline.params import Corpus, load_params
 from speech2face.pipeline.provenance import chunk, json_digest
 from tests.corpus.trees import touch, voxceleb1, write_meta, write_picture, write_wav
@@ -26,7 +28,9 @@ def corpus(source: str, root: Path | str, **splits: Any) -> Corpus:
 
 
 def listed(root: Path, source: str = "voxceleb1", **splits: Any) -> tuple[pa.Table, dict[str, str], Listing]:
-    return list_corpus(corpus(source, root, **splits), root.parent / "memory", {})
+    manifest = root.parent / "manifest.parquet"
+    splits_of, found = list_corpus(corpus(source, root, **splits), root.parent / "memory", {}, manifest)
+    return read_manifest(manifest), splits_of, found
 
 
 def test_a_manifest_of_a_tree(tmp_path: Path):
@@ -114,16 +118,15 @@ CLIPS_PER_SHARD = 8
 
 
 def audio_shards(table: pa.Table) -> set[str]:
-    rows = {row["clip_id"]: row for row in table.select(list(ROW_KEYS)).to_pylist()}
-    return digests(rows)
+    return digests(table.select(list(ROW_KEYS)).to_pylist(), itemgetter("clip_id"))
 
 
 def face_shards(table: pa.Table) -> set[str]:
-    return digests(face_rows(table.select(list(FACE_COLUMNS)).to_pylist()))
+    return digests(face_rows(table.select(list(FACE_COLUMNS)).to_pylist()), row_id)
 
 
-def digests(rows: dict[str, dict[str, Any]]) -> set[str]:
-    return {json_digest([rows[name] for name in run]) for run in chunk(rows, CLIPS_PER_SHARD)}
+def digests(rows: Iterable[dict[str, Any]], key: Callable[[dict[str, Any]], str]) -> set[str]:
+    return {json_digest(run) for run in chunk(rows, CLIPS_PER_SHARD, key)}
 
 
 def grow(root: Path, number: int) -> None:
@@ -185,8 +188,8 @@ def test_a_tree_of_a_real_copy(tmp_path: Path):
     root = os.environ.get("S2F_VOXCELEB1")
     if root is None:
         pytest.skip("S2F_VOXCELEB1 does not name a copy of VoxCeleb1")
-    table, _, _ = list_corpus(corpus("voxceleb1", root), tmp_path / "memory", {})
-    assert table.num_rows > 0
+    list_corpus(corpus("voxceleb1", root), tmp_path / "memory", {}, tmp_path / "manifest.parquet")
+    assert read_manifest(tmp_path / "manifest.parquet").num_rows > 0
 
 
 @pytest.mark.parametrize("cell", ["soon\nor later", "\x1b[2J", "\u202e"])

@@ -1,10 +1,16 @@
 """Small corpora in the layouts that the datasets' authors gave them, of tones and grey pictures."""
 
 import wave
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from PIL import Image
+
+from speech2face.corpus.clips import Clip, Clips
+from speech2face.corpus.digests import Digests, FileDigest
+from speech2face.corpus.manifest import manifest_rows, manifest_schema
 
 VOX1_HEADER = ("VoxCeleb1 ID", "VGGFace1 ID", "Gender", "Nationality", "Set")
 
@@ -57,3 +63,17 @@ def voxceleb1(
                 write_picture(root / f"unzippedFaces/{name}/1.6/video{v}/{p:07d}.jpg", 10 + s + 20 * v + 40 * p)
     write_meta(root / "vox1_meta.csv", VOX1_HEADER, rows)
     return root
+
+
+def digest_files(
+    root: Path, relatives: Sequence[str], memory: Path, caches: Sequence[str] = ()
+) -> dict[str, FileDigest]:
+    """Digests of some files, as a listing takes them."""
+    with Digests(root, memory, caches) as digests:
+        return digests.of(relatives)
+
+
+def manifest_of(clips: Iterable[Clip], digests: Mapping[str, FileDigest], roles: Mapping[str, str]) -> pa.Table:
+    """A manifest of clips whose files are known."""
+    packed = Clips(clips)
+    return manifest_rows(list(packed), digests, "voxceleb1", manifest_schema(packed, roles))

@@ -1,5 +1,6 @@
 """Rows of the face table: which face, which frames, where the landmarks lie, and why an item was left out."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from PIL import Image
 
 from speech2face.faces import crops
-from speech2face.faces.crops import best_faces, choose_face, count_items, crop, face_rows, face_shard
+from speech2face.faces.crops import best_faces, choose_face, count_items, crop, face_rows, face_shard, row_id
 from speech2face.faces.detection import Detection
 from speech2face.faces.geometry import inside_mask, sharpness
 from speech2face.faces.pictures import decode_jpeg
@@ -59,7 +60,7 @@ def with_pictures(root: Path, **images: np.ndarray | bytes) -> dict[str, Any]:
 
 def faces_of(root: Path, *clips: dict[str, Any], **settings: Any) -> tuple[list[dict[str, Any]], list[Reject]]:
     context = {"root": str(root), "device": torch.device("cpu")}
-    found = list(face_shard(list(face_rows(clips).values()), SETTINGS.model_copy(update=settings), context))
+    found = list(face_shard(list(face_rows(clips)), SETTINGS.model_copy(update=settings), context))
     return [f for f in found if isinstance(f, dict)], [f for f in found if isinstance(f, Reject)]
 
 
@@ -139,18 +140,37 @@ def test_rows_are_videos_and_pictures_are_listed_once():
         clip(clip_id="s/w/2", video_path="w.mp4", video_sha256="3", video_bytes=30, start_s=5.0),
         clip(clip_id="s/x/1"),
     ]
-    rows = face_rows(clips)
-    assert list(rows) == ["s/v", "s/w/1", "s/w/2"]
-    assert rows["s/v"]["pictures"] == [["p.jpg", "1", 10], ["q.jpg", "2", 20]] and rows["s/v"]["clip_id"] == "s/v/1"
-    assert count_items(rows.values()) == 4
+    rows = list(face_rows(clips))
+    assert list(map(row_id, rows)) == ["s/v", "s/w/1", "s/w/2"]
+    assert rows[0]["pictures"] == [["p.jpg", "1", 10], ["q.jpg", "2", 20]] and rows[0]["clip_id"] == "s/v/1"
+    assert list(map(count_items, rows)) == [2, 1, 1]
+
+
+def test_rows_are_sorted_by_what_they_are_known_by_and_read_speaker_by_speaker():
+    """A clip's name sorts otherwise than its video's, where one video's name is how another's begins."""
+    images = {"image_paths": ["p.jpg"], "image_sha256": ["1"], "image_bytes": [10]}
+    ids = [f"{speaker}/{video}/1" for speaker in ("a", "a-b", "b") for video in ("take", "take 2", "take-2", "taken")]
+    read: list[str] = []
+
+    def clips() -> Iterator[dict[str, Any]]:
+        for clip_id in sorted(ids):
+            read.append(clip_id)
+            yield clip(clip_id=clip_id, **images)
+
+    found = []
+    for row in face_rows(clips()):
+        found.append(row_id(row))
+        speakers_begun = (len(found) + 3) // 4
+        assert len(read) <= 4 * speakers_begun + 1
+    assert found == sorted(clip_id.rpartition("/")[0] for clip_id in ids) != [i.rpartition("/")[0] for i in sorted(ids)]
 
 
 def test_the_order_of_pictures_counts_and_repeated_ones_do_not():
     images = {"image_paths": ["q.jpg", "p.jpg", "q.jpg"], "image_sha256": ["2", "1", "2"], "image_bytes": [20, 10, 20]}
-    rows = face_rows([clip(clip_id="s/v/1", **images)])
-    assert [picture[0] for picture in rows["s/v"]["pictures"]] == ["q.jpg", "p.jpg"]
-    turned = face_rows([clip(clip_id="s/v/1", **{name: values[1:] for name, values in images.items()})])
-    assert json_digest(rows) != json_digest(turned)
+    (row,) = face_rows([clip(clip_id="s/v/1", **images)])
+    assert [picture[0] for picture in row["pictures"]] == ["q.jpg", "p.jpg"]
+    (turned,) = face_rows([clip(clip_id="s/v/1", **{name: values[1:] for name, values in images.items()})])
+    assert json_digest(row) != json_digest(turned)
 
 
 def test_pictures(tmp_path: Path):
@@ -194,7 +214,7 @@ def test_the_detector_runs_on_the_device_of_the_context(tmp_path: Path, monkeypa
         crops, "detect", lambda images, upsample, device: devices.append(device) or [[] for _ in images]
     )
     monkeypatch.setattr(crops, "load_detector", devices.append)
-    rows = list(face_rows([row]).values())
+    rows = list(face_rows([row]))
     list(face_shard(rows, SETTINGS, {"root": str(tmp_path), "device": torch.device("cuda:2")}))
     assert devices == [torch.device("cuda:2")] * 2
 

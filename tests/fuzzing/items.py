@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 
 from speech2face.audio.extraction import segment_frames, spectrogram_shard
@@ -66,12 +67,13 @@ def own_list(path: Path, seed: int) -> Outcome:
     """A list is taken or refused as a whole, by a ValueError of one line that names it."""
     corpus = PARAMS.corpus.model_copy(update={"source": "manifest", "root": str(path)})
     try:
-        table, _, found = list_corpus(corpus, path.parent / "memory", {})
+        _, found = list_corpus(corpus, path.parent / "memory", {}, path.parent / "listed")
     except ValueError as error:
         named = path.name in str(error) or "corpus root" in str(error) or str(path.parent) in str(error)
         plain = type(error) is ValueError and named and "\n" not in str(error)
         return Outcome(0, {"refused": 1}, () if plain else (f"{type(error).__name__}: {error}",))
-    return Outcome(table.num_rows, dict(Counter(reject.reason for reject in found.rejects)))
+    rows = pq.read_metadata(path.parent / "listed").num_rows
+    return Outcome(rows, dict(Counter(reject.reason for reject in found.rejects)))
 
 
 def _part(seed: int) -> dict[str, float | None]:

@@ -52,7 +52,7 @@ def square(
 def plan(shards: Sequence[Sequence[dict[str, Any]]] = SHARDS, **changes: Any) -> Plan:
     """`square` over `shards`."""
     settings = changes.pop("settings", Settings())
-    return Plan("slow", square, shards, SCHEMA, settings, **changes)
+    return Plan("slow", square, lambda: shards, SCHEMA, settings, **changes)
 
 
 def run(out: Path, shards: Sequence[Sequence[dict[str, Any]]] = SHARDS, **changes: Any) -> Summary:

@@ -1,14 +1,17 @@
+import dataclasses
 import os
 import signal
 import subprocess
 import sys
 import time
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from speech2face.pipeline import code
+from speech2face.pipeline import code, engine, processes
 from speech2face.pipeline.shards import read_columns
 from tests.pipeline import slow_stage
 from tests.pipeline.slow_stage import Settings
@@ -46,6 +49,36 @@ def test_every_row_is_mapped_once_whatever_the_number_of_workers(work: Path, mon
     monkeypatch.setenv("DVC_ROOT", str(work / "elsewhere"))
     slow_stage.run(work / "two")
     assert contents(work / "one") == contents(work / "two")
+
+
+class Rows(list[dict[str, int]]):
+    """A shard's rows, of which it can be seen whether anybody still holds them."""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_no_more_shards_are_held_than_wait_for_the_workers(work: Path, monkeypatch: pytest.MonkeyPatch, workers: int):
+    monkeypatch.setenv("S2F_WORKERS", str(workers))
+    held: list[int] = []
+    given: list[weakref.ref[Rows]] = []
+
+    def shards() -> Iterator[Rows]:
+        for number in range(40):
+            rows = Rows([{"value": number}])
+            given.append(weakref.ref(rows))
+            held.append(sum(reference() is not None for reference in given))
+            yield rows
+            del rows
+
+    summary = engine.map_shards(dataclasses.replace(slow_stage.plan(), shards=shards), work / "out", 0.5)
+    assert (summary.rows_in, summary.computed, summary.shards) == (40, 40, 40)
+    assert values(work / "out") == sorted(number**2 for number in range(40))
+    assert len(held) == 80  # once to see what is finished, once to compute it
+    assert max(held[:40]) <= 2 and max(held) <= processes.AHEAD * workers + 4  # and what the pool has just handed over
+
+
+def test_the_same_rows_twice_are_one_shard(work: Path):
+    summary = slow_stage.run(work / "out", [[{"value": 3}], [{"value": 4}], [{"value": 3}]])
+    assert (summary.shards, summary.computed, values(work / "out")) == (3, 2, [9, 16])
 
 
 def test_each_worker_has_a_number_of_its_own(work: Path, monkeypatch: pytest.MonkeyPatch):

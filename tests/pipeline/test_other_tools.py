@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 
 from speech2face.audio.table import spectrograms_schema
+from speech2face.corpus.clips import Clip
 from speech2face.corpus.digests import FileDigest
-from speech2face.corpus.listing import Clip
-from speech2face.corpus.manifest import build_manifest, write_manifest
+from speech2face.corpus.manifest import write_manifest
 from speech2face.corpus.splits import write_splits
 from speech2face.face_networks.table import features_schema
 from speech2face.faces.table import FACES
 from speech2face.pipeline.rejects import Reject
 from speech2face.pipeline.shards import write_shard
+from tests.corpus.trees import manifest_of
 
 pytestmark = pytest.mark.slow
 
@@ -70,8 +71,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, R
         for r in truth["spectrograms"]
     ]
     digests = {path: FileDigest("00ff", 7) for clip in clips for path in (str(clip.audio_path), *clip.image_paths)}
-    table = build_manifest(clips, digests, "voxceleb1", {"age_years": "linked"})
-    write_manifest(root / "data/corpus/manifest.parquet", table)
+    table = manifest_of(clips, digests, {"age_years": "linked"})
+    (root / "data/corpus").mkdir()
+    write_manifest(root / "data/corpus/manifest.parquet", [table], table.schema)
     truth["corpus"] = [
         {"clip_id": c.clip_id, "speaker_id": c.speaker_id, "audio_path": c.audio_path, "audio_bytes": 7,
          "image_paths": list(c.image_paths), "attributes": c.attributes, "source": "voxceleb1", "video_path": None}

@@ -34,10 +34,10 @@ def test_a_fingerprint_covers_all_that_can_change_the_rows():
         name(weights={"net.dat": "00ff"}),
         name(weights={"net.dat": "ff00"}),
         name(weights={"other.dat": "00ff"}),
-        Plan("slow", cube, SHARDS, SCHEMA, Settings()).fingerprint(ROWS),
-        Plan("other", slow_stage.square, SHARDS, SCHEMA, Settings()).fingerprint(ROWS),
+        Plan("slow", cube, lambda: SHARDS, SCHEMA, Settings()).fingerprint(ROWS),
+        Plan("other", slow_stage.square, lambda: SHARDS, SCHEMA, Settings()).fingerprint(ROWS),
         *(
-            Plan("slow", slow_stage.square, SHARDS, schema, Settings()).fingerprint(ROWS)
+            Plan("slow", slow_stage.square, lambda: SHARDS, schema, Settings()).fingerprint(ROWS)
             for schema in (wider, *tensors)
         ),
         slow_stage.plan().fingerprint(SHARDS[1]),
@@ -50,7 +50,7 @@ def test_a_fingerprint_covers_all_that_can_change_the_rows():
 
 
 def test_what_only_says_where_and_how_changes_nothing():
-    assert name() == name(context={"root": "/elsewhere"}) == name(on_device=True) == name(rows_in=9)
+    assert name() == name(context={"root": "/elsewhere"}) == name(on_device=True) == name(count=len)
     assert name() == name(recover=lambda fingerprint: None)
     # The other shards of the table
     assert slow_stage.plan(SHARDS[:1]).fingerprint(ROWS) == name()

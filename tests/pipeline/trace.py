@@ -67,8 +67,10 @@ def computation(stage: str) -> tuple[Callable[[], Any], Closure]:
         context = {**plan.context, "device": torch.device("cpu")}
         target = Path(tempfile.mkdtemp()) / "shard.parquet"
 
+        rows = next(iter(plan.shards()))
+
         def shard() -> None:
-            write_rows(target, plan.function(plan.shards[0], plan.settings, context), plan.schema, {})
+            write_rows(target, plan.function(rows, plan.settings, context), plan.schema, {})
 
         return shard, sources.follow([sources.place(plan.function), sources.place(write_rows)])
     if isinstance(plan, TrainingPlan):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import chain, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +80,9 @@ def _cut(sound: Sound, first: int, end: int | None = None) -> Sound:
     return Sound(sound.samples[first:end], sound.cancels[first:end])
 
 
-def recordings(clips: Iterable[dict[str, Any]], per_shard: int) -> list[list[dict[str, Any]]]:
-    """The clips that have a recording, in shards of about `per_shard`."""
-    rows = {row["clip_id"]: row for row in clips if row["audio_path"] is not None}
-    return [[rows[clip_id] for clip_id in run] for run in chunk(rows, per_shard)]
+def recordings(clips: Iterable[dict[str, Any]], per_shard: int) -> Iterator[list[dict[str, Any]]]:
+    """The clips that have a recording, of clips sorted by clip_id, in shards of about `per_shard`."""
+    return chunk((row for row in clips if row["audio_path"] is not None), per_shard, itemgetter("clip_id"))
 
 
 def spectrogram_shard(

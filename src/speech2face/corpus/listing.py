@@ -6,30 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from speech2face.corpus.clips import Clip, Clips
 from speech2face.pipeline.rejects import Reject
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".m4a", ".mp3", ".ogg", ".opus", ".aac")
 VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".mov", ".m4v", ".avi")
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A recording and the pictures or the video that go with it; paths are relative to the corpus root, with forward slashes.
-
-    Where `start_s` and `end_s` are set, the clip is that part of its files only. `face_xy` is the centre of the speaker's face as
-    parts of the picture's width and height.
-    """
-
-    clip_id: str  # <speaker>/<video>/<utterance>
-    speaker_id: str
-    audio_path: str | None
-    image_paths: tuple[str, ...] = ()
-    video_path: str | None = None
-    start_s: float | None = None
-    end_s: float | None = None
-    face_xy: tuple[float, float] | None = None
-    attributes: dict[str, str | float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,7 +28,7 @@ class Identity:
 class Listing:
     """The result of reading a corpus. `missing` names what a complete copy would have; it does not count as rejected."""
 
-    clips: list[Clip] = field(default_factory=list)
+    clips: Clips = field(default_factory=Clips)
     identities: dict[str, Identity] = field(default_factory=dict)
     rejects: list[Reject] = field(default_factory=list)
     missing: list[Reject] = field(default_factory=list)
@@ -97,23 +79,10 @@ def evenly(items: Sequence[str], count: int | None) -> tuple[str, ...]:
     return tuple(items[(2 * i + 1) * len(items) // (2 * count)] for i in range(count))
 
 
-def without_unwritable(listing: Listing) -> Listing:
-    """A listing in which clips whose names are not valid UTF-8, which no table can hold, have become rejects."""
-    kept = []
-    for clip in listing.clips:
-        if _writable("".join((clip.clip_id, clip.audio_path or "", clip.video_path or "", *clip.image_paths))):
-            kept.append(clip)
-        else:
-            message = "a file or folder name is not valid UTF-8; rename it"
-            listing.rejects.append(Reject(clip.clip_id, "unreadable", message))
-    speakers = {clip.speaker_id for clip in kept}
-    identities = {speaker: identity for speaker, identity in listing.identities.items() if speaker in speakers}
-    return Listing(kept, identities, listing.rejects, listing.missing)
-
-
-def _writable(text: str) -> bool:
+def writable(clip: Clip) -> bool:
+    """Whether a table can hold a clip's names, which must be valid UTF-8 for that."""
     try:
-        text.encode()
+        "".join((clip.clip_id, clip.audio_path or "", clip.video_path or "", *clip.image_paths)).encode()
     except UnicodeEncodeError:
         return False
     return True

@@ -1,7 +1,7 @@
 """The manifest: one row a clip, with its speaker, files, their digests, and what is known of the speaker."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from speech2face.corpus.clips import Clip, Clips
 from speech2face.corpus.digests import FileDigest
-from speech2face.corpus.listing import Clip
 from speech2face.pipeline.rejects import Reject
-from speech2face.pipeline.shards import write_table
 
 CORPUS = Path("data/corpus")
 MANIFEST_NAME = "manifest.parquet"
 ROWS_PER_BATCH = 1000
+REPEATED = "clip_id {} occurs twice in the manifest; ids are <speaker>/<video>/<utterance> and unique"
 
 COLUMNS = pa.schema(
     [
@@ -45,8 +45,11 @@ COLUMNS = pa.schema(
 parts of the picture's width and height, null where it is not known."""
 
 
-def usable(clips: Sequence[Clip], digests: Mapping[str, FileDigest]) -> tuple[list[Clip], list[Reject]]:
-    """Clips without the pictures that cannot be read, and without those whose recording cannot; each becomes a reject."""
+def usable(
+    clips: Sequence[Clip], digests: Mapping[str, FileDigest]
+) -> tuple[list[Clip], list[Reject], dict[str, Reject]]:
+    """Clips without the pictures that cannot be read, and without those whose recording cannot; rejects for the clips, and for the
+    pictures by their paths."""
     kept, rejects = [], []
     lost: dict[str, Reject] = {}  # clips of one video share their pictures
     for clip in clips:
@@ -58,26 +61,38 @@ def usable(clips: Sequence[Clip], digests: Mapping[str, FileDigest]) -> tuple[li
         for path in set(clip.image_paths) - set(images):
             lost[path] = Reject(path, str(digests[path].reason), digests[path].message)
         if images or clip.video_path or not clip.image_paths:
-            kept.append(replace(clip, image_paths=images))
+            kept.append(clip if len(images) == len(clip.image_paths) else replace(clip, image_paths=images))
         else:
             rejects.append(
                 Reject(clip.clip_id, "no_image", f"none of its {len(clip.image_paths)} pictures can be read")
             )
-    return kept, rejects + [lost[path] for path in sorted(lost)]
+    return kept, rejects, lost
 
 
-def build_manifest(
-    clips: Sequence[Clip],
-    digests: Mapping[str, FileDigest],
-    source: str,
-    roles: Mapping[str, str],
-) -> pa.Table:
-    """The manifest of `clips`, sorted by clip_id, with the digest and size of each file.
+def manifest_schema(clips: Clips, roles: Mapping[str, str]) -> pa.Schema:
+    """The schema of a manifest of `clips`: `COLUMNS`, and their attributes, words (string) or else numbers (float64).
 
     `roles` says which attributes are `linked` to voice and face, and which are a `control`. Raises ValueError for an attribute that
     is a number of one clip and a word of another.
     """
-    clips = sorted(clips, key=lambda clip: clip.clip_id)
+    known = clips.attributes
+    fields = [pa.field(name, _attribute_type(name, known[name])) for name in sorted(known)]
+    columns = [*COLUMNS, *([pa.field("attributes", pa.struct(fields))] if fields else [])]
+    return pa.schema(columns, {"attribute_roles": json.dumps(dict(roles), sort_keys=True)})
+
+
+def _attribute_type(name: str, known: Mapping[bool, tuple[str, str | float]]) -> pa.DataType:
+    if len(known) == 2:
+        (of_word, word), (of_number, number) = known[True], known[False]
+        raise ValueError(
+            f"the attribute {name} is a word of {of_word} ({word}) and a number of {of_number} "
+            f"({number:g}); make it one or the other in the lists of the corpus"
+        )
+    return pa.string() if True in known else pa.float64()
+
+
+def manifest_rows(clips: Sequence[Clip], digests: Mapping[str, FileDigest], source: str, schema: pa.Schema) -> pa.Table:
+    """The rows of some clips, with the digest and size of each file."""
     none = FileDigest()
     audio = [digests[clip.audio_path] if clip.audio_path else none for clip in clips]
     video = [digests[clip.video_path] if clip.video_path else none for clip in clips]
@@ -98,68 +113,76 @@ def build_manifest(
         "face_x": [clip.face_xy[0] if clip.face_xy else None for clip in clips],
         "face_y": [clip.face_xy[1] if clip.face_xy else None for clip in clips],
         "source": [source] * len(clips),
+        "attributes": [clip.attributes for clip in clips],
     }
-    table = pa.table([pa.array(columns[f.name], f.type) for f in COLUMNS], schema=COLUMNS)
-    names = sorted({name for clip in clips for name in clip.attributes})
-    if names:
-        attributes = [_attribute(clips, name) for name in names]
-        table = table.append_column("attributes", pa.StructArray.from_arrays(attributes, names))
-    return table.replace_schema_metadata({"attribute_roles": json.dumps(dict(roles), sort_keys=True)})
+    return pa.table([pa.array(columns[f.name], f.type) for f in schema], schema=schema)
 
 
-def _attribute(clips: Sequence[Clip], name: str) -> pa.Array:
-    """An attribute of the clips as a column: words (string), else numbers (float64)."""
-    values = [clip.attributes.get(name) for clip in clips]
-    known = {type(value) is str: clip for clip, value in zip(clips, values, strict=True) if value is not None}
-    if len(known) == 2:
-        word, number = known[True], known[False]
-        raise ValueError(
-            f"the attribute {name} is a word of {word.clip_id} ({word.attributes[name]}) and a number of {number.clip_id} "
-            f"({number.attributes[name]:g}); make it one or the other in the lists of the corpus"
-        )
-    return pa.array(values, pa.string() if True in known else pa.float64())
+def write_manifest(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> set[str]:
+    """Write a manifest as its rows come, sorted by clip_id, each table as one row group; returns its speakers, none if there were no rows.
+
+    Raises ValueError if ids repeat.
+    """
+    speakers: set[str] = set()
+    last = ""
+    with pq.ParquetWriter(path, schema) as writer:
+        for table in tables:
+            for clip_id in table["clip_id"].to_pylist():
+                if clip_id == last:
+                    raise ValueError(REPEATED.format(clip_id))
+                last = clip_id
+            speakers.update(table["speaker_id"].unique().to_pylist())
+            if table.num_rows:
+                writer.write_table(table)
+    return speakers
 
 
-def write_manifest(path: Path, table: pa.Table) -> None:
-    """Check a manifest and write it."""
-    check_manifest(table)
-    write_table(path, table)
+def check_columns(schema: pa.Schema) -> None:
+    """Raise ValueError if columns of a manifest are missing or of another type."""
+    if missing := [name for name in COLUMNS.names if name not in schema.names]:
+        raise ValueError(f"the manifest lacks the columns {', '.join(missing)}; run dvc repro make_corpus")
+    for column in COLUMNS:
+        if (got := schema.field(column.name).type) != column.type:
+            raise ValueError(f"the manifest's column {column.name} must be {column.type} (got {got})")
 
 
 def check_manifest(table: pa.Table) -> None:
     """Raise ValueError if columns are missing or of another type, there are no rows, or ids repeat."""
-    if missing := [name for name in COLUMNS.names if name not in table.column_names]:
-        raise ValueError(f"the manifest lacks the columns {', '.join(missing)}; run dvc repro make_corpus")
-    for column in COLUMNS:
-        if table.schema.field(column.name).type != column.type:
-            got = table.schema.field(column.name).type
-            raise ValueError(f"the manifest's column {column.name} must be {column.type} (got {got})")
+    check_columns(table.schema)
     if table.num_rows == 0:
         raise ValueError("the manifest has no clips; check corpus.root and its folders")
     if pc.count_distinct(table["clip_id"]).as_py() != table.num_rows:
         counts = table.group_by("clip_id").aggregate([([], "count_all")])
         repeated = counts.filter(pc.greater(counts["count_all"], 1))["clip_id"][0].as_py()
-        raise ValueError(
-            f"clip_id {repeated} occurs twice in the manifest; ids are <speaker>/<video>/<utterance> and unique"
-        )
+        raise ValueError(REPEATED.format(repeated))
 
 
 def read_manifest(path: Path = CORPUS / MANIFEST_NAME) -> pa.Table:
     """Read and check a manifest. Raises ValueError if it is not one."""
-    try:
-        table = pq.read_table(path)
-    except FileNotFoundError:
-        raise ValueError(f"{path} does not exist; run the stage that writes it: dvc repro make_corpus") from None
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{path} is not a Parquet file: {error}") from None
+    with _opened(path) as file:
+        table = file.read()
     check_manifest(table)
     return table
 
 
 def iterate_clips(columns: Sequence[str], path: Path = CORPUS / MANIFEST_NAME) -> Iterator[dict[str, Any]]:
-    """The rows of a checked manifest, some columns of them, without holding all in memory as Python values."""
-    for batch in read_manifest(path).select(list(columns)).to_batches(max_chunksize=ROWS_PER_BATCH):
-        yield from batch.to_pylist()
+    """The rows of a manifest, some columns of them, sorted by clip_id; `ROWS_PER_BATCH` of them in memory at a time.
+
+    Raises ValueError if the file is no manifest; ids are not compared, which `write_manifest` did.
+    """
+    with _opened(path) as file:
+        check_columns(file.schema_arrow)
+        for batch in file.iter_batches(ROWS_PER_BATCH, columns=list(columns)):
+            yield from batch.to_pylist()
+
+
+def _opened(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except FileNotFoundError:
+        raise ValueError(f"{path} does not exist; run the stage that writes it: dvc repro make_corpus") from None
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path} is not a Parquet file: {error}") from None
 
 
 def attribute_roles(table: pa.Table) -> dict[str, str]:

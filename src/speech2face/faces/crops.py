@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from speech2face.corpus.ids import video_of
+from speech2face.corpus.ids import speaker_of, video_of
 from speech2face.corpus.paths import inside, why_changed
 from speech2face.faces.detection import Detection, detect, load_detector
 from speech2face.faces.frames import Frame, read_frames
@@ -33,13 +34,29 @@ Find = Callable[[str], Path]
 """The file at a path of the manifest."""
 
 
-def face_rows(manifest: Iterable[dict[str, Any]]) -> dict[str, FaceRow]:
-    """What faces are looked for in: the pictures of each `<speaker>/<video>`, and, for clips without pictures, their videos.
+def face_rows(clips: Iterable[dict[str, Any]]) -> Iterator[FaceRow]:
+    """What faces are looked for in, sorted by `row_id`: the pictures of each `<speaker>/<video>`, and, for clips without pictures, their
+    videos. `clips` are rows of the manifest, sorted by clip_id; those of one speaker are held at a time.
 
     Clips of one video list the same pictures; they belong to its first clip.
     """
+    for _, of_speaker in groupby(clips, lambda clip: speaker_of(clip["clip_id"])):
+        yield from sorted(_rows_of_speaker(of_speaker), key=row_id)
+
+
+def row_id(row: FaceRow) -> str:
+    """What a row of `face_rows` is known by: `<speaker>/<video>`, or the clip if it is looked for in the clip's own video."""
+    return video_of(row["clip_id"]) if "pictures" in row else row["clip_id"]
+
+
+def count_items(row: FaceRow) -> int:
+    """Pictures and videos of a row: what a stage can reject."""
+    return len(row["pictures"]) if "pictures" in row else 1
+
+
+def _rows_of_speaker(clips: Iterable[dict[str, Any]]) -> list[FaceRow]:
     rows: dict[str, FaceRow] = {}
-    for clip in manifest:
+    for clip in clips:
         common = {name: clip[name] for name in CLIP_COLUMNS}
         if clip["image_paths"]:
             row = rows.setdefault(video_of(clip["clip_id"]), common | {"pictures": {}})
@@ -48,15 +65,7 @@ def face_rows(manifest: Iterable[dict[str, Any]]) -> dict[str, FaceRow]:
         elif clip["video_path"]:
             rows[clip["clip_id"]] = common | {name: clip[name] for name in VIDEO_COLUMNS}
     # As lists, because the order counts (a face's frame is its number), and a digest of a dictionary does not see it.
-    return {
-        name: row | {"pictures": list(row["pictures"].values())} if "pictures" in row else row
-        for name, row in rows.items()
-    }
-
-
-def count_items(rows: Iterable[FaceRow]) -> int:
-    """Pictures and videos of some rows: what a stage can reject."""
-    return sum(len(row["pictures"]) if "pictures" in row else 1 for row in rows)
+    return [row | {"pictures": list(row["pictures"].values())} if "pictures" in row else row for row in rows.values()]
 
 
 def crop(

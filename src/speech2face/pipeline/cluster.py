@@ -14,10 +14,11 @@ import socket
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -63,15 +64,18 @@ def address() -> str | None:
     return text
 
 
-def run(plan: Plan, compute: Callable[..., None], jobs: Sequence[Job]) -> Iterator[None]:
+def run(plan: Plan, compute: Callable[..., None], jobs: Iterable[Job], num_jobs: int) -> Iterator[None]:
     """Call `compute(*job)` for each job of a plan on the cluster; yields whenever one is done.
 
-    The last two things in a job are the path of its shard and the shard's metadata. Raises what `compute` raises; ValueError for a
-    setting that does not fit the cluster; RuntimeError, with the remedy, where the cluster cannot be reached or a node is not fit.
+    Jobs are asked for when there is room for them. The last two things in a job are the path of its shard and the shard's metadata. Raises
+    what `compute` raises; ValueError for a setting that does not fit the cluster; RuntimeError, with the remedy, where the cluster cannot
+    be reached or a node is not fit.
     """
-    if not jobs:
+    if not num_jobs:
         return
-    with _connected(str(address())) as ray, _parts(jobs[0][-2].parent) as parts:
+    waiting = iter(jobs)
+    first = next(waiting)
+    with _connected(str(address())) as ray, _parts(first[-2].parent) as parts:
         nodes = _nodes(ray)
         request = request_of(plan.on_device, nodes)
         slots = {name: slots_of(request, has) for name, has in nodes.items()}
@@ -86,26 +90,28 @@ def run(plan: Plan, compute: Callable[..., None], jobs: Sequence[Job]) -> Iterat
 
         room = machine.asked_workers() or WAITING_PER_SLOT * sum(slots.values())
         with _signals_noted() as heed:
-            yield from _results(ray, plan.stage, jobs, submit, room, request, heed)
+            yield from _results(ray, plan.stage, chain([first], waiting), submit, room, request, heed)
 
 
 def _results(
     ray: Any,
     stage: str,
-    jobs: Sequence[Job],
+    jobs: Iterator[Job],
     submit: Callable[[Job], Any],
     room: int,
     request: dict[str, float],
     heed: Callable[[], None],
 ) -> Iterator[None]:
     """Have at most `room` of the jobs with Ray at a time; yields whenever one is done."""
-    waiting = deque((job, 1) for job in jobs)
+    again: deque[tuple[Job, int]] = deque()
+    fresh = ((job, 1) for job in jobs)
     running: dict[Any, tuple[Job, int]] = {}  # each with the number of its attempts
     try:
-        while waiting or running:
-            while waiting and len(running) < room:
-                job, attempt = waiting.popleft()
-                running[submit(job)] = job, attempt
+        while True:
+            while len(running) < room and (begun := again.popleft() if again else next(fresh, None)):
+                running[submit(begun[0])] = begun
+            if not running:
+                break
             done, _ = ray.wait(list(running), timeout=LOOK_EVERY_S)
             heed()
             if not done and not any(slots_of(request, has) for has in _nodes(ray).values()):
@@ -118,7 +124,7 @@ def _results(
                     _await(job[-2], where, heed)
                     yield
                 elif attempt < ATTEMPTS:
-                    waiting.append((job, attempt + 1))
+                    again.append((job, attempt + 1))
                 else:
                     raise RuntimeError(
                         f"{ATTEMPTS} worker processes of {stage} died of one shard, perhaps for want of memory; finished shards are kept: "

@@ -9,7 +9,7 @@ is all that a machine has that only pulled.
 import json
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from speech2face.pipeline.atomic import PARTIALS, link
 from speech2face.pipeline.dvc_cache import last_output
 from speech2face.pipeline.plan import Plan, Row, ShardFunction, fingerprint, shard_name
 from speech2face.pipeline.progress import progress
-from speech2face.pipeline.shards import footer, footer_text, write_shard
+from speech2face.pipeline.shards import footer, footer_texts, write_shard
 from speech2face.pipeline.summary import Summary, check_rejects, write_rejects
 from speech2face.pipeline.work import work_directory
 
@@ -35,33 +35,15 @@ def map_shards(plan: Plan, out: Path | None, max_reject_fraction: float) -> Summ
 
     Raises RuntimeError if a worker dies, ValueError if more than `max_reject_fraction` of the items were rejected.
     """
-    num_rows = sum(map(len, plan.shards)) if plan.rows_in is None else plan.rows_in
-    summary = Summary(plan.stage, num_rows, shards=len(plan.shards))
+    summary = Summary(plan.stage)
     store = shard_store(plan.stage)
     _remove_leftovers(store)
-    shards = {}
-    for rows in plan.shards:
-        ingredients = plan.ingredients(rows)
-        shards[fingerprint(plan.stage, ingredients)] = rows, ingredients
-    jobs = []
-    kept = _Kept(out)
-    for name, (rows, ingredients) in shards.items():
-        path = store / f"{name}.parquet"
-        metadata = {"fingerprint": name, "ingredients": json.dumps(ingredients)}
-        if _is_finished(path, name) or kept.take(name, path):
-            continue
-        if plan.recover is not None and (recovered := plan.recover(name)) is not None:
-            write_shard(path, recovered, plan.schema, metadata)
-            continue
-        jobs.append(
-            (plan.function, rows, plan.settings, dict(plan.context), plan.on_device, plan.schema, path, metadata)
-        )
-    summary.computed = len(jobs)
+    wanted = _unfinished(plan, out, summary)
+    summary.computed = len(wanted)
     run = cluster.run if cluster.address() is not None else processes.run
-    for _ in progress(run(plan, _compute, jobs), len(jobs), plan.stage, "shards"):
+    for _ in progress(run(plan, _compute, _jobs(plan, wanted), len(wanted)), len(wanted), plan.stage, "shards"):
         pass
 
-    summary.finished = [store / f"{name}.parquet" for name in shards]
     for path in summary.finished:
         rows_out, rejects = footer(path)
         summary.rows_out += rows_out
@@ -72,6 +54,44 @@ def map_shards(plan: Plan, out: Path | None, max_reject_fraction: float) -> Summ
     write_rejects(summary)
     check_rejects(summary, max_reject_fraction)
     return summary
+
+
+def _unfinished(plan: Plan, out: Path | None, summary: Summary) -> dict[int, Path]:
+    """Which shards of a plan are to be computed, by their number, and where each belongs. Notes in `summary` how many rows and shards
+    there are, and where all of them belong."""
+    store, kept = shard_store(plan.stage), _Kept(out)
+    wanted: dict[int, Path] = {}
+    known: dict[Path, None] = {}
+    for number, rows in enumerate(progress(plan.shards(), None, f"{plan.stage}: planning", "shards")):
+        summary.shards += 1
+        summary.rows_in += sum(map(plan.count, rows))
+        name = plan.fingerprint(rows)
+        path = store / f"{name}.parquet"
+        if path in known:
+            continue
+        known[path] = None
+        if _is_finished(path, name) or kept.take(name, path):
+            continue
+        if plan.recover is not None and (recovered := plan.recover(name)) is not None:
+            write_shard(path, recovered, plan.schema, _made_from(plan, rows))
+            continue
+        wanted[number] = path
+    summary.finished = list(known)
+    return wanted
+
+
+def _jobs(plan: Plan, wanted: Mapping[int, Path]) -> Iterator[tuple[Any, ...]]:
+    """The arguments of `_compute` for the wanted shards, one after the other: their rows are read when they are asked for."""
+    for number, rows in enumerate(plan.shards() if wanted else ()):
+        if number in wanted:
+            made_from, place = _made_from(plan, rows), wanted[number]
+            yield plan.function, rows, plan.settings, dict(plan.context), plan.on_device, plan.schema, place, made_from
+
+
+def _made_from(plan: Plan, rows: Sequence[Row]) -> dict[str, str]:
+    """The metadata of a shard: its fingerprint and its ingredients."""
+    ingredients = plan.ingredients(rows)
+    return {"fingerprint": fingerprint(plan.stage, ingredients), "ingredients": json.dumps(ingredients)}
 
 
 def shard_store(stage: str) -> Path:
@@ -102,9 +122,9 @@ class _Kept:
 def _is_finished(path: Path, name: str) -> bool:
     """Whether a shard need not be computed: it is there, it is the one, and none of its rejects may be different next time."""
     try:
-        return footer_text(path, "fingerprint") == name and not any(
-            reject.reason in PASSING_REASONS for reject in footer(path)[1]
-        )
+        texts = footer_texts(path)
+        rejects = json.loads(texts["rejects"])
+        return texts["fingerprint"] == name and not any(reject["reason"] in PASSING_REASONS for reject in rejects)
     except (OSError, KeyError, ValueError):  # not there, not a shard, or damaged since
         return False
 

@@ -26,21 +26,22 @@ ROW_DIGITS = 16
 class Plan:
     """The shards of a stage.
 
-    settings: the section of the parameters that `function` reads, but for the keys in `unread`; weights: names and digests of the
-    weight files that it loads; rows_in: the number of items, where a shard's row stands for several; on_device: whether its networks run
-    on `machine.device`, which then is `context["device"]`; recover: gives the rows of a shard by its fingerprint, where what was made
+    shards: gives the rows of each shard, from the first one anew whenever it is called, so that nobody need hold the rows of more than
+    one; settings: the section of the parameters that `function` reads, but for the keys in `unread`; weights: names and digests of the
+    weight files that it loads; count: the number of items that a row stands for; on_device: whether its networks run on
+    `machine.device`, which then is `context["device"]`; recover: gives the rows of a shard by its fingerprint, where what was made
     from them is kept instead of the shard itself, None for one that is not.
     """
 
     stage: str
     function: ShardFunction
-    shards: Sequence[Sequence[Row]]
+    shards: Callable[[], Iterable[Sequence[Row]]]
     schema: pa.Schema
     settings: BaseModel
     context: Mapping[str, Any] = field(default_factory=dict)
     unread: frozenset[str] = frozenset()
     weights: Mapping[str, str] = field(default_factory=dict)
-    rows_in: int | None = None
+    count: Callable[[Row], int] = lambda row: 1
     on_device: bool = False
     recover: Callable[[str], Iterable[Row] | None] | None = None
 

@@ -2,9 +2,10 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.sharedctypes import Synchronized
 from typing import Any
@@ -12,13 +13,16 @@ from typing import Any
 from speech2face.pipeline import machine
 from speech2face.pipeline.plan import Plan
 
+AHEAD = 4
+"""Jobs that wait for each worker: enough that none waits for the next one, and few, because they are held in memory."""
 
-def run(plan: Plan, compute: Callable[..., None], jobs: Sequence[tuple[Any, ...]]) -> Iterator[None]:
+
+def run(plan: Plan, compute: Callable[..., None], jobs: Iterable[tuple[Any, ...]], num_jobs: int) -> Iterator[None]:
     """Call `compute(*job)` for each job of a plan, in `machine.num_workers` processes; yields whenever one is done.
 
-    Raises what `compute` raises, and RuntimeError if a worker dies.
+    Jobs are asked for when a worker will soon want them. Raises what `compute` raises, and RuntimeError if a worker dies.
     """
-    workers = min(machine.num_workers(plan.on_device), len(jobs))
+    workers = min(machine.num_workers(plan.on_device), num_jobs)
     if workers <= 1:
         for job in jobs:
             compute(*job)
@@ -31,10 +35,16 @@ def run(plan: Plan, compute: Callable[..., None], jobs: Sequence[tuple[Any, ...]
     context = get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, _start_worker, (threads, context.Value("i", 0)))
     try:
-        futures: list[Future[None]] = [pool.submit(compute, *job) for job in jobs]
-        for future in as_completed(futures):
-            future.result()
-            yield
+        running: set[Future[None]] = set()
+        waiting = iter(jobs)
+        while True:
+            running |= {pool.submit(compute, *job) for job in islice(waiting, AHEAD * workers - len(running))}
+            if not running:
+                break
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
+                yield
         pool.shutdown()
     except BrokenProcessPool:
         raise RuntimeError(

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 def file_digest(path: Path) -> str:
@@ -25,16 +27,25 @@ def stable_fraction(text: str) -> float:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
 
 
-def chunk(items: Iterable[str], size: int) -> list[list[str]]:
-    """Sorted items cut into runs of about `size`, at most `2 * size`, where the cuts depend on the items near them only.
+def chunk(items: Iterable[T], size: int, key: Callable[[T], str] = str) -> Iterator[list[T]]:
+    """Items that come sorted by `key` cut into runs of about `size`, at most `2 * size`, where the cuts depend on the items near them
+    only. Each run is given as soon as it is complete, and no more than one is held.
 
     An item added or taken away changes the run that it falls in and rarely a neighbour, so work that is stored by run survives growth.
+    Raises ValueError for an item that is not after the one before it.
     """
-    runs: list[list[str]] = []
-    for item in sorted(items):
-        full = bool(runs) and len(runs[-1]) >= 2 * size
-        cut = bool(runs) and 2 * len(runs[-1]) >= size and stable_fraction(f"cut {item}") * size < 2
-        if not runs or full or cut:
-            runs.append([])
-        runs[-1].append(item)
-    return runs
+    run: list[T] = []
+    last: str | None = None
+    for item in items:
+        name = key(item)
+        if last is not None and name <= last:
+            raise ValueError(f"{name} comes after {last}; items must be sorted, and none may occur twice")
+        last = name
+        full = len(run) >= 2 * size
+        cut = bool(run) and 2 * len(run) >= size and stable_fraction(f"cut {name}") * size < 2
+        if full or cut:
+            yield run
+            run = []
+        run.append(item)
+    if run:
+        yield run

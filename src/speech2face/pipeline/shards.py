@@ -150,7 +150,12 @@ def footer(path: Path) -> tuple[int, list[Reject]]:
 
 def footer_text(path: Path, key: str) -> str:
     """An entry of a finished shard's metadata. Raises KeyError if it has none."""
-    return pq.read_metadata(path).metadata[key.encode()].decode()
+    return footer_texts(path)[key]
+
+
+def footer_texts(path: Path) -> dict[str, str]:
+    """The metadata of a finished shard."""
+    return {key.decode(): text.decode() for key, text in pq.read_metadata(path).metadata.items()}
 
 
 def shard_paths(directory: Path) -> list[Path]:
@@ -179,11 +184,6 @@ def contents(directory: Path) -> list[str]:
     again under its old name, and a change of the code may change names alone.
     """
     return sorted(footer_text(path, "content") for path in shard_paths(directory))
-
-
-def count_rows(directory: Path) -> int:
-    """Rows of a whole table, read from the footers."""
-    return sum(pq.read_metadata(path).num_rows for path in shard_paths(directory))
 
 
 def to_numpy(column: pa.ChunkedArray | pa.Array) -> np.ndarray:

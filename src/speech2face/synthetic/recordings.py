@@ -38,12 +38,10 @@ RECORD_NAME = "shards.json"
 ROLES = dict.fromkeys(LINKED, "linked") | dict.fromkeys(CONTROLS, "control")
 
 
-def plan(settings: Synthetic) -> list[list[dict[str, Any]]]:
+def plan(settings: Synthetic) -> Iterator[list[dict[str, Any]]]:
     """The speakers of the corpus, in shards."""
-    return [
-        [{"index": int(i)} for i in run]
-        for run in chunk((f"{i:04d}" for i in range(settings.num_speakers)), SPEAKERS_PER_SHARD)
-    ]
+    for run in chunk((f"{i:04d}" for i in range(settings.num_speakers)), SPEAKERS_PER_SHARD):
+        yield [{"index": int(i)} for i in run]
 
 
 def render_shard(

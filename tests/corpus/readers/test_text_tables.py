@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from speech2face.corpus.readers.text_tables import Table, read_rows, read_table, values_of
+from speech2face.corpus.readers.text_tables import Table, are_numbers, read_rows, read_table, values_of
 from tests.corpus.trees import touch
 
 
@@ -31,13 +31,13 @@ def table_of(name: str, texts: list[str]) -> Table:
     ],
 )
 def test_text_stays_text_and_numbers_may_be_unknown(texts: list[str], values: list[str | float | None]):
-    assert values_of(table_of("a", texts), "a") == values
+    assert values_of(table_of("a", texts), "a", bool(are_numbers(texts))) == values
 
 
 @pytest.mark.parametrize("text", ["inf", "-Infinity", "1e999"])
 def test_infinite_numbers_are_refused_with_row_and_column(text: str):
     with pytest.raises(ValueError, match=rf"t\.csv line 3, column height: must be a finite number \(got {text}\)"):
-        values_of(table_of("height", ["1", text, "3"]), "height")
+        values_of(table_of("height", ["1", text, "3"]), "height", True)
 
 
 def test_columns_without_a_name_are_left_out(tmp_path: Path):
@@ -79,7 +79,7 @@ def test_what_is_no_table(tmp_path: Path, content: bytes, message: str):
 
 
 def test_rows_without_a_header(tmp_path: Path):
-    assert read_rows(touch(tmp_path / "t.csv", b"NA,1\n\n x,\t2\n"), ",") == [(1, ["NA", "1"]), (3, ["x", "2"])]
+    assert list(read_rows(touch(tmp_path / "t.csv", b"NA,1\n\n x,\t2\n"), ",")) == [(1, ["NA", "1"]), (3, ["x", "2"])]
 
 
 def test_lines_are_counted_as_an_editor_counts_them(tmp_path: Path):

@@ -15,7 +15,7 @@ VOX2_HEADER = ("VoxCeleb2 ID ", "VGGFace2 ID ", "Gender ", "Set ")
 def test_a_whole_tree(tmp_path: Path):
     listing = list_voxceleb1(voxceleb1(tmp_path))
     assert len(listing.clips) == 3 * 2 * 2 and not listing.missing and not listing.rejects
-    clip = listing.clips[0]
+    clip = next(iter(listing.clips))
     assert (clip.clip_id, clip.speaker_id) == ("id10001/video0/00001", "id10001")
     assert clip.audio_path == "wav/id10001/video0/00001.wav"
     faces = "unzippedFaces/Speaker_000/1.6/video0"
@@ -119,9 +119,9 @@ def test_a_speaker_who_is_not_in_the_metafile_is_named(tmp_path: Path):
 
 def test_pictures_are_spread_evenly_over_a_video(tmp_path: Path):
     voxceleb1(tmp_path, 1, 1, 1, num_pictures=9)
-    pictures = list_voxceleb1(tmp_path, pictures_per_video=3).clips[0].image_paths
+    pictures = next(iter(list_voxceleb1(tmp_path, pictures_per_video=3).clips)).image_paths
     assert [path[-5] for path in pictures] == ["1", "4", "7"]
-    assert len(list_voxceleb1(tmp_path).clips[0].image_paths) == 9
+    assert len(next(iter(list_voxceleb1(tmp_path).clips)).image_paths) == 9
 
 
 def vox2_tree(root: Path, sound: bool = True, parts: tuple[str, str] = ("dev", "test")) -> Path:
@@ -142,7 +142,7 @@ def test_voxceleb2(tmp_path: Path, sound: bool, parts: tuple[str, str]):
     assert [c.clip_id for c in listing.clips] == [
         f"{s}/v1/{u}" for s in ("id00012", "id03347") for u in ("00001", "00002")
     ]
-    clip, place = listing.clips[0], f"{parts[0]}/" if parts[0] else ""
+    clip, place = next(iter(listing.clips)), f"{parts[0]}/" if parts[0] else ""
     assert clip.video_path == f"{place}mp4/id00012/v1/00001.mp4"
     assert clip.audio_path == (f"{place}aac/id00012/v1/00001.m4a" if sound else clip.video_path)
     assert clip.attributes["sex"] == "m"

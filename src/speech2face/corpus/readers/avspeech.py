@@ -14,7 +14,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from speech2face.corpus.listing import VIDEO_SUFFIXES, Clip, Identity, Listing
+from speech2face.corpus.clips import Clip
+from speech2face.corpus.listing import VIDEO_SUFFIXES, Identity, Listing
 from speech2face.corpus.readers.text_tables import read_rows
 from speech2face.pipeline.rejects import Reject
 

@@ -9,11 +9,11 @@ voices without pictures; pair them with `encoder.target: speaker`.
 
 from pathlib import Path
 
+from speech2face.corpus.clips import Clip
 from speech2face.corpus.listing import (
     AUDIO_SUFFIXES,
     PICTURE_SUFFIXES,
     VIDEO_SUFFIXES,
-    Clip,
     Identity,
     Listing,
     evenly,

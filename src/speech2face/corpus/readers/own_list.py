@@ -1,13 +1,28 @@
 """A list of one's own: a csv or Parquet file with a row a clip, for recordings in any layout."""
 
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from speech2face.corpus.listing import Clip, Identity, Listing
-from speech2face.corpus.readers import text_tables
+from speech2face.corpus.clips import Clip
+from speech2face.corpus.listing import Identity, Listing
+from speech2face.corpus.readers.text_tables import (
+    ROWS_AT_ONCE,
+    UNNAMED,
+    Table,
+    are_numbers,
+    check_header,
+    is_unknown,
+    number,
+    read_tables,
+    values_of,
+)
 from speech2face.corpus.splits import check_disjoint
 from speech2face.pipeline.params import resolve_path
 from speech2face.pipeline.rejects import first_line, is_of_the_machine
@@ -29,30 +44,81 @@ def list_own(root: str, split_column: str, needs_splits: bool) -> Listing:
     ValueError for a list that cannot be read, lacks columns or holds values that cannot be, naming the first.
     """
     path = _find(resolve_path(root))
-    table, texts = _read(path)
-    columns = table.columns
     needed = [*REQUIRED, *([split_column] if needs_splits else [])]
-    if missing := [name for name in needed if name not in columns]:
-        raise ValueError(f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(columns)}")
-    if not columns["clip_id"]:
-        raise ValueError(f"{path} has no rows")
-    ids, speakers = _ids(table)
-    audio, video = (_texts(table, name) for name in ("audio_path", "video_path"))
-    start, end, x, y = (_numbers(table, name) for name in NUMBERS)
-    own = _splits(table, split_column, speakers)
-    images = columns.get(PICTURES, [""] * len(ids))
-    attributes = _attributes(table, texts, split_column)
+    numeric = _survey(path, needed, split_column)
     listing = Listing()
+    for table in _tables(path):
+        _add(listing, table, numeric, split_column)
+    return listing
+
+
+def _survey(path: Path, needed: Sequence[str], split_column: str) -> dict[str, bool]:
+    """Check what can only be seen of the list as a whole; whether each column of attributes holds numbers."""
+    ids: array[int] = array("q")
+    kinds: dict[str, set[bool | None]] = {}
+    splits: dict[tuple[str, str], None] = {}
+    for table in _tables(path):
+        columns = table.columns
+        if missing := [name for name in needed if name not in columns]:
+            raise ValueError(f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(columns)}")
+        _check_ids(table)
+        ids.extend(map(hash, columns["clip_id"]))
+        if split_column in columns:
+            splits |= dict.fromkeys(zip(columns["speaker_id"], columns[split_column], strict=True))
+        for name, texts in columns.items():
+            if name not in KNOWN and name != split_column:
+                kinds.setdefault(name, set()).add(are_numbers(texts))
+    if not ids:
+        raise ValueError(f"{path} has no rows")
+    try:
+        check_disjoint(splits)
+    except ValueError as error:
+        raise ValueError(f"{path}, column {split_column}: {error}") from None
+    _check_unique(path, np.asarray(ids))
+    texts_by_type = _texts(path)
+    return {name: True in found and False not in found and name not in texts_by_type for name, found in kinds.items()}
+
+
+def _check_ids(table: Table) -> None:
+    for place, clip_id, speaker in zip(table.places, *(table.columns[name] for name in REQUIRED), strict=True):
+        where = f"{table.path} {place}"
+        if not clip_id or not speaker:
+            raise ValueError(f"{where} has no {'speaker_id' if clip_id else 'clip_id'}")
+        parts = clip_id.split("/")
+        if len(parts) != 3 or parts[0] != speaker or not all(parts):
+            raise ValueError(
+                f"{where}: clip_id must be <speaker_id>/<video>/<utterance> (got {clip_id!r} of speaker {speaker!r})"
+            )
+
+
+def _check_unique(path: Path, hashes: np.ndarray) -> None:
+    """Raise ValueError for a clip_id that occurs twice; `hashes` are those of all. Ids are held of those only whose hashes are equal."""
+    found, counts = np.unique(hashes, return_counts=True)
+    repeated = set(found[counts > 1].tolist())
+    seen: dict[str, str] = {}
+    for table in _tables(path) if repeated else ():
+        for place, clip_id in zip(table.places, table.columns["clip_id"], strict=True):
+            if hash(clip_id) in repeated and seen.setdefault(clip_id, place) != place:
+                before = seen[clip_id]
+                raise ValueError(f"{path} {place}: clip_id {clip_id} occurs twice, before in {before}; ids are unique")
+
+
+def _add(listing: Listing, table: Table, numeric: Mapping[str, bool], split_column: str) -> None:
+    """Add the clips and speakers of some rows."""
+    ids, speakers = (table.columns[name] for name in REQUIRED)
+    audio, video = (_paths(table, name) for name in ("audio_path", "video_path"))
+    start, end, x, y = (_numbers(table, name) for name in NUMBERS)
+    images = table.columns.get(PICTURES, [""] * len(ids))
+    splits = table.columns.get(split_column, [None] * len(ids))
+    attributes = {name: values_of(table, name, is_numeric) for name, is_numeric in numeric.items()}
     for i, (clip_id, speaker, pictures) in enumerate(zip(ids, speakers, images, strict=True)):
         first, last, left, top = start[i], end[i], x[i], y[i]
         if last is not None and last <= (first or 0.0):
-            raise ValueError(f"{path} {table.places[i]}: end_s of {clip_id} must be after start_s")
+            raise ValueError(f"{table.path} {table.places[i]}: end_s of {clip_id} must be after start_s")
         face = (left, top) if left is not None and top is not None else None
-        listing.clips.append(
-            Clip(clip_id, speaker, audio[i], _pictures(pictures), video[i], first, last, face, attributes[i])
-        )
-        listing.identities.setdefault(speaker, Identity(speaker, len(listing.identities), split=own[i]))
-    return listing
+        own = {name: values[i] for name, values in attributes.items()}
+        listing.clips.append(Clip(clip_id, speaker, audio[i], _pictures(pictures), video[i], first, last, face, own))
+        listing.identities.setdefault(speaker, Identity(speaker, len(listing.identities), split=splits[i]))
 
 
 def _find(root: Path) -> Path:
@@ -64,29 +130,45 @@ def _find(root: Path) -> Path:
     raise ValueError(f"corpus.root {root} must be a csv or Parquet file, or a folder with {' or '.join(NAMES)}")
 
 
-def _read(path: Path) -> tuple[text_tables.Table, set[str]]:
-    """A list, and the names of the columns that are text by their type."""
+def _tables(path: Path) -> Iterator[Table]:
+    """The rows of a list, some at a time."""
     if path.suffix.lower() != ".parquet":
-        return text_tables.read_table(path), set()
+        yield from read_tables(path)
+        return
+    with _parquet(path) as file:
+        names = [name.strip() for name in file.schema_arrow.names]
+        check_header(str(path), names)
+        num_rows = 0
+        for batch in file.iter_batches(ROWS_AT_ONCE):
+            columns = {
+                name: _as_texts(path, name, column)
+                for name, column in zip(names, batch.columns, strict=True)
+                if not UNNAMED.fullmatch(name)
+            }
+            yield Table(path, columns, [f"row {num_rows + row}" for row in range(1, batch.num_rows + 1)])
+            num_rows += batch.num_rows
+
+
+def _texts(path: Path) -> set[str]:
+    """Names of the columns that are text by their type."""
+    if path.suffix.lower() != ".parquet":
+        return set()
+    with _parquet(path) as file:
+        return {field.name.strip() for field in file.schema_arrow if not _is_numeric(field.type)}
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path) as file:
-            table = file.read()
+            yield file
     except (pa.ArrowException, OSError) as error:
         if is_of_the_machine(error):
             raise
         raise ValueError(f"{path} is not a table in Parquet: {first_line(error)}") from None
-    names = [name.strip() for name in table.column_names]
-    text_tables.check_header(str(path), names)
-    columns, texts = {}, set()
-    for name, column in zip(names, table.columns, strict=True):
-        if not text_tables.UNNAMED.fullmatch(name):
-            columns[name] = _as_texts(path, name, column)
-            if not _is_numeric(column.type):
-                texts.add(name)
-    return text_tables.Table(path, columns, [f"row {row}" for row in range(1, table.num_rows + 1)]), texts
 
 
-def _as_texts(path: Path, name: str, column: pa.ChunkedArray) -> list[Any]:
+def _as_texts(path: Path, name: str, column: pa.Array) -> list[Any]:
     """A column of Parquet as a csv would have it; only pictures may be lists."""
     if pa.types.is_nested(column.type) and not (name == PICTURES and _is_list(column.type)):
         kinds = "text or a list of texts" if name == PICTURES else "text or numbers"
@@ -121,19 +203,19 @@ def _is_numeric(kind: pa.DataType) -> bool:
     return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
 
 
-def _texts(table: text_tables.Table, name: str) -> list[str | None]:
-    """A column of texts; None where there is nothing."""
+def _paths(table: Table, name: str) -> list[str | None]:
+    """A column of paths; None where there is nothing."""
     return [text or None for text in table.columns.get(name, [""] * len(table.places))]
 
 
-def _numbers(table: text_tables.Table, name: str) -> list[float | None]:
+def _numbers(table: Table, name: str) -> list[float | None]:
     if name not in table.columns:
         return [None] * len(table.places)
     values: list[float | None] = []
     low, high = RANGES[name]
     for place, clip_id, text in zip(table.places, table.columns["clip_id"], table.columns[name], strict=True):
-        value = text_tables.number(text)
-        if not text_tables.is_unknown(text) and (value is None or not low <= value <= high):
+        value = number(text)
+        if not is_unknown(text) and (value is None or not low <= value <= high):
             raise ValueError(
                 f"{table.path} {place}: {name} of {clip_id} must be a number in {low}..{high} (got {text})"
             )
@@ -141,47 +223,8 @@ def _numbers(table: text_tables.Table, name: str) -> list[float | None]:
     return values
 
 
-def _ids(table: text_tables.Table) -> tuple[list[str], list[str]]:
-    """Ids of the clips and of their speakers, checked."""
-    speakers: list[str] = []
-    seen: dict[str, str] = {}
-    for place, clip_id, speaker in zip(table.places, *(table.columns[name] for name in REQUIRED), strict=True):
-        where = f"{table.path} {place}"
-        if not clip_id or not speaker:
-            raise ValueError(f"{where} has no {'speaker_id' if clip_id else 'clip_id'}")
-        if clip_id in seen:
-            raise ValueError(f"{where}: clip_id {clip_id} occurs twice, before in {seen[clip_id]}; ids are unique")
-        parts = clip_id.split("/")
-        if len(parts) != 3 or parts[0] != speaker or not all(parts):
-            raise ValueError(
-                f"{where}: clip_id must be <speaker_id>/<video>/<utterance> (got {clip_id!r} of speaker {speaker!r})"
-            )
-        seen[clip_id] = place
-        speakers.append(speaker)
-    return list(seen), speakers
-
-
-def _splits(table: text_tables.Table, name: str, speakers: list[str]) -> list[str | None]:
-    """The column of splits, checked; None where there is none."""
-    if name not in table.columns:
-        return [None] * len(speakers)
-    splits = table.columns[name]
-    try:
-        check_disjoint(dict.fromkeys(zip(speakers, splits, strict=True)))
-    except ValueError as error:
-        raise ValueError(f"{table.path}, column {name}: {error}") from None
-    return splits
-
-
 def _pictures(value: Any) -> tuple[str, ...]:
+    if not value:
+        return ()
     paths = value.split(";") if isinstance(value, str) else value
     return tuple(str(path).strip() for path in paths if path is not None and str(path).strip())
-
-
-def _attributes(table: text_tables.Table, texts: set[str], split_column: str) -> list[dict[str, str | float | None]]:
-    values = {
-        name: [text or None for text in column] if name in texts else text_tables.values_of(table, name)
-        for name, column in table.columns.items()
-        if name not in KNOWN and name != split_column
-    }
-    return [{name: column[i] for name, column in values.items()} for i in range(len(table.places))]

@@ -1,11 +1,11 @@
 """Tables in text, comma- or tab-separated, as corpora and their owners write them: everything is text until it is asked for as a number."""
 
 import csv
-import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ UNKNOWN = frozenset({"", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "nul
 """What a number that is not known is written as, in lower case. In columns of text these are words: NA is Namibia."""
 UNNAMED = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
 """Names of columns that have none, as tables and pandas write them."""
+ROWS_AT_ONCE = 10_000
 LARGEST_FIELD = 1 << 27  # Python's own bound, 131,072 characters, is less than a list of pictures may take
 
 
@@ -26,51 +27,62 @@ class Table:
     places: list[str]
 
 
-def read_rows(path: Path, delimiter: str | None = None) -> list[tuple[int, list[str]]]:
-    """The rows of a table that are not empty, each with the line on which it starts, blanks around their values removed. Without a
-    delimiter, the first line decides: a tab if it holds one, else a comma.
+def read_rows(path: Path, delimiter: str | None = None) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a table that are not empty, each with the line on which it starts, blanks around their values removed, as they are read.
+    Without a delimiter, the first line decides: a tab if it holds one, else a comma.
 
     Raises ValueError if it is not text in UTF-8, or no table, as where a quotation mark is not closed.
     """
+    csv.field_size_limit(LARGEST_FIELD)
+    line = 1
     try:
-        text = path.read_text("utf-8-sig")
+        with path.open(encoding="utf-8-sig") as file:
+            first = file.readline()
+            delimiter = delimiter or ("\t" if "\t" in first else ",")
+            reader = csv.reader(chain([first], file), delimiter=delimiter, skipinitialspace=True, strict=True)
+            for row in reader:
+                if row:
+                    yield line, [value.strip() for value in row]
+                line = reader.line_num + 1
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not a table in csv: it is not text in UTF-8; save it as csv in UTF-8") from None
-    delimiter = delimiter or ("\t" if "\t" in text.partition("\n")[0] else ",")
-    csv.field_size_limit(LARGEST_FIELD)
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True, strict=True)
-    rows, line = [], 1
-    try:
-        for row in reader:
-            if row:
-                rows.append((line, [value.strip() for value in row]))
-            line = reader.line_num + 1
     except csv.Error as error:
         raise ValueError(f"{path} is not a table in csv: line {reader.line_num}: {error}") from None
-    return rows
 
 
 def read_table(path: Path) -> Table:
-    """A table with a header, without the columns that have no name. Values that a row lacks at its end are empty.
+    """All of `read_tables` as one."""
+    tables = list(read_tables(path))
+    columns = {name: [value for table in tables for value in table.columns[name]] for name in tables[0].columns}
+    return Table(path, columns, [place for table in tables for place in table.places])
+
+
+def read_tables(path: Path) -> Iterator[Table]:
+    """A table with a header, `ROWS_AT_ONCE` rows of it at a time, without the columns that have no name; at least one, perhaps without
+    rows. Values that a row lacks at its end are empty.
 
     Raises ValueError as `read_rows`, for an empty file, a name that occurs twice, a row that is the header again, and a row with more
     values than the header has names.
     """
     rows = read_rows(path)
-    if not rows:
+    first, header = next(rows, (0, None))
+    if header is None:
         raise ValueError(f"{path} is not a table in csv: an empty file")
-    first, header = rows.pop(0)
     check_header(f"{path} line {first} (the header)", header)
-    for line, row in rows:
-        if any(row[len(header) :]):
-            raise ValueError(
-                f"{path} line {line} has {len(row)} values, and the header {len(header)} names; quote values that hold a delimiter"
-            )
-        row += [""] * (len(header) - len(row))
-        if row[: len(header)] == header:
-            raise ValueError(f"{path} line {line} is the header again; remove that line")
-    columns = {name: [row[i] for _, row in rows] for i, name in enumerate(header) if not UNNAMED.fullmatch(name)}
-    return Table(path, columns, [f"line {line}" for line, _ in rows])
+    num_rows = ROWS_AT_ONCE
+    while num_rows == ROWS_AT_ONCE:
+        some = list(islice(rows, ROWS_AT_ONCE))
+        for line, row in some:
+            if any(row[len(header) :]):
+                raise ValueError(
+                    f"{path} line {line} has {len(row)} values, and the header {len(header)} names; quote values that hold a delimiter"
+                )
+            row += [""] * (len(header) - len(row))
+            if row[: len(header)] == header:
+                raise ValueError(f"{path} line {line} is the header again; remove that line")
+        columns = {name: [row[i] for _, row in some] for i, name in enumerate(header) if not UNNAMED.fullmatch(name)}
+        yield Table(path, columns, [f"line {line}" for line, _ in some])
+        num_rows = len(some)
 
 
 def check_header(where: str, header: Sequence[str]) -> None:
@@ -81,14 +93,19 @@ def check_header(where: str, header: Sequence[str]) -> None:
             raise ValueError(f"{where}: columns {first} and {column} are both called {name}; rename one")
 
 
-def values_of(table: Table, name: str) -> list[str | float | None]:
-    """A column's values: numbers if all that are known are numbers, else its texts as they are; None where there is nothing.
+def are_numbers(texts: Iterable[str]) -> bool | None:
+    """Whether all of some texts that are known are numbers; None if none is known."""
+    known = [number(text) is not None for text in texts if not is_unknown(text)]
+    return all(known) if known else None
+
+
+def values_of(table: Table, name: str, numeric: bool) -> list[str | float | None]:
+    """A column's values: if `numeric`, numbers, all of them `are_numbers`, else its texts as they are; None where there is nothing.
 
     Raises ValueError for an infinite number.
     """
     texts = table.columns[name]
-    known = [number(text) for text in texts if not is_unknown(text)]
-    if not known or None in known:
+    if not numeric:
         return [text or None for text in texts]
     for place, text in zip(table.places, texts, strict=True):
         value = number(text)

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from speech2face.corpus.listing import VIDEO_SUFFIXES, Clip, Identity, Listing, files, folders
+from speech2face.corpus.clips import Clip
+from speech2face.corpus.listing import VIDEO_SUFFIXES, Identity, Listing, files, folders
 from speech2face.pipeline.rejects import Reject
 
 

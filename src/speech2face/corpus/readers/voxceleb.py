@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from speech2face.corpus.clips import Clip
 from speech2face.corpus.listing import (
     AUDIO_SUFFIXES,
     PICTURE_SUFFIXES,
     VIDEO_SUFFIXES,
-    Clip,
     Identity,
     Listing,
     evenly,
@@ -23,7 +23,7 @@ from speech2face.corpus.listing import (
     joined,
     name_key,
 )
-from speech2face.corpus.readers.text_tables import read_table, values_of
+from speech2face.corpus.readers.text_tables import are_numbers, read_table, values_of
 from speech2face.corpus.voxceleb_layout import ATTRIBUTES_NAME, FACE_FOLDER, META_NAME
 from speech2face.pipeline.rejects import Reject
 
@@ -123,7 +123,8 @@ def list_both(root: Path, pictures_per_video: int | None = None) -> Listing:
 
 
 def merge(first: Listing, second: Listing, mark: str) -> Listing:
-    """Two listings as one; a speaker of the second with the name of one of the first takes the first's id.
+    """Two listings as one, which takes over the clips of the first. A speaker of the second with the name of one of the first takes the
+    first's id.
 
     Utterances of such a speaker get `mark` before their name. Where the datasets disagree on the official part, it is test.
     """
@@ -137,15 +138,13 @@ def merge(first: Listing, second: Listing, mark: str) -> Listing:
         elif identity.official == "test":
             identities[twin] = replace(identities[twin], official="test")
 
-    def rename(clip: Clip) -> Clip:
+    for clip in second.clips:
         twin = same.get(clip.speaker_id)
-        if twin is None:
-            return clip
-        video, utterance = clip.clip_id.split("/")[1:]
-        return replace(clip, clip_id=f"{twin}/{video}/{mark}-{utterance}", speaker_id=twin)
-
-    clips = [*first.clips, *map(rename, second.clips)]
-    return Listing(clips, identities, first.rejects + second.rejects, first.missing + second.missing)
+        if twin is not None:
+            video, utterance = clip.clip_id.split("/")[1:]
+            clip = replace(clip, clip_id=f"{twin}/{video}/{mark}-{utterance}", speaker_id=twin)
+        first.clips.append(clip)
+    return Listing(first.clips, identities, first.rejects + second.rejects, first.missing + second.missing)
 
 
 def speaker_folders(root: Path, base: str, kinds: Sequence[str]) -> dict[str, list[str]]:
@@ -219,7 +218,7 @@ def _read_attributes(path: Path, meta: dict[str, dict[str, str]]) -> dict[str, d
     if "clip_id" not in table.columns:
         raise ValueError(f"{path} lacks the column clip_id; it has {', '.join(table.columns)}")
     ids = table.columns.pop("clip_id")
-    values = {name: values_of(table, name) for name in table.columns}
+    values = {name: values_of(table, name, bool(are_numbers(texts))) for name, texts in table.columns.items()}
     for attributes in map(known_attributes, meta.values()):
         for name, word in attributes.items():
             number = next((value for value in values.get(name, ()) if isinstance(value, float)), None)
