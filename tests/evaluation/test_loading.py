@@ -53,7 +53,8 @@ def run(tmp_path_factory):
             faces += [common | {"face_id": f"{speaker}/hq/{n}", "feature": f} for n, f in enumerate(features)]
     empty = {"source": "test", "image_paths": [], "image_sha256": [], "image_bytes": []}
     rows = [{name: (empty | clip).get(name) for name in COLUMNS.names} for clip in clips]
-    write_manifest(root / "data/corpus/manifest.parquet", pa.Table.from_pylist(rows, COLUMNS))
+    (root / "data/corpus").mkdir(parents=True)
+    write_manifest(root / "data/corpus/manifest.parquet", [pa.Table.from_pylist(rows, COLUMNS)], COLUMNS)
     write_shard(root / "data/spectrograms/shard-a.parquet", sounds, spectrograms_schema(601), {})
     write_shard(root / "data/features/shard-a.parquet", faces, features_schema(128), {})
     write_splits(root / "data/speakers.parquet", SPEAKERS)
