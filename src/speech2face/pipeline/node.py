@@ -39,6 +39,7 @@ def work(place: Place, pickled: bytes) -> str:
     # Paths are to mean what they mean where the stage was started; a worker starts in the folder of `ray start`.
     os.chdir(place.folder)
     try:
+        # From the run's own driver, over Ray, which has unpickled this function as well. Here, so that what cannot be imported is said.
         compute, (*arguments, path, metadata) = pickle.loads(pickled)
         from speech2face.pipeline.cluster import check_code
     except (ImportError, AttributeError) as error:
