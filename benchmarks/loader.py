@@ -1,8 +1,10 @@
 """The loader of the trainings: clips a second, memory as the table grows, and what it adds to an epoch.
 
-    python benchmarks/loader.py [--clips 512] [--frames 601] [--rows 20000] [--rounds 3] [--device cpu] [--base-channels 8]
+    python benchmarks/loader.py [--stored spectrogram waveform] [--clips 512] [--frames 601] [--rows 20000] [--rounds 3] [--device cpu]
+                                [--base-channels 8]
 
-Tables of noise are written to a temporary folder and read from the system's cache. Clips a second: one epoch in batches of 8, the loader
+Tables of noise, of either of what `audio.stored` names, are written to a temporary folder and read from the system's cache. Front end:
+spectrograms of a batch of 8 that was read, whole and as the crop of params.yaml, on the device. Clips a second: one epoch in batches of 8, the loader
 alone, against the plain way, in which the caller reads, takes and stacks. Memory: how long it takes, and the peak, until a table of
 `--rows` clips of one frame and one of ten times as many are ready, and the epoch's first batch is there; each in its own process. Epoch:
 the steps of an epoch of the published encoder as params.yaml has it, read from the table, against the same on batches that are in memory.
@@ -28,7 +30,9 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-from speech2face.audio.table import spectrograms_schema  # noqa: E402
+from speech2face.audio.spectrogram import HOP_LENGTH  # noqa: E402
+from speech2face.audio.stored import Crop, spectrograms  # noqa: E402
+from speech2face.audio.table import STORED, spectrograms_schema, stored_column, waveforms_schema  # noqa: E402
 from speech2face.face_networks.table import features_schema  # noqa: E402
 from speech2face.models.face_decoder import FaceDecoder  # noqa: E402
 from speech2face.models.head import LinearHead  # noqa: E402
@@ -54,10 +58,15 @@ print(seconds, before / 1024, peak / 1024)
 """
 
 
-def write_tables(folder: Path, clips: int, frames: int) -> Mapping[str, str]:
-    """Tables of spectrograms and features with one face a clip; returns the speakers' splits, one in ten val."""
+def write_tables(folder: Path, clips: int, frames: int, stored: str = "spectrogram") -> Mapping[str, str]:
+    """Tables of segments and features with one face a clip; returns the speakers' splits, one in ten val."""
     rng = np.random.default_rng(0)
-    noise = rng.standard_normal((CLIPS_PER_SHARD, 2, 257, frames), np.float32).astype(np.float16)
+    if stored == "waveform":
+        samples = HOP_LENGTH * (frames - 1)
+        schema, noise = waveforms_schema(samples), rng.integers(-9999, 9999, (CLIPS_PER_SHARD, samples), np.int16)
+    else:
+        schema = spectrograms_schema(frames)
+        noise = rng.standard_normal((CLIPS_PER_SHARD, 2, 257, frames), np.float32).astype(np.float16)
     splits: dict[str, str] = {}
     for start in range(0, clips, CLIPS_PER_SHARD):
         heard, faces = [], []
@@ -68,10 +77,10 @@ def write_tables(folder: Path, clips: int, frames: int) -> Mapping[str, str]:
             clip = f"{speaker}/v{video:08d}/{number % CLIPS_PER_VIDEO:05d}"
             common = {"clip_id": clip, "speaker_id": speaker}
             times = {"segment": 0, "start_s": 0.0, "duration_s": 6.0}
-            heard.append(common | times | {"spectrogram": noise[number - start]})
+            heard.append(common | times | {stored: noise[number - start]})
             faces.append(common | {"face_id": clip, "feature": rng.standard_normal(DIM, np.float32)})
         name = f"shard-{start:012d}.parquet"
-        write_shard(folder / "spectrograms" / name, heard, spectrograms_schema(frames), {})
+        write_shard(folder / "spectrograms" / name, heard, schema, {})
         write_shard(folder / "features" / name, faces, features_schema(DIM), {})
     return splits
 
@@ -82,12 +91,13 @@ def plain(directory: Path) -> Iterator[torch.Tensor]:
     places = [
         (path, group) for path in shard_paths(directory) for group in range(pq.read_metadata(path).num_row_groups)
     ]
+    column = stored_column(pq.read_schema(places[0][0]))
     order = rng.permutation(len(places))
     for start in range(0, len(order), GROUPS_IN_BUFFER):
         clips: list[np.ndarray] = []
         for path, group in (places[i] for i in order[start : start + GROUPS_IN_BUFFER]):
-            table = pq.ParquetFile(path).read_row_group(group, columns=["clip_id", "speaker_id", "spectrogram"])
-            clips += list(to_numpy(table.take(list(range(len(table))))["spectrogram"]))
+            table = pq.ParquetFile(path).read_row_group(group, columns=["clip_id", "speaker_id", column])
+            clips += list(to_numpy(table.take(list(range(len(table))))[column]))
         mixed = rng.permutation(len(clips))
         for first in range(0, len(mixed) - BATCH + 1, BATCH):
             yield torch.from_numpy(np.stack([clips[i] for i in mixed[first : first + BATCH]]))
@@ -119,6 +129,27 @@ def clips_a_second(folder: Path, splits: Mapping[str, str], rounds: int) -> None
         )
 
 
+def front_end(task: Task, rounds: int, device: torch.device) -> None:
+    """Time of `spectrograms` a clip, and of the step's crop."""
+    batch, frames = next(iter(task.batches(0))).heard, load_params(ROOT / "params.yaml").encoder.crop_frames
+    assert frames is not None
+    crop = Crop(torch.arange(len(batch)), frames)
+
+    def compute(part: Crop | None) -> Callable[[], None]:
+        def run() -> None:
+            for _ in range(10):
+                spectrograms(batch, device, part)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+
+        return run
+
+    found = shortest(rounds, whole=compute(None), crop=compute(crop))
+    for name, (seconds, used) in found.items():
+        per_clip = [1000 * value / (10 * len(batch)) for value in (seconds, used)]
+        print(f"front end on {device}, {name}: {per_clip[0]:.2f} ms a clip, {per_clip[1]:.2f} ms of processor time")
+
+
 def memory(clips: int) -> None:
     for rows in (clips, 10 * clips):
         with tempfile.TemporaryDirectory() as folder:
@@ -136,7 +167,7 @@ def make_task(folder: Path, splits: Mapping[str, str], base_channels: int | None
     params = load_params(ROOT / "params.yaml")
     settings = params.encoder
     if base_channels is not None:
-        settings = dataclasses.replace(settings, base_channels=base_channels)
+        settings = settings.model_copy(update={"base_channels": base_channels})
     targets = read_targets(folder / "features", splits)
     inputs = EncoderInputs(folder / "spectrograms", targets, FaceDecoder(DIM).f_dec, LinearHead(DIM, len(splits)))
     return encoder_task(settings, params.lr, 0, inputs, device)
@@ -163,6 +194,7 @@ def epoch(task: Task, rounds: int, device: torch.device) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stored", nargs="+", choices=STORED, default=STORED[:1])
     parser.add_argument("--clips", type=int, default=512)
     parser.add_argument("--frames", type=int, default=601)
     parser.add_argument("--rows", type=int, default=20_000)
@@ -172,11 +204,16 @@ def main() -> None:
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     keep_memory()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        splits = write_tables(folder, arguments.clips, arguments.frames)
-        clips_a_second(folder, splits, arguments.rounds)
-        epoch(make_task(folder, splits, arguments.base_channels, device), arguments.rounds, device)
+    for stored in arguments.stored:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            splits = write_tables(folder, arguments.clips, arguments.frames, stored)
+            size = sum(path.stat().st_size for path in shard_paths(folder / "spectrograms"))
+            print(f"{stored}: {size / arguments.clips / 1e6:.3f} MB a clip")
+            clips_a_second(folder, splits, arguments.rounds)
+            task = make_task(folder, splits, arguments.base_channels, device)
+            front_end(task, arguments.rounds, device)
+            epoch(task, arguments.rounds, device)
     if arguments.rows:
         memory(arguments.rows)
 

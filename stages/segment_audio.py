@@ -1,9 +1,8 @@
-"""Turn every recording into the spectrograms that the voice encoder hears."""
+"""Turn every recording into what the voice encoder hears: spectrograms, or the waveforms that they are computed from."""
 
 from pathlib import Path
 
-from speech2face.audio.extraction import ROW_KEYS, recordings, segment_frames, spectrogram_shard
-from speech2face.audio.table import spectrograms_schema
+from speech2face.audio.extraction import ROW_KEYS, recordings, table_of
 from speech2face.corpus.manifest import iterate_clips
 from speech2face.corpus.paths import places
 from speech2face.pipeline.atomic import write_json
@@ -16,13 +15,15 @@ OUT = Path("data/spectrograms")
 
 
 def plan(params: Params) -> Plan:
+    function, schema = table_of(params.audio)
     return Plan(
         "segment_audio",
-        spectrogram_shard,
+        function,
         lambda: recordings(iterate_clips(ROW_KEYS), params.corpus.clips_per_shard),
-        spectrograms_schema(segment_frames(params.audio.segment_s)),
+        schema,
         params.audio,
         places(params.corpus.root),
+        unread=frozenset({"stored"}),
     )
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from speech2face.audio.spectrogram import compress, stft
 from speech2face.audio.table import spectrograms_schema
 from speech2face.evaluation.networks import decode_with, embed_with, predict_test_clips
 from speech2face.models.face_decoder import FaceDecoder
@@ -12,6 +13,8 @@ from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.pipeline.shards import write_shard
 from speech2face.speaker_networks.table import embeddings_schema
 from speech2face.training.pairs import Pairs, Targets
+from tests.training.tables import clip_row, write_clips
+from tests.training.test_encoder import make_lively
 
 pytestmark = pytest.mark.slow
 
@@ -54,6 +57,32 @@ def test_predictions_are_of_the_whole_segment_and_of_its_first_3_s(clips):
     assert np.allclose(predicted["3 s"], first, atol=1e-5)
     assert np.allclose(predicted["1.5 s"], repeated, atol=1e-5)
     assert not np.allclose(whole, first, atol=1e-3)
+
+
+def test_of_stored_waveforms_the_predictions_are_those_of_their_spectrograms(tmp_path):
+    noise = np.random.default_rng(0).integers(-500, 500, (3, 96_000), np.int16)
+    noise *= np.array([[1], [8], [64]], np.int16)
+    waves = [clip_row(f"id{number}/v/1", waveform) for number, waveform in enumerate(noise)]
+    spectrograms = compress(stft(torch.from_numpy(noise) / 32_768)).numpy()
+    write_clips(tmp_path / "waveforms", waves)
+    write_clips(
+        tmp_path / "spectrograms", [clip_row(w["clip_id"], s) for w, s in zip(waves, spectrograms, strict=True)]
+    )
+    people = {f"id{number}": number for number in range(3)}
+    targets = Targets(
+        np.zeros((3, 5), np.float32), {f"{p}/v": n for p, n in people.items()}, dict.fromkeys(people, "test")
+    )
+    torch.manual_seed(0)
+    encoder = VoiceEncoder(2, 5, 16)
+    make_lively(encoder, torch.from_numpy(spectrograms))
+    (ids, found), (expected_ids, expected) = (
+        predict_test_clips(encoder, Pairs(tmp_path / name, targets, "test"), 6.0, CPU)
+        for name in ("waveforms", "spectrograms")
+    )
+    assert ids == expected_ids and list(found) == list(expected) == ["6 s", "3 s", "1.5 s"]
+    for length, features in found.items():
+        spread = features.std(0)
+        assert spread.min() > 0.01 and np.abs(features - expected[length]).max() < 0.01 * spread.min()
 
 
 def test_lengths_are_the_models_own_and_shorter_ones(clips):

@@ -1,11 +1,12 @@
 """Descriptions of voices: of sounds whose pitch is known, and from a table."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from speech2face.audio.spectrogram import compress, stft
-from speech2face.audio.table import spectrograms_schema
+from speech2face.audio.table import spectrograms_schema, waveforms_schema
 from speech2face.evaluation.voices import describe_voice, describe_voices, restore
 from speech2face.pipeline.shards import write_shard
 from speech2face.training.pairs import Targets
@@ -54,3 +55,19 @@ def test_voices_of_clips_whose_faces_belong_to_the_speaker(tmp_path):
     splits = {f"id{i}": "train" for i in range(3)}
     targets = Targets(np.zeros((2, 4), np.float32), {"id0": 0, "id2": 1}, splits, "speaker")
     assert list(describe_voices(tmp_path, targets)["f0"].index) == ["id0/v/1", "id2/v/1"]
+
+
+def test_of_stored_waveforms_the_same_is_said(tmp_path):
+    rows = [row(f"id{i}", 100.0 + 60 * i) for i in range(2)]
+    waves = [{name: value for name, value in r.items() if name != "spectrogram"} for r in rows]
+    for number, wave in enumerate(waves):
+        wave["waveform"] = np.rint(32_768 * harmonics(100.0 + 60 * number).numpy()).astype(np.int16)
+    write_shard(tmp_path / "spectrograms/shard-a.parquet", rows, spectrograms_schema(601), {})
+    write_shard(tmp_path / "waveforms/shard-a.parquet", waves, waveforms_schema(96_000), {})
+    targets = Targets(np.zeros((2, 4), np.float32), {"id0/v": 0, "id1/v": 1}, {"id0": "train", "id1": "test"})
+    expected, found = (describe_voices(tmp_path / name, targets) for name in ("spectrograms", "waveforms"))
+    pd.testing.assert_frame_equal(found["f0"], expected["f0"], rtol=0, atol=0.01)
+    assert np.exp(found["f0"][2]).tolist() == pytest.approx([100, 160], rel=0.03)
+    heard, others = (described["mean_spectrogram"].to_numpy() for described in (found, expected))
+    loud = others > 1  # where 16 bits change nothing that is to be seen
+    assert loud.sum() > 50 and np.abs(heard - others)[loud].max() < 2e-3

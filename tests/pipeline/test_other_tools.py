@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from speech2face.audio.table import spectrograms_schema
+from speech2face.audio.table import spectrograms_schema, waveforms_schema
 from speech2face.corpus.clips import Clip
 from speech2face.corpus.digests import FileDigest
 from speech2face.corpus.manifest import write_manifest
@@ -28,13 +28,19 @@ DOCS = Path(__file__).parents[2] / "docs" / "data.md"
 NUM_FRAMES, NUM_CLIPS = 601, 20
 SPLITS = {"ann": "train", "bo": "test", "cy": "val"}
 SHAPES = {"landmarks": (68, 2), "feature": (5,), "box": (4,), "inside": (4,)}
-KEYS = {"corpus": "clip_id", "spectrograms": "clip_id", "faces": "face_id", "features": "face_id"}
+KEYS = {
+    "corpus": "clip_id",
+    "spectrograms": "clip_id",
+    "waveforms": "clip_id",
+    "faces": "face_id",
+    "features": "face_id",
+}
 
 Rows = list[dict[str, Any]]
 
 
 def rows_of(speaker: str, rng: np.random.Generator) -> dict[str, Rows]:
-    """Rows of the three tables: a spectrogram a clip, and a face with its feature."""
+    """Rows of the tables: a spectrogram and a waveform a clip, which a repository has one of, and a face with its feature."""
     clips = [{"clip_id": f"{speaker}/v/{i:02d}", "speaker_id": speaker} for i in range(NUM_CLIPS)]
     faces = [{"face_id": f"{speaker}/v/{i:02d}-f", **clip} for i, clip in enumerate(clips)]
     heard = {"segment": 0, "start_s": 0.5, "duration_s": 6.0}
@@ -46,6 +52,7 @@ def rows_of(speaker: str, rng: np.random.Generator) -> dict[str, Rows]:
 
     return {
         "spectrograms": [c | heard | {"spectrogram": normal(np.float16, 2, 257, NUM_FRAMES)} for c in clips],
+        "waveforms": [c | heard | {"waveform": (3000 * normal(np.float32, 41_600)).astype(np.int16)} for c in clips],
         "faces": [
             f | seen | {"frame": i, "image": b"\xff\xd8\x00" + bytes([i]), "landmarks": normal(np.float32, 68, 2)}
             for i, f in enumerate(faces)
@@ -58,7 +65,8 @@ def rows_of(speaker: str, rng: np.random.Generator) -> dict[str, Rows]:
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Rows]]:
     """A repository's folder with data/, as the stages write it, and the rows of its tables."""
     root, rng = tmp_path_factory.mktemp("repository"), np.random.default_rng(0)
-    schemas = {"spectrograms": spectrograms_schema(NUM_FRAMES), "faces": FACES, "features": features_schema(5)}
+    schemas = {"spectrograms": spectrograms_schema(NUM_FRAMES), "waveforms": waveforms_schema(41_600)}
+    schemas |= {"faces": FACES, "features": features_schema(5)}
     truth: dict[str, Rows] = {name: [] for name in KEYS}
     for number, speaker in enumerate(SPLITS):
         for name, rows in rows_of(speaker, rng).items():
@@ -169,6 +177,9 @@ def assert_same(column: str, found: Any, expected: Any) -> None:
     if column == "spectrogram":
         assert isinstance(found, bytes | bytearray)
         np.testing.assert_array_equal(np.frombuffer(found, np.float16).reshape(2, 257, NUM_FRAMES), expected)
+    elif column == "waveform":
+        assert isinstance(found, bytes | bytearray)
+        np.testing.assert_array_equal(np.frombuffer(found, np.int16), expected)
     elif column in SHAPES:
         np.testing.assert_array_equal(np.asarray(found, np.float32).reshape(SHAPES[column]), expected)
     elif isinstance(expected, list):

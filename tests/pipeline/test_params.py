@@ -58,6 +58,7 @@ def test_a_misspelt_key_is_answered_with_the_valid_ones(tmp_path):
         ("patience: null", "patience: 0", ["encoder.patience", "greater than or equal to 1"]),
         ("texture: resize", "texture: gan", ["decoder.texture", "'cnn', 'linear' or 'resize'"]),
         ("min_clip_s: 1.0", "min_clip_s: 7.0", ["audio", "at most segment_s, 6"]),
+        ("stored: spectrogram", "stored: flac", ["audio.stored", "'spectrogram' or 'waveform'", "'flac'"]),
         ("upsample: 0", "upsample: 3", ["faces", "5792", "10240"]),
         ("upsample: 0", "upsample: true", ["faces.upsample", "integer"]),
         ("samples_per_pixel: 4", "samples_per_pixel: 6", ["samples_per_pixel", "square number", "4, 9 or 16"]),

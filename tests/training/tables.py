@@ -6,15 +6,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from speech2face.audio.table import spectrograms_schema
+from speech2face.audio.table import spectrograms_schema, waveforms_schema
 from speech2face.face_networks.table import features_schema
 from speech2face.pipeline.shards import write_shard
 
 
-def clip_row(clip_id: str, spectrogram: np.ndarray, segment: int = 0) -> dict[str, Any]:
-    """A row of the spectrogram table; spectrogram: [2, 257, frames]."""
+def clip_row(clip_id: str, stored: np.ndarray, segment: int = 0) -> dict[str, Any]:
+    """A row of the spectrogram table; stored: a spectrogram [2, 257, frames] or a waveform int16 [T]."""
     row = {"clip_id": clip_id, "speaker_id": clip_id.split("/")[0], "segment": segment, "start_s": 6.0 * segment}
-    return row | {"duration_s": 6.0, "spectrogram": spectrogram.astype(np.float16)}
+    row["duration_s"] = 6.0
+    return row | ({"waveform": stored} if stored.ndim == 1 else {"spectrogram": stored.astype(np.float16)})
 
 
 def feature_row(face_id: str, feature: npt.ArrayLike) -> dict[str, Any]:
@@ -26,7 +27,10 @@ def feature_row(face_id: str, feature: npt.ArrayLike) -> dict[str, Any]:
 
 def write_clips(directory: Path, rows: list[dict[str, Any]], num_shards: int = 1) -> None:
     """Write a spectrogram table; every `num_shards`-th row is in the same shard."""
-    schema = spectrograms_schema(rows[0]["spectrogram"].shape[-1])
+    waves = "waveform" in rows[0]
+    schema = (
+        waveforms_schema(len(rows[0]["waveform"])) if waves else spectrograms_schema(rows[0]["spectrogram"].shape[-1])
+    )
     for part in range(num_shards):
         write_shard(directory / f"shard-{part}.parquet", rows[part::num_shards], schema, {})
 

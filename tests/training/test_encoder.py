@@ -1,6 +1,7 @@
 """The encoder's training on a few clips whose loudness says who speaks, with networks of a few hundred weights."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from speech2face.audio.extraction import spectrogram
+from speech2face.audio.stored import spectrograms
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.head import LinearHead
 from speech2face.models.voice_encoder import VoiceEncoder
@@ -62,23 +65,24 @@ def ramp(clips: int, frames: int) -> torch.Tensor:
 
 
 def test_a_crop_is_a_run_of_frames_from_a_place_of_its_own():
-    crops = random_crop(ramp(64, 601), 261, torch.Generator().manual_seed(0))
+    clips = ramp(64, 601)
+    crops = spectrograms(clips, CPU, random_crop(clips, 261, torch.Generator().manual_seed(0)))
     assert crops.shape == (64, 2, 257, 261)
     starts = crops[:, 0, 0, 0]
-    assert torch.equal(crops[:, 0, 0] - starts[:, None], torch.arange(261, dtype=torch.float16).expand(64, -1))
+    assert torch.equal(crops[:, 0, 0] - starts[:, None], torch.arange(261.0).expand(64, -1))
     assert starts.unique().numel() > 40
     assert starts.min() < 40 and starts.max() > 300
 
 
 def test_the_last_place_can_be_drawn_and_none_beyond():
-    starts = random_crop(ramp(4000, 12), 10, torch.Generator().manual_seed(0))[:, 0, 0, 0]
-    assert set(starts.tolist()) == {0, 1, 2}
+    crop = random_crop(ramp(4000, 12), 10, torch.Generator().manual_seed(0))
+    assert crop is not None and set(crop.first.tolist()) == {0, 1, 2}
 
 
 def test_no_crop_is_the_whole_clip():
-    clips = ramp(2, 300)
-    assert random_crop(clips, None, torch.Generator()) is clips
-    assert random_crop(clips, 301, torch.Generator()) is clips
+    for stored in (ramp(2, 300), torch.zeros(2, 299 * 160, dtype=torch.int16)):
+        assert random_crop(stored, None, torch.Generator()) is random_crop(stored, 300, torch.Generator()) is None
+        assert random_crop(stored, 299, torch.Generator()) is not None
 
 
 def runs(masked: torch.Tensor) -> list[tuple[int, int]]:
@@ -272,6 +276,34 @@ def test_a_step_hears_masked_clips_and_the_validation_whole_ones(inputs: Encoder
     assert totals[0] == totals[1] != totals[2]
     expected = mask_bands(batch.heard, masks["spec_augment"], step_generator(0, 0, 0)).float()
     assert torch.equal(heard[0], expected) and (expected == 0).any()
+
+
+@pytest.mark.parametrize("crop_frames", [259, None])
+def test_of_stored_waveforms_the_networks_hear_what_they_hear_of_stored_spectrograms(
+    inputs: EncoderInputs, tmp_path: Path, crop_frames: int | None
+):
+    """The same crops and masks of the same clips in the same order, but for the rounding to float16."""
+    ids = whole_clips(inputs, "train")[1] + whole_clips(inputs, "val")[1]
+    noise = np.random.default_rng(0).integers(-3000, 3000, (len(ids), 160 * (FRAMES - 1)), np.int16)
+    of_waves = (spectrogram(waveform / np.float32(32_768)).numpy() for waveform in noise)
+    tables = {"waveform": noise, "spectrogram": of_waves}
+    heard: dict[str, list[torch.Tensor]] = {name: [] for name in tables}
+    for name, stored in tables.items():
+        write_clips(tmp_path / name, [clip_row(*row) for row in zip(ids, stored, strict=True)], 2)
+        masks = SpecAugment(frequency_bins=100, time_frames=100)
+        task = make_task(replace(inputs, spectrograms=tmp_path / name), crop_frames=crop_frames, spec_augment=masks)
+        assert task.about["segment_s"] == pytest.approx((FRAMES - 1) / 100)
+        task.network.register_forward_pre_hook(lambda _, arguments, to=heard[name]: to.append(arguments[0]))
+        with torch.no_grad():
+            for step, batch in enumerate(task.batches(0)):
+                task.losses(batch, step_generator(0, 0, step))
+        task.network.eval()
+        task.validate()
+    assert len(heard["waveform"]) == len(heard["spectrogram"]) > 2
+    for found, expected in zip(heard["waveform"], heard["spectrogram"], strict=True):
+        assert found.dtype == torch.float32 and found.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(found == 0, expected == 0)
+        torch.testing.assert_close(found, expected, rtol=2.0**-11, atol=2.0**-25)
 
 
 def test_frozen_networks_stay_as_they_are_and_all_of_the_encoder_learns(inputs: EncoderInputs, work: Path):

@@ -24,11 +24,13 @@ def heard(number: int, shape: tuple[int, ...]) -> np.ndarray:
     return np.arange(np.prod(shape)).reshape(shape) % 13 + number
 
 
-@pytest.fixture(params=["spectrogram", "embedding"])
+@pytest.fixture(params=["spectrogram", "waveform", "embedding"])
 def directory(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """Rows one after the other in the row groups of three shards; what is heard says the row's number."""
-    if request.param == "spectrogram":
-        write_clips(tmp_path, [clip_row(CLIPS[n], heard(n, (2, 257, 2))) for n in in_shards()], SHARDS)
+    shapes = {"spectrogram": (2, 257, 2), "waveform": (500,)}
+    if request.param in shapes:
+        rows = [clip_row(CLIPS[n], heard(n, shapes[request.param])) for n in in_shards()]
+        write_clips(tmp_path, rows, SHARDS)
         return tmp_path
     schema = embeddings_schema(SEGMENT_S, DIM)
     for shard in range(SHARDS):
@@ -132,6 +134,12 @@ def test_the_threads_end_with_the_iterator(directory: Path, end: str, monkeypatc
             list(batches)
     del batches
     assert threading.active_count() == before
+
+
+def test_a_shard_of_another_table_is_named_in_one_line(directory: Path):
+    write_clips(directory, [clip_row("s/v/1", np.zeros(300, np.int16))])  # in place of shard-0
+    with pytest.raises(ValueError, match=r"shard-1.parquet has other columns than shard-0.parquet; run: dvc repro$"):
+        opened(directory)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

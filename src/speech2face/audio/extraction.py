@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from speech2face.audio.reading import Sound, checked, stream_audio
 from speech2face.audio.segments import fit_length
 from speech2face.audio.spectrogram import HOP_LENGTH, SAMPLE_RATE_HZ, compress, num_frames, stft
 from speech2face.audio.speech import load_detector, speech_fraction
+from speech2face.audio.stored import to_16_bit
+from speech2face.audio.table import spectrograms_schema, waveforms_schema
 from speech2face.corpus.paths import inside, why_changed
-from speech2face.pipeline.params import Audio
+from speech2face.pipeline.params import Audio, Segments
+from speech2face.pipeline.plan import ShardFunction
 from speech2face.pipeline.provenance import chunk
 from speech2face.pipeline.rejects import Reject, UnusableError, errors_of
 
@@ -85,8 +89,15 @@ def recordings(clips: Iterable[dict[str, Any]], per_shard: int) -> Iterator[list
     return chunk((row for row in clips if row["audio_path"] is not None), per_shard, itemgetter("clip_id"))
 
 
+def table_of(settings: Audio) -> tuple[ShardFunction, pa.Schema]:
+    """What makes the rows of the table that `settings.stored` asks for, and the table's schema."""
+    if settings.stored == "waveform":
+        return waveform_shard, waveforms_schema(segment_samples(settings.segment_s))
+    return spectrogram_shard, spectrograms_schema(segment_frames(settings.segment_s))
+
+
 def spectrogram_shard(
-    rows: Sequence[dict[str, Any]], settings: Audio, context: dict[str, Any]
+    rows: Sequence[dict[str, Any]], settings: Segments, context: dict[str, Any]
 ) -> Iterator[dict[str, Any] | Reject]:
     """Rows of the spectrogram table, one a segment; a recording or a segment that cannot be used becomes a reject.
 
@@ -95,8 +106,15 @@ def spectrogram_shard(
     return segment_rows(rows, settings, context, lambda waveform: {"spectrogram": spectrogram(waveform).half().numpy()})
 
 
+def waveform_shard(
+    rows: Sequence[dict[str, Any]], settings: Segments, context: dict[str, Any]
+) -> Iterator[dict[str, Any] | Reject]:
+    """As `spectrogram_shard`, of a table of waveforms."""
+    return segment_rows(rows, settings, context, lambda waveform: {"waveform": to_16_bit(waveform)})
+
+
 def segment_rows(
-    rows: Sequence[dict[str, Any]], settings: Audio, context: dict[str, Any], describe: Describe
+    rows: Sequence[dict[str, Any]], settings: Segments, context: dict[str, Any], describe: Describe
 ) -> Iterator[dict[str, Any] | Reject]:
     """Rows of a table of segments: which part of which recording, and what `describe` says of it. Arguments and rejects as those of
     `spectrogram_shard`; `describe` hears float32 [T] at 16 kHz, T as `segment_samples` gives it: what is shorter is repeated."""
@@ -108,7 +126,7 @@ def segment_rows(
         yield from _without_runs(_rows(path, row, settings, describe))
 
 
-def _rows(path: Path, row: dict[str, Any], settings: Audio, describe: Describe) -> Iterator[dict[str, Any] | Reject]:
+def _rows(path: Path, row: dict[str, Any], settings: Segments, describe: Describe) -> Iterator[dict[str, Any] | Reject]:
     try:
         with errors_of(path):
             if changed := why_changed(path, row["audio_bytes"]):
@@ -136,7 +154,7 @@ def _without_runs(found: Iterator[dict[str, Any] | Reject]) -> Iterator[dict[str
             yield item
 
 
-def _segments(path: Path, row: dict[str, Any], settings: Audio) -> Iterator[Segment]:
+def _segments(path: Path, row: dict[str, Any], settings: Segments) -> Iterator[Segment]:
     found = read_segments(
         path,
         segment_samples(settings.segment_s),
@@ -150,7 +168,7 @@ def _segments(path: Path, row: dict[str, Any], settings: Audio) -> Iterator[Segm
 
 
 def _segment_row(
-    item: str, path: Path, row: dict[str, Any], segment: Segment, settings: Audio, describe: Describe
+    item: str, path: Path, row: dict[str, Any], segment: Segment, settings: Segments, describe: Describe
 ) -> dict[str, Any] | Reject:
     number, first, sound = segment
     start_s = (row["start_s"] or 0.0) + first / SAMPLE_RATE_HZ

@@ -9,6 +9,8 @@ import torch
 import torchaudio
 
 from speech2face.audio.spectrogram import HOP_LENGTH, N_FFT, POWER, SAMPLE_RATE_HZ, WIN_LENGTH
+from speech2face.audio.stored import spectrograms
+from speech2face.audio.table import stored_column
 from speech2face.pipeline import machine
 from speech2face.pipeline.shards import read_columns, shards_in_order, to_numpy
 from speech2face.training.pairs import Targets
@@ -32,29 +34,35 @@ def describe_embeddings(table: Path, targets: Targets) -> pd.DataFrame:
     return pd.DataFrame(whole, [clips[i] for i in used]).sort_index()
 
 
-def describe_voices(spectrograms: Path, targets: Targets) -> dict[str, pd.DataFrame]:
-    """The mean spectrogram and the fundamental frequency of training and test clips that have a face (by `targets`), by clip_id.
+def describe_voices(directory: Path, targets: Targets) -> dict[str, pd.DataFrame]:
+    """The mean spectrogram and the fundamental frequency of training and test clips of a spectrogram table that have a face (by
+    `targets`), by clip_id.
 
     mean_spectrogram: mean over time of the compressed magnitude in each of 257 bins; f0: quantiles of its logarithm.
     A clip of several segments is described by its first.
     """
     found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     with machine.threads() as pool:
-        for path in shards_in_order(spectrograms, "clip_id"):
+        for path in shards_in_order(directory, "clip_id"):
             with pq.ParquetFile(path) as file:
+                column = stored_column(file.schema_arrow)
                 for group in range(file.num_row_groups):
-                    table = file.read_row_group(group, columns=["clip_id", "speaker_id", "spectrogram"])
-                    rows = table["clip_id"].to_pylist(), table["speaker_id"].to_pylist(), to_numpy(table["spectrogram"])
+                    table = file.read_row_group(group, columns=["clip_id", "speaker_id", column])
+                    rows = table["clip_id"].to_pylist(), table["speaker_id"].to_pylist(), to_numpy(table[column])
                     used: dict[str, torch.Tensor] = {}
-                    for clip, speaker, spectrogram, target in zip(*rows, targets.rows(table["clip_id"]), strict=True):
+                    for clip, speaker, stored, target in zip(*rows, targets.rows(table["clip_id"]), strict=True):
                         if targets.splits[speaker] != "val" and target >= 0 and clip not in found:
-                            used.setdefault(clip, torch.from_numpy(spectrogram))
-                    found |= zip(used, pool.map(describe_voice, used.values()), strict=True)
+                            used.setdefault(clip, torch.from_numpy(stored))
+                    found |= zip(used, pool.map(_describe_stored, used.values()), strict=True)
     names = list(found)
     return {
         "mean_spectrogram": pd.DataFrame([found[clip][0] for clip in names], names),
         "f0": pd.DataFrame([found[clip][1] for clip in names], names),
     }
+
+
+def _describe_stored(segment: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    return describe_voice(spectrograms(segment[None], torch.device("cpu"))[0])
 
 
 @torch.inference_mode()

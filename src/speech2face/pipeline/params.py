@@ -86,7 +86,9 @@ class Corpus(_Section):
         return self
 
 
-class Audio(_Section):
+class Segments(_Section):
+    """How recordings are cut; the part of `Audio` on which what is heard of them depends."""
+
     segment_s: Annotated[float, Field(ge=2.605, le=60)]
     segments: Literal["first", "all"]
     stride_s: Annotated[float, Field(ge=0.1, le=3600)]
@@ -95,10 +97,14 @@ class Audio(_Section):
     decode_limit_s: Positive
 
     @model_validator(mode="after")
-    def _shortest_fits(self) -> "Audio":
+    def _shortest_fits(self) -> "Segments":
         if self.min_clip_s > self.segment_s:
             raise ValueError(f"min_clip_s must be at most segment_s, {self.segment_s:g} (got {self.min_clip_s:g})")
         return self
+
+
+class Audio(Segments):
+    stored: Literal["spectrogram", "waveform"]
 
 
 class Faces(_Section):

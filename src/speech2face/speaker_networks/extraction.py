@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from speech2face.audio.extraction import segment_rows
 from speech2face.audio.spectrogram import SAMPLE_RATE_HZ
-from speech2face.pipeline.params import Audio
+from speech2face.pipeline.params import Segments
 from speech2face.pipeline.rejects import Reject
 from speech2face.speaker_networks.backends import SpeakerNetwork, open_networks
 from speech2face.speaker_networks.table import shorter_s, stretches_s
@@ -22,7 +22,7 @@ class Embedding(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    audio: Audio
+    audio: Segments
     networks: list[str]
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import torch
 from torch import nn
 
+from speech2face.audio.stored import Crop, count_frames, spectrograms
 from speech2face.audio.table import table_segment_s
 from speech2face.corpus.ids import speaker_of
 from speech2face.models.face_decoder import FaceDecoder
@@ -59,15 +60,13 @@ def build_encoder(
     return encoder_task(encoder, lr, seed, read_encoder_inputs(data, models, splits, encoder.target), device)
 
 
-def random_crop(spectrograms: torch.Tensor, frames: int | None, generator: torch.Generator) -> torch.Tensor:
-    """[B, 2, 257, T] cut to `frames` frames from a place of its own in each clip; all of it where `frames` is None or at least T. Of
-    several ranks, each cuts its own clips."""
-    length = spectrograms.shape[-1]
+def random_crop(stored: torch.Tensor, frames: int | None, generator: torch.Generator) -> Crop | None:
+    """`frames` frames from a place of its own in each of a batch's segments, stored as `spectrograms` takes them; None, for all of them,
+    where `frames` is None or no less. Of several ranks, each gets the places of its own segments."""
+    length = count_frames(stored)
     if frames is None or frames >= length:
-        return ranks.mine(spectrograms)
-    starts = torch.randint(length - frames + 1, (len(spectrograms),), generator=generator)
-    places = zip(ranks.mine(spectrograms), ranks.mine(starts).tolist(), strict=True)
-    return torch.stack([clip[..., start : start + frames] for clip, start in places])
+        return None
+    return Crop(ranks.mine(torch.randint(length - frames + 1, (len(stored),), generator=generator)), frames)
 
 
 def mask_bands(spectrograms: torch.Tensor, widest: SpecAugment, generator: torch.Generator) -> torch.Tensor:
@@ -80,10 +79,10 @@ def mask_bands(spectrograms: torch.Tensor, widest: SpecAugment, generator: torch
     own_clips, _, bins, frames = spectrograms.shape
     clips = own_clips * ranks.count()
     if widest.frequency_bins:
-        bands = ranks.mine(_random_runs(clips, bins, widest.frequency_bins, generator))
+        bands = ranks.mine(_random_runs(clips, bins, widest.frequency_bins, generator)).to(spectrograms.device)
         spectrograms = spectrograms.masked_fill(bands[:, None, :, None], 0.0)
     if widest.time_frames:
-        runs = ranks.mine(_random_runs(clips, frames, widest.time_frames, generator))
+        runs = ranks.mine(_random_runs(clips, frames, widest.time_frames, generator)).to(spectrograms.device)
         spectrograms = spectrograms.masked_fill(runs[:, None, None, :], 0.0)
     return spectrograms
 
@@ -106,18 +105,20 @@ def predict_features(
     """Features float32 [N, D] of the segments of `batches`, heard whole, and their clip_ids. A network must be in eval mode."""
     features, clip_ids = [], []
     for batch in batches:
+        heard = to_input(batch.heard, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            predicted = network(to_input(batch.heard, device))
+            predicted = network(heard)
         features.append(predicted.float().cpu())
         clip_ids += batch.clip_ids
     return torch.cat(features), clip_ids
 
 
-def to_input(heard: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """What is heard of a batch as the networks want it: float32, on the device; spectrograms channels last, which convolutions are
-    fastest in."""
-    heard = heard.to(device, non_blocking=True).float()
-    return heard.contiguous(memory_format=torch.channels_last) if heard.ndim == 4 else heard
+def to_input(heard: torch.Tensor, device: torch.device, crop: Crop | None = None) -> torch.Tensor:
+    """What is heard of a batch, see `Batch`, as the networks want it: float32, on the device; embeddings as they are, of all else
+    spectrograms, or a crop of them, channels last, which convolutions are fastest in."""
+    if heard.ndim == 3:
+        return heard.to(device, non_blocking=True).float()
+    return spectrograms(heard, device, crop).contiguous(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
@@ -210,10 +211,10 @@ class _Objective:
         self.speakers = {speaker: i for i, speaker in enumerate(sorted(self.targets.splits))}
 
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        cropped = random_crop(batch.heard, self.settings.crop_frames, generator)
-        masked = mask_bands(cropped, self.settings.spec_augment, generator)
+        crop = random_crop(batch.heard, self.settings.crop_frames, generator)
+        heard = mask_bands(to_input(ranks.mine(batch.heard), self.device, crop), self.settings.spec_augment, generator)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
-            predicted = self.network(to_input(masked, self.device))
+            predicted = self.network(heard.contiguous(memory_format=torch.channels_last))
         return self._compare(ranks.gathered(predicted.float()), batch.target, batch.speaker_ids)
 
     @torch.inference_mode()

@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from speech2face.audio.table import STORED
 from speech2face.pipeline.rejects import first_line
 from speech2face.pipeline.shards import CLIP, Tensor, shard_paths
 
-HEARD = ("spectrogram", "embedding")
+HEARD = (*STORED, "embedding")
 """The columns that are heard; each table of segments has one of them."""
 IDS = [name for name, _ in CLIP]
 NUM_THREADS = 2
@@ -50,8 +51,8 @@ class Block:
 
 @dataclass(frozen=True)
 class Batch:
-    """heard: what an encoder hears of each segment, spectrograms float16 [B, 2, 257, frames] or embeddings float32 [B, S, D]; clip_ids
-    and speaker_ids of length B; target: rows of `Targets.features`, int [B]."""
+    """heard: what is stored of each segment, spectrograms float16 [B, 2, 257, frames], waveforms int16 [B, T], or embeddings float32
+    [B, S, D]; clip_ids and speaker_ids of length B; target: rows of `Targets.features`, int [B]."""
 
     heard: torch.Tensor
     clip_ids: list[str]
@@ -80,9 +81,9 @@ class SegmentTable:
     def __init__(self, directory: Path, pin_memory: bool = False) -> None:
         self._paths, self._pin_memory = shard_paths(directory), pin_memory
         with opened(self._paths[0]) as file:
-            schema = file.schema_arrow
-        self._column = next(name for name in HEARD if name in schema.names)
-        kind = schema.field(self._column).type
+            self._schema = file.schema_arrow
+        self._column = next(name for name in HEARD if name in self._schema.names)
+        kind = self._schema.field(self._column).type
         self._shape = tuple(kind.shape)
         numpy_dtype = kind.dtype if isinstance(kind, Tensor) else kind.value_type.to_pandas_dtype()
         self._dtype = torch.from_numpy(np.empty(0, numpy_dtype)).dtype
@@ -90,10 +91,15 @@ class SegmentTable:
 
     def ids(self) -> tuple[pa.Table, np.ndarray, np.ndarray]:
         """`clip_id` and `speaker_id` of all rows, shard by shard in the order of their names, and int32 [rows] each, the number of each
-        row's group in the whole table and its row in that. Called before `read_ahead`, which finds rows by these numbers."""
+        row's group in the whole table and its row in that. Called before `read_ahead`, which finds rows by these numbers.
+
+        Raises ValueError for a shard whose columns are not those of the first.
+        """
         tables, groups, sizes = [], [], []
         for shard, path in enumerate(self._paths):
             with opened(path) as file:
+                if file.schema_arrow != self._schema:
+                    raise ValueError(f"{path} has other columns than {self._paths[0].name}; run: dvc repro")
                 tables.append(file.read(columns=IDS, use_threads=False))
                 groups += [(shard, group) for group in range(file.num_row_groups)]
                 sizes += [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
