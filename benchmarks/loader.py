@@ -4,12 +4,12 @@
                                 [--base-channels 8]
 
 Tables of noise, of either of what `audio.stored` names, are written to a temporary folder and read from the system's cache. Front end:
-spectrograms of a batch of 8 that was read, whole and as the crop of params.yaml, on the device. Clips a second: one epoch in batches of 8, the loader
-alone, against the plain way, in which the caller reads, takes and stacks. Memory: how long it takes, and the peak, until a table of
-`--rows` clips of one frame and one of ten times as many are ready, and the epoch's first batch is there; each in its own process. Epoch:
-the steps of an epoch of the published encoder as params.yaml has it, read from the table, against the same on batches that are in memory.
-Ways to do a thing take turns, and the shortest time of each counts. Processor time is that of all threads, and tells more than the clock
-where other work runs on the machine.
+spectrograms of a batch of 8 that was read, whole and as the crop of params.yaml, on the device. Clips a second: one epoch in batches of 8,
+the loader alone, against the plain way, in which the caller reads, takes and stacks. Memory: how long it takes, and the peak, until a
+table of `--rows` clips of one frame and one of ten times as many are ready, and the epoch's first batch is there; each in its own process.
+Epoch: the steps of an epoch of the published encoder as params.yaml has it, read from the table, against the same on batches that are in
+memory. Ways to do a thing take turns, and the shortest time of each counts. Processor time is that of all threads, and tells more than the
+clock where other work runs on the machine.
 """
 
 import argparse
