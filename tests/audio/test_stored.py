@@ -27,8 +27,8 @@ WINDOW_SUM = 200.0
 """What the window of 400 samples sums up to, so the most that an error of 1 in all samples makes of a real or imaginary part."""
 FLOAT16_EPS, FLOAT16_STEP = 2.0**-10, 2.0**-24
 """Next to 1, and next to 0."""
-FLOAT32_ERROR = 1e-5
-"""Of the transform in float32 of samples in -1..1 with a window that sums up to 200 (test_spectrogram)."""
+FLOAT32_ERROR = 9 * WINDOW_SUM * 2.0**-24
+"""Of the transform in float32 of samples in -1..1: each of the nine stages of 512 points rounds what the window's sum bounds."""
 
 
 def power(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

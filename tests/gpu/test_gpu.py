@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from speech2face.audio.stored import Crop, spectrograms
 from speech2face.dlib_nets.detector import load_detector
 from speech2face.face_networks.dlib_resnet import DlibResnet
 from speech2face.face_networks.vgg_face import VggFace
@@ -23,6 +24,7 @@ from speech2face.training.loop import Task
 from speech2face.training.pairs import Pairs
 from speech2face.training.processes import in_ranks
 from speech2face.training.session import train
+from tests.audio.test_stored import FLOAT32_ERROR, most_apart, of_16_bits, speech
 from tests.training import test_decoder, test_encoder
 from tests.training.test_decoder import faces, narrow, targets  # noqa: F401 - fixtures
 from tests.training.test_encoder import data, inputs  # noqa: F401 - fixtures
@@ -44,6 +46,13 @@ def full_float32():
 
 def pictures() -> list[np.ndarray]:
     return [np.asarray(Image.open(path).convert("RGB")) for path in sorted(GOLDEN.glob("*.jpg"))]
+
+
+@pytest.mark.parametrize("crop", [None, Crop(torch.tensor([0, 100, 342]), 259)])
+def test_the_spectrograms_of_stored_waveforms_are_the_same(crop: Crop | None):
+    waveforms = torch.from_numpy(of_16_bits(speech(3 * 96_000)).reshape(3, 96_000))
+    expected, found = (spectrograms(waveforms, device, crop).cpu().double().numpy() for device in (CPU, GPU))
+    assert (np.abs(found - expected) <= most_apart(expected, 2 * FLOAT32_ERROR) + 1e-6).all()
 
 
 @pytest.mark.parametrize("upsample", [0, 1])
