@@ -41,12 +41,12 @@ from pathlib import Path
 from speech2face.audio.extraction import recordings, segment_frames, spectrogram_shard
 from speech2face.audio.table import spectrograms_schema
 from speech2face.pipeline.engine import map_shards
-from speech2face.pipeline.params import Audio
+from speech2face.pipeline.params import Segments
 from speech2face.pipeline.plan import Plan
 root, listed, settings = json.loads(sys.argv[1])
 rows = sorted(json.loads(Path(listed).read_text()), key=lambda row: row["clip_id"])
 schema = spectrograms_schema(segment_frames(6.0))
-plan = Plan("segment_audio", spectrogram_shard, lambda: recordings(rows, 32), schema, Audio(**settings), {"root": root})
+plan = Plan("segment_audio", spectrogram_shard, lambda: recordings(rows, 32), schema, Segments(**settings), {"root": root})
 summary = map_shards(plan, None, 0)
 print(summary.rows_out, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
@@ -83,11 +83,11 @@ def speed(num_clips: int) -> None:
 
     from speech2face.audio.extraction import segment_frames, spectrogram_shard
     from speech2face.audio.table import spectrograms_schema
-    from speech2face.pipeline.params import Audio
+    from speech2face.pipeline.params import Segments
     from speech2face.pipeline.shards import write_shard
 
     torch.set_num_threads(1)
-    settings = Audio(**SETTINGS)
+    settings = Segments(**SETTINGS)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         paths = [root / f"{n}.wav" for n in range(num_clips)]
