@@ -11,11 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from speech2face.audio.table import STORED
 from speech2face.pipeline.rejects import first_line
 from speech2face.pipeline.shards import CLIP, Tensor, shard_paths
 
-HEARD = (*STORED, "embedding")
+HEARD = ("spectrogram", "waveform", "embedding")
 """The columns that are heard; each table of segments has one of them."""
 IDS = [name for name, _ in CLIP]
 NUM_THREADS = 2
