@@ -54,7 +54,7 @@ def main() -> None:
         for name in SOURCES:
             networks = open_networks(converted_weights([name]), CPU)
             whole = rate(lambda clip, n=networks: n[0](torch.from_numpy(clip)[None]), clips)
-            row = rate(lambda clip, n=networks: embed(n, clip, CPU), clips)
+            row = rate(lambda clip, n=networks: embed(n, clip[None], CPU), clips)
             print(
                 f"{name:10} whole {whole:6.1f} clips a second, the package's code {rate(theirs[name], clips):6.1f}; row {row:6.1f}"
             )

@@ -5,7 +5,8 @@ from pathlib import Path
 from speech2face.corpus.manifest import iterate_clips
 from speech2face.corpus.paths import places
 from speech2face.dlib_nets.weights import DETECTOR, LANDMARKS, SHA256
-from speech2face.faces.crops import FACE_COLUMNS, count_items, face_rows, face_shard, row_id
+from speech2face.faces.crops import FACE_COLUMNS, count_items, face_rows, row_id
+from speech2face.faces.extraction import face_shard
 from speech2face.faces.table import FACES
 from speech2face.pipeline.atomic import write_json
 from speech2face.pipeline.engine import map_shards

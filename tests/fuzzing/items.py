@@ -16,7 +16,7 @@ import torch
 from speech2face.audio.extraction import segment_frames, spectrogram_shard
 from speech2face.audio.table import spectrograms_schema
 from speech2face.corpus.sources import list_corpus
-from speech2face.faces.crops import face_shard
+from speech2face.faces.extraction import face_shard
 from speech2face.faces.table import FACES
 from speech2face.pipeline.params import load_params
 from speech2face.pipeline.rejects import Reject

@@ -25,7 +25,7 @@ COMPUTATIONS = {
     "render_shard": [("speech2face.synthetic.recordings", "render_shard"), WRITER],
     "spectrogram_shard": [("speech2face.audio.extraction", "spectrogram_shard"), WRITER],
     "waveform_shard": [("speech2face.audio.extraction", "waveform_shard"), WRITER],
-    "face_shard": [("speech2face.faces.crops", "face_shard"), WRITER],
+    "face_shard": [("speech2face.faces.extraction", "face_shard"), WRITER],
     "feature_shard": [("speech2face.face_networks.extraction", "feature_shard"), WRITER],
     "decoder": [("speech2face.training.decoder", "build_decoder"), *LOOP],
     "encoder": [("speech2face.training.encoder", "build_encoder"), *LOOP],

@@ -4,6 +4,7 @@ Source: dlib's example `dnn_mmod_face_detection_ex.cpp` and `dnn/loss.h` (D. E. 
 arXiv:1502.00046); the sizes come from the model file.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from speech2face.dlib_nets.network_file import read_network
 from speech2face.dlib_nets.resizing import double_size, doubled_size
 from speech2face.dlib_nets.weights import DETECTOR, SHA256, models_folder, read_model
 from speech2face.pipeline import machine
+from speech2face.pipeline.batches import fetch, to_device
 
 _NETWORK = "dlib face detector"
 MAX_UPSAMPLE = 8
@@ -73,9 +75,13 @@ class Detector(nn.Module):
         self.eval()
         self.to(memory_format=torch.channels_last)
 
-    @torch.no_grad()
     def forward(self, images: torch.Tensor, upsample: int = 0) -> list[Boxes]:
-        """Find the faces of pictures of one size.
+        """Find the faces of pictures of one size. Arguments and errors as those of `begin`."""
+        return self.begin(images, upsample)()
+
+    @torch.no_grad()
+    def begin(self, images: torch.Tensor, upsample: int = 0) -> Callable[[], list[Boxes]]:
+        """Begin to look for the faces of pictures of one size, on a GPU without waiting for it; what is returned waits and returns them.
 
         Args:
             images: uint8 [B, H, W, 3], RGB.
@@ -89,15 +95,15 @@ class Detector(nn.Module):
         height, width = images.shape[1:3]
         check_size(height, width, upsample)
         if is_too_small(height, width, upsample):
-            return [Boxes(np.zeros((0, 4), np.int64), np.zeros(0)) for _ in images]
-        images = images.to(self.mean.device)
+            return lambda: [Boxes(np.zeros((0, 4), np.int64), np.zeros(0)) for _ in images]
+        images = to_device(images, self.mean.device) if images.device.type == "cpu" else images
         for _ in range(upsample):
             images = double_size(images)
         place = pyramid.layout(images.shape[1], images.shape[2], self.input.padding, self.input.outer_padding)
         canvas = pyramid.canvas((images - self.mean) / 256, place)
         with exact_float32():
-            scores = self.stack(canvas.permute(0, 3, 1, 2))[:, 0].cpu().numpy()
-        return [self._boxes(score, place, upsample) for score in scores]
+            scores = fetch(self.stack(canvas.permute(0, 3, 1, 2))[:, 0])
+        return lambda: [self._boxes(score, place, upsample) for score in scores()]
 
     def _boxes(self, scores: np.ndarray, place: pyramid.Layout, upsample: int) -> Boxes:
         """From a score map [rows, columns] to the boxes that are left after suppression."""

@@ -128,4 +128,4 @@ def _by_speaker_networks(
     encoder: SpeakerEncoder, weights: Mapping[str, Path], segment_s: float, device: torch.device
 ) -> Listen:
     networks, whole = open_networks(weights, device), rows_of(segment_s, segment_s)
-    return lambda segment: encoder(torch.from_numpy(embed(networks, segment, device)[None, whole]).to(device))
+    return lambda segment: encoder(torch.from_numpy(embed(networks, segment[None], device)[:, whole]).to(device))

@@ -1,25 +1,15 @@
-"""From pictures and videos to rows of the face table: detect, find landmarks, crop, scale, and keep the best of each video."""
+"""What faces are looked for in, how one is cut out of a picture, and which of a video are kept."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from speech2face.corpus.ids import speaker_of, video_of
-from speech2face.corpus.paths import inside, why_changed
-from speech2face.faces.detection import Detection, detect, load_detector
-from speech2face.faces.frames import Frame, read_frames
-from speech2face.faces.geometry import inside_mask, sharpness, yaw_deg
-from speech2face.faces.landmarks import landmarks as find_landmarks
-from speech2face.faces.landmarks import load_predictor
-from speech2face.faces.pictures import encode_jpeg, read_picture
-from speech2face.pipeline.params import Faces
-from speech2face.pipeline.rejects import Reject, UnusableError, errors_of
+from speech2face.faces.detection import Detection
+from speech2face.faces.geometry import inside_mask
 
 CLIP_COLUMNS = ("clip_id", "speaker_id")
 VIDEO_COLUMNS = ("video_path", "video_sha256", "video_bytes", "start_s", "end_s", "face_x", "face_y")
@@ -30,8 +20,6 @@ HALF_PROFILE_DEG = 45.0
 
 Box = tuple[int, int, int, int]
 FaceRow = dict[str, Any]
-Find = Callable[[str], Path]
-"""The file at a path of the manifest."""
 
 
 def face_rows(clips: Iterable[dict[str, Any]]) -> Iterator[FaceRow]:
@@ -115,112 +103,5 @@ def best_faces(faces: Sequence[dict[str, Any]], count: int) -> list[dict[str, An
     return [faces[i] for i in sorted(chosen)]
 
 
-def face_shard(rows: Sequence[FaceRow], settings: Faces, context: dict[str, Any]) -> Iterator[dict[str, Any] | Reject]:
-    """Rows of the face table: the best `settings.keep` faces of each video.
-
-    `rows` are of `face_rows`; `context` is of `corpus.paths.places`, with the `device` that the detector runs on.
-    A picture that cannot be read or shows no face becomes a reject, and so does a video none of whose frames shows one.
-    """
-    find = partial(inside, Path(context["root"]), caches=context.get("caches", ()))
-    device = context["device"]
-    load_detector(device)  # here, because that they cannot be loaded is no picture's fault
-    load_predictor()
-    for row in rows:
-        found: list[dict[str, Any]] = []
-        look = _pictures if "pictures" in row else _frames
-        for item in look(find, row, settings, device):
-            if isinstance(item, Reject):
-                yield item
-            else:
-                found.append(item)
-        yield from best_faces(found, settings.keep)
-
-
-def _pictures(find: Find, row: FaceRow, settings: Faces, device: torch.device) -> Iterator[dict[str, Any] | Reject]:
-    names: set[str] = set()
-    for number, (path, _, size_bytes) in enumerate(row["pictures"]):
-        stem = PurePosixPath(path).stem
-        name = stem if stem not in names else f"{stem}-{number}"
-        names.add(name)
-        face_id = f"{video_of(row['clip_id'])}/{name}"
-        file = find(path)
-        try:
-            with errors_of(file):
-                if changed := why_changed(file, size_bytes):
-                    raise UnusableError("vanished", changed)
-                face = _face(read_picture(file, settings.max_image_px), None, settings, device)
-        except UnusableError as error:
-            yield Reject(face_id, error.reason, str(error))
-            continue
-        if face is None:
-            yield Reject(face_id, "no_face", f"{path}: no face {_remedy(settings)}")
-            continue
-        yield {"face_id": face_id, **{name: row[name] for name in CLIP_COLUMNS}, "frame": number, **face}
-
-
-def _frames(find: Find, row: FaceRow, settings: Faces, device: torch.device) -> Iterator[dict[str, Any] | Reject]:
-    clip_id, file = row["clip_id"], find(row["video_path"])
-    place = (row["face_x"], row["face_y"]) if row["face_x"] is not None else None
-    num_frames = num_faces = 0
-    try:
-        with errors_of(file):
-            for frame in _frames_of(file, row, settings):
-                num_frames += 1
-                if (face := _face(frame.image, place, settings, device)) is not None:
-                    num_faces += 1
-                    face_id = f"{clip_id}-{frame.number:06d}"
-                    common = {name: row[name] for name in CLIP_COLUMNS}
-                    yield {"face_id": face_id, **common, "frame": frame.number, **face}
-    except UnusableError as error:
-        # A timeout depends on the machine, and what has failed on nobody knows what: both are reported after some faces, too.
-        if not num_faces or error.reason in ("timeout", "failed"):
-            yield Reject(clip_id, error.reason, str(error))
-        return
-    if not num_faces:
-        where = "near the speaker's place " if place else ""
-        yield Reject(
-            clip_id, "no_face", f"{row['video_path']}: no face {where}in {num_frames} frames {_remedy(settings)}"
-        )
-
-
-def _frames_of(file: Path, row: FaceRow, settings: Faces) -> Iterator[Frame]:
-    if changed := why_changed(file, row["video_bytes"]):
-        raise UnusableError("vanished", changed)
-    yield from read_frames(
-        file,
-        settings.frame_at,
-        start_s=row["start_s"],
-        end_s=row["end_s"],
-        max_px=settings.max_image_px,
-        time_limit_s=settings.decode_limit_s,
-    )
-
-
-def _face(
-    image: np.ndarray, place: tuple[float, float] | None, settings: Faces, device: torch.device
-) -> dict[str, Any] | None:
-    centre = (place[0] * image.shape[1], place[1] * image.shape[0]) if place else None
-    found = detect([image], settings.upsample, device)[0]
-    faces = [face for face in found if face.confidence >= settings.min_confidence]
-    best = choose_face(faces, centre)
-    if best is None:
-        return None
-    cut, points, inside = crop(image, find_landmarks(image, best.box), best.box, settings.margin, settings.size_px)
-    mask = inside_mask(inside, settings.size_px)
-    return {
-        "image": encode_jpeg(cut, settings.jpeg_quality),
-        "box": best.box,
-        "inside": inside.tolist(),
-        "confidence": best.confidence,
-        "landmarks": points,
-        "yaw_deg": yaw_deg(points),
-        "sharpness": sharpness(cut[mask.any(1)][:, mask.any(0)]),  # the photograph's, not of its edge to the black
-    }
-
-
 def _side(box: Box) -> int:
     return max(box[2] - box[0], box[3] - box[1]) + 1
-
-
-def _remedy(settings: Faces) -> str:
-    return f"of confidence {settings.min_confidence:g}; for faces under 80 px raise faces.upsample"

@@ -2,9 +2,10 @@
 
 import functools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +14,9 @@ from speech2face.dlib_nets.detector import Detector, check_size, is_too_small
 from speech2face.dlib_nets.detector import load_detector as load_network
 from speech2face.dlib_nets.weights import DETECTOR, model_path
 from speech2face.pipeline import machine
+from speech2face.pipeline.batches import compute_in_batches
+
+T = TypeVar("T")
 
 LIBRARIES = ("torch", "dlib")
 GPU_BATCH_SIZE = 16  # pictures of one size; on a CPU batches are no faster than one picture after the other
@@ -64,9 +68,38 @@ def detect(
         if 0 in image.shape:
             raise ValueError(f"picture {index} is empty: {list(image.shape)}")
         check_size(image.shape[0], image.shape[1], upsample)
-    if library() == "dlib":
-        return _detect_dlib(images, upsample)
-    return _detect_torch(images, upsample, device or machine.device())
+    found = []
+    for _, faces in detect_each(images, lambda image: image, upsample, device or machine.device()):
+        if isinstance(faces, Exception):
+            raise faces
+        found.append(faces)
+    return found
+
+
+def batch_size(device: torch.device) -> int:
+    """How many pictures the detector looks at together."""
+    return 1 if device.type == "cpu" else GPU_BATCH_SIZE
+
+
+def detect_each(
+    items: Iterable[T], image_of: Callable[[T], np.ndarray | None], upsample: int, device: torch.device
+) -> Iterator[tuple[T, list[Detection] | Exception]]:
+    """Each item and the faces of its picture, best first, in the order of the items; or the exception that the picture raises. Where
+    `image_of` gives none there are no faces.
+
+    Pictures of one size that follow soon after each other are looked at together. Items are held as `pipeline.batches` says.
+    """
+    begin = partial(_begin_dlib if library() == "dlib" else _begin_torch, upsample, device)
+
+    def begin_items(some: Sequence[T]) -> Callable[[], list[list[Detection]]]:
+        return begin([image for item in some if (image := image_of(item)) is not None])
+
+    def size(item: T) -> tuple[int, ...] | None:
+        image = image_of(item)
+        return None if image is None else image.shape
+
+    for item, faces in compute_in_batches(items, begin_items, batch_size(device), size):
+        yield item, [] if faces is None else faces
 
 
 def load_detector(device: torch.device) -> None:
@@ -77,33 +110,27 @@ def load_detector(device: torch.device) -> None:
         _torch_detector(device)
 
 
-def _detect_torch(images: Sequence[np.ndarray], upsample: int, device: torch.device) -> list[list[Detection]]:
-    detector = _torch_detector(device)
-    batch_size = 1 if device.type == "cpu" else GPU_BATCH_SIZE
-    by_shape: dict[tuple[int, ...], list[int]] = {}
-    for index, image in enumerate(images):
-        by_shape.setdefault(image.shape, []).append(index)
-    found: list[list[Detection]] = [[] for _ in images]
-    for indices in by_shape.values():
-        for start in range(0, len(indices), batch_size):
-            batch = indices[start : start + batch_size]
-            pictures = torch.from_numpy(np.stack([images[index] for index in batch]))
-            for index, faces in zip(batch, detector(pictures, upsample), strict=True):
-                found[index] = _detections(faces.boxes.tolist(), faces.confidences.tolist())
-    return found
+def _begin_torch(
+    upsample: int, device: torch.device, images: Sequence[np.ndarray]
+) -> Callable[[], list[list[Detection]]]:
+    found = _torch_detector(device).begin(torch.from_numpy(np.stack(images)), upsample)
+    return lambda: [_detections(faces.boxes.tolist(), faces.confidences.tolist()) for faces in found()]
 
 
-def _detect_dlib(images: Sequence[np.ndarray], upsample: int) -> list[list[Detection]]:
-    detector = _dlib_detector()
-    found: list[list[Detection]] = []
-    for image in images:
-        if is_too_small(image.shape[0], image.shape[1], upsample):
-            found.append([])
-            continue
-        faces = detector(np.ascontiguousarray(image), upsample)
-        boxes = [(face.rect.left(), face.rect.top(), face.rect.right(), face.rect.bottom()) for face in faces]
-        found.append(_detections(boxes, [face.confidence for face in faces]))
-    return found
+def _begin_dlib(
+    upsample: int, device: torch.device, images: Sequence[np.ndarray]
+) -> Callable[[], list[list[Detection]]]:
+    return lambda: [_detect_dlib(image, upsample) for image in images]
+
+
+def _detect_dlib(image: np.ndarray, upsample: int) -> list[Detection]:
+    height, width = image.shape[:2]
+    check_size(height, width, upsample)
+    if is_too_small(height, width, upsample):
+        return []
+    faces = _dlib_detector()(np.ascontiguousarray(image), upsample)
+    boxes = [(face.rect.left(), face.rect.top(), face.rect.right(), face.rect.bottom()) for face in faces]
+    return _detections(boxes, [face.confidence for face in faces])
 
 
 def _detections(boxes: Iterable[Iterable[int]], confidences: Iterable[float]) -> list[Detection]:
