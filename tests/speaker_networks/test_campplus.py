@@ -56,6 +56,13 @@ def test_log_mel_energies_are_those_of_kaldi(duration_s: float):
     np.testing.assert_allclose(found, kaldi_fbank(waveform), rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize("num_samples", [MIN_SAMPLES, 24_000, 24_123])
+def test_log_mel_energies_of_many_recordings_are_those_of_each(num_samples: int):
+    waveforms = torch.stack([torch.from_numpy(voice(2.0, 90 + 20 * i, seed=i))[:num_samples] for i in range(3)])
+    alone = torch.cat([fbank(waveform[None]) for waveform in waveforms])
+    torch.testing.assert_close(fbank(waveforms), alone, rtol=0, atol=1e-5)
+
+
 def test_loudness_changes_nothing(network: CamPlusPlus):
     waveform = torch.from_numpy(voice(3.0))[None]
     torch.testing.assert_close(network(0.1 * waveform), network(waveform), rtol=0, atol=1e-3)

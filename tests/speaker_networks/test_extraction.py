@@ -1,15 +1,19 @@
 """The table of embeddings, from recordings to rows."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 
+from speech2face.audio.reading import read_audio
 from speech2face.pipeline.params import load_params
 from speech2face.pipeline.rejects import Reject
 from speech2face.pipeline.shards import read_columns, to_numpy, write_shard
+from speech2face.speaker_networks import extraction
 from speech2face.speaker_networks.backends import converted_weights, open_networks
 from speech2face.speaker_networks.extraction import Embedding, embed, embedding_shard
 from speech2face.speaker_networks.table import embeddings_schema, rows_of, shorter_s, stretches_s
@@ -32,7 +36,7 @@ def test_parts_of_a_segment():
 def test_rows_are_what_the_networks_hear(names: list[str]):
     networks = open_networks(converted_weights(names), CPU)
     sound = voice(6.0)
-    found = embed(networks, sound, CPU)
+    found = embed(networks, sound[None], CPU)[0]
     assert found.shape == (6, sum(network.embedding_dim for network in networks)) and found.dtype == np.float32
 
     def alone(part: np.ndarray) -> np.ndarray:
@@ -41,6 +45,73 @@ def test_rows_are_what_the_networks_hear(names: list[str]):
 
     for row, part in ((0, sound), (4, sound[:24_000]), (5, sound[:48_000])):
         np.testing.assert_allclose(found[row], alone(part), rtol=0, atol=1e-5)
+
+
+def test_segments_together_are_heard_as_each_alone():
+    networks = open_networks(converted_weights(["ge2e", "campplus"]), CPU)
+    sounds = np.stack([voice(6.0, 100 + 40 * i, seed=i) for i in range(3)])
+    alone = np.stack([embed(networks, sound[None], CPU)[0] for sound in sounds])
+    np.testing.assert_allclose(embed(networks, sounds, CPU), alone, rtol=0, atol=1e-4)  # CAM++ gives numbers up to 3
+
+
+@pytest.fixture(scope="module")
+def few_recordings(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    """Recordings of one and of many segments, and one that is none."""
+    root, rows = tmp_path_factory.mktemp("recordings"), []
+    for number, length_s in enumerate([13.0, 2.0, 40.0, 0.0, 6.0]):
+        name = f"{number}.flac"
+        if length_s:
+            soundfile.write(root / name, voice(length_s, 100 + 20 * number, seed=number), 16_000)
+        else:
+            (root / name).write_bytes(b"no sound")
+        clip = {"clip_id": f"s/v/{number}", "speaker_id": "s", "audio_path": name, "audio_bytes": None}
+        rows.append({**clip, "start_s": None, "end_s": None})
+    return root, rows
+
+
+def embedded(recordings: tuple[Path, list[dict[str, Any]]]) -> list[Any]:
+    root, rows = recordings
+    settings = Embedding(audio=AUDIO.model_copy(update={"segments": "all"}), networks=["ge2e"])
+    return list(
+        embedding_shard(rows, settings, {"root": str(root), "weights": converted_weights(["ge2e"]), "device": CPU})
+    )
+
+
+@pytest.fixture
+def four_together(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As on a GPU, but four segments a batch, and two threads."""
+    monkeypatch.setattr(extraction, "batch_size", lambda device: 4)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_batches_and_threads_change_no_order(few_recordings, request: pytest.FixtureRequest):
+    alone = embedded(few_recordings)
+    assert [getattr(item, "reason", None) for item in alone] == [None] * (2 + 1 + 6) + ["too_short", None]
+    request.getfixturevalue("four_together")
+    for found, expected in zip(embedded(few_recordings), alone, strict=True):
+        if isinstance(expected, dict):
+            np.testing.assert_allclose(found.pop("embedding"), expected.pop("embedding"), rtol=0, atol=1e-5)
+        assert found == expected
+
+
+@pytest.mark.usefixtures("four_together")
+def test_a_segment_that_fails_in_a_batch_is_one_reject(few_recordings, monkeypatch: pytest.MonkeyPatch):
+    expected, begin = embedded(few_recordings), extraction.begin_embedding
+    odd = read_audio(few_recordings[0] / "2.flac")[96_000 : 2 * 96_000]
+
+    def fails(networks: object, waveforms: np.ndarray, device: torch.device) -> Any:
+        if any(np.array_equal(waveform, odd) for waveform in waveforms):
+            raise RuntimeError("no such voice")
+        return begin(networks, waveforms, device)
+
+    monkeypatch.setattr(extraction, "begin_embedding", fails)
+    found = embedded(few_recordings)
+    (number,) = [i for i, (a, b) in enumerate(zip(found, expected, strict=True)) if type(a) is not type(b)]
+    assert expected[number]["clip_id"] == "s/v/2" and expected[number]["segment"] == 1
+    assert found[number] == Reject("s/v/2", "failed", f"{few_recordings[0]}/2.flac: RuntimeError: no such voice")
 
 
 def test_recordings_become_rows_and_rejects(tmp_path: Path):

@@ -22,8 +22,8 @@ BLOCKS = ((12, 1), (24, 2), (16, 2))
 CONTEXT_FRAMES = 100
 POOLED_HZ = 50
 """Frames that are pooled of a second: the front end has 100, the first layer leaves every second."""
-MIN_SAMPLES = 400
-"""One frame of the front end."""
+MIN_SAMPLES, HOP_LENGTH = 400, 160
+"""One frame of the front end, and from the start of one to that of the next."""
 
 
 class CamPlusPlus(nn.Module):
@@ -87,14 +87,16 @@ def fbank(waveforms: Tensor) -> Tensor:
     if waveforms.shape[1] < MIN_SAMPLES:
         shortest_ms = MIN_SAMPLES / SAMPLE_RATE_HZ * 1000
         raise ValueError(f"CAM++ needs recordings of at least {shortest_ms:g} ms (got {waveforms.shape[1]} samples)")
-    features = torch.stack(
-        [
-            torchaudio.compliance.kaldi.fbank(
-                w[None], num_mel_bins=NUM_MELS, sample_frequency=SAMPLE_RATE_HZ, dither=0.0
-            )
-            for w in waveforms
-        ]
+    num_samples = waveforms.shape[1]
+    # The recordings one after the other, each beginning with a frame, so that all are computed in one go.
+    apart = F.pad(waveforms, (0, -num_samples % HOP_LENGTH))
+    frames = torchaudio.compliance.kaldi.fbank(
+        apart.reshape(1, -1), num_mel_bins=NUM_MELS, sample_frequency=SAMPLE_RATE_HZ, dither=0.0
     )
+    frames_apart = apart.shape[1] // HOP_LENGTH
+    frames = F.pad(frames, (0, 0, 0, len(waveforms) * frames_apart - len(frames)))
+    # Frames that reach into the next recording are left out.
+    features = frames.unflatten(0, (len(waveforms), frames_apart))[:, : 1 + (num_samples - MIN_SAMPLES) // HOP_LENGTH]
     return features - features.mean(1, keepdim=True)
 
 

@@ -44,7 +44,7 @@ def embedding_shard(
     """
     device = context["device"]
     begin = partial(_begin, _networks(tuple(context["weights"].items()), device), device)
-    size, num_threads = 1 if device.type == "cpu" else GPU_BATCH_SIZE, torch.get_num_threads()
+    size, num_threads = batch_size(device), torch.get_num_threads()
     held = 1 if settings.audio.segments == "first" else SEGMENTS_OF_RECORDING
     read = ahead(
         partial(_read, settings.audio, context), rows, num_threads, held * (size + 2 * num_threads), lambda row: held
@@ -57,6 +57,11 @@ def embedding_shard(
         else:
             segment_s = heard.row.pop("waveform").shape[0] / SAMPLE_RATE_HZ
             yield {**heard.row, "segment_s": segment_s, "embedding": embedding}
+
+
+def batch_size(device: torch.device) -> int:
+    """How many segments the networks hear together."""
+    return 1 if device.type == "cpu" else GPU_BATCH_SIZE
 
 
 class _Heard(NamedTuple):
