@@ -45,7 +45,6 @@ WITHOUT_TEST = {
     "dlib_nets.layers": "test_network_file reads every kind",
     "drawing.loading": "test_model loads and refuses models, and exporting.test_export exports them",
     "face_networks.converted": "test_store writes and opens converted files",
-    "face_networks.extraction": "pipeline.test_change and pipeline.test_repro run it for each network",
     "face_networks.files.insightface_pack": "test_arcface reads packs",
     "face_networks.files.keras_h5": "files.test_vgg_face and files.test_other_networks read every format",
     "face_networks.files.matlab": "files.test_vgg_face and files.test_other_networks read every format",

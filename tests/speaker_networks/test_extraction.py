@@ -1,6 +1,5 @@
 """The table of embeddings, from recordings to rows."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,29 +68,35 @@ def few_recordings(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list
     return root, rows
 
 
-def embedded(recordings: tuple[Path, list[dict[str, Any]]]) -> list[Any]:
+class Loudness:
+    """In place of a network: the root mean square of each stretch."""
+
+    def embed(self, waveforms: torch.Tensor, stretches_s: list[tuple[float, float]]) -> torch.Tensor:
+        parts = [waveforms[:, round(16_000 * start) : round(16_000 * end)] for start, end in stretches_s]
+        return torch.stack([part.square().mean(1, keepdim=True).sqrt() for part in parts], 1)
+
+
+def embedded(recordings: tuple[Path, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     root, rows = recordings
-    settings = Embedding(audio=AUDIO.model_copy(update={"segments": "all"}), networks=["ge2e"])
-    return list(
-        embedding_shard(rows, settings, {"root": str(root), "weights": converted_weights(["ge2e"]), "device": CPU})
-    )
+    monkeypatch.setattr(extraction, "_networks", lambda weights, device: [Loudness()])
+    settings = Embedding(audio=AUDIO.model_copy(update={"segments": "all"}), networks=[])
+    return list(embedding_shard(rows, settings, {"root": str(root), "weights": {}, "device": CPU}))
 
 
 @pytest.fixture
-def four_together(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """As on a GPU, but four segments a batch, and two threads."""
+def four_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU, but four segments a batch, and two threads that read."""
     monkeypatch.setattr(extraction, "batch_size", lambda device: 4)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(threads)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
 
 
-def test_batches_and_threads_change_no_order(few_recordings, request: pytest.FixtureRequest):
-    alone = embedded(few_recordings)
+def test_batches_and_threads_change_no_order(
+    few_recordings, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+):
+    alone = embedded(few_recordings, monkeypatch)
     assert [getattr(item, "reason", None) for item in alone] == [None] * (2 + 1 + 6) + ["too_short", None]
     request.getfixturevalue("four_together")
-    for found, expected in zip(embedded(few_recordings), alone, strict=True):
+    for found, expected in zip(embedded(few_recordings, monkeypatch), alone, strict=True):
         if isinstance(expected, dict):
             np.testing.assert_allclose(found.pop("embedding"), expected.pop("embedding"), rtol=0, atol=1e-5)
         assert found == expected
@@ -99,7 +104,7 @@ def test_batches_and_threads_change_no_order(few_recordings, request: pytest.Fix
 
 @pytest.mark.usefixtures("four_together")
 def test_a_segment_that_fails_in_a_batch_is_one_reject(few_recordings, monkeypatch: pytest.MonkeyPatch):
-    expected, begin = embedded(few_recordings), extraction.begin_embedding
+    expected, begin = embedded(few_recordings, monkeypatch), extraction.begin_embedding
     odd = read_audio(few_recordings[0] / "2.flac")[96_000 : 2 * 96_000]
 
     def fails(networks: object, waveforms: np.ndarray, device: torch.device) -> Any:
@@ -108,7 +113,7 @@ def test_a_segment_that_fails_in_a_batch_is_one_reject(few_recordings, monkeypat
         return begin(networks, waveforms, device)
 
     monkeypatch.setattr(extraction, "begin_embedding", fails)
-    found = embedded(few_recordings)
+    found = embedded(few_recordings, monkeypatch)
     (number,) = [i for i, (a, b) in enumerate(zip(found, expected, strict=True)) if type(a) is not type(b)]
     assert expected[number]["clip_id"] == "s/v/2" and expected[number]["segment"] == 1
     assert found[number] == Reject("s/v/2", "failed", f"{few_recordings[0]}/2.flac: RuntimeError: no such voice")
