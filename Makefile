@@ -49,9 +49,9 @@ test-cluster: $(VENV)/.installed-dev  ## test a Ray cluster of two nodes on this
 lint: $(VENV)/.installed-dev  ## check style and types
 	$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) mypy
 
-bench-gpu: $(VENV)/.installed-dev  ## test and time the networks on a GPU
+bench-gpu: $(VENV)/.installed-dev  ## test and time the stages on a GPU, for docs/scale.md
 	$(RUN) python -m pytest -m gpu -rs tests/gpu
-	$(RUN) PYTHONPATH=src python benchmarks/gpu.py
+	$(RUN) PYTHONPATH=src python benchmarks/gpu.py --write docs/scale.md --json docs/scale.jsonl
 
 bench: $(VENV)/.installed-dev  ## time the parts against other libraries
 	@for script in $(filter-out benchmarks/make_% benchmarks/gpu.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(RUN) PYTHONPATH=src python $$script || exit 1; done

@@ -7,7 +7,7 @@ JSON for each row. Networks have the sizes of params.yaml, or those of the paper
 take the same time. `GFLOP` is what a clip, face or picture takes, counted on the real networks (torch.utils.flop_counter: convolutions and
 matrix products, forward and backward); `share` is that, times what is done in a second, of the fastest matrix product of large square
 matrices on this device in the same precision, measured here. Rows of whole stages read files from the system's cache, decode and write
-nothing; those of networks alone begin with what is in the CPU's memory.
+nothing; those of networks alone begin with what is in the CPU's memory. On processors, seconds are those of processor time.
 """
 
 import argparse
@@ -114,6 +114,8 @@ class Bench:
 
     def __init__(self, device: torch.device, sizes: Sizes, seconds: float, compiler: str | None) -> None:
         self.device, self.sizes, self.seconds, self.compiler = device, sizes, seconds, compiler
+        # On processors, the time of all threads, which other work on the machine does not change.
+        self.clock = time.perf_counter if device.type == "cuda" else time.process_time
         self.precisions = [name for name in sizes.precisions if name != "tf32" or device.type == "cuda"]
         self.peaks = {name: self.matrix_peak(name) for name in self.precisions}
 
@@ -122,17 +124,19 @@ class Bench:
             torch.cuda.synchronize(self.device)
 
     def repeats_a_second(self, function: Callable[[], object]) -> float:
-        """Best of some rounds, each of one repetition or more; once before, to warm up. A single round where there are no seconds."""
+        """Best of some rounds, which last `seconds` together, or of one if that lasts longer; once before, to warm up."""
         function()
         self.synchronize()
-        best = 0.0
-        for _ in range(ROUNDS if self.seconds else 1):
-            started, count = time.perf_counter(), 0
-            while not count or time.perf_counter() - started < self.seconds / ROUNDS:
+        best = spent = 0.0
+        while not best or spent < self.seconds:
+            started, count, passed = self.clock(), 0, 0.0
+            while not count or passed < self.seconds / ROUNDS:
                 function()
                 count += 1
+                passed = self.clock() - started
             self.synchronize()
-            best = max(best, count / (time.perf_counter() - started))
+            passed = max(self.clock() - started, 1e-9)
+            best, spent = max(best, count / passed), spent + passed
         return best
 
     def matrix_peak(self, precision: str) -> float:
@@ -163,9 +167,9 @@ class Bench:
             with tf32(precision == "tf32"):
                 function = build()
                 if once:
-                    started = time.perf_counter()
+                    started = self.clock()
                     function()
-                    rate = count / (time.perf_counter() - started)
+                    rate = count / (self.clock() - started)
                 else:
                     rate = count * self.repeats_a_second(function)
         except torch.cuda.OutOfMemoryError:
@@ -418,7 +422,8 @@ def title(bench: Bench) -> str:
         if bench.device.type == "cuda"
         else f"CPU, {threads}"
     )
-    return f"{device}, torch {torch.__version__}. Products of matrices reach {peaks}."
+    seconds = "" if bench.device.type == "cuda" else " Seconds are those of processor time."
+    return f"{device}, torch {torch.__version__}. Products of matrices reach {peaks}.{seconds}"
 
 
 def put(path: Path, kind: str, text: str) -> None:
