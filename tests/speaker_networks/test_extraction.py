@@ -9,6 +9,8 @@ import soundfile
 import torch
 
 from speech2face.audio.reading import read_audio
+from speech2face.audio.speech import speech_fraction
+from speech2face.pipeline.ahead import ahead
 from speech2face.pipeline.params import load_params
 from speech2face.pipeline.rejects import Reject
 from speech2face.pipeline.shards import read_columns, to_numpy, write_shard
@@ -100,6 +102,15 @@ def test_batches_and_threads_change_no_order(
         if isinstance(expected, dict):
             np.testing.assert_allclose(found.pop("embedding"), expected.pop("embedding"), rtol=0, atol=1e-5)
         assert found == expected
+
+
+def test_threads_hear_the_speech_that_each_alone_hears():
+    """The detector of speech remembers what it heard before; without care, several threads would tell it in turns."""
+    sounds = [voice(3.0, 90 + 30 * i, seed=i) * (np.arange(48_000) < 9_000 * i) for i in range(1, 6)]
+    sounds = [sound.astype(np.float32) for sound in sounds]
+    alone = [speech_fraction(sound) for sound in sounds]
+    assert len(set(alone)) > 2
+    assert list(ahead(lambda sound: [speech_fraction(sound)], 3 * sounds, 4, 8)) == 3 * alone
 
 
 @pytest.mark.usefixtures("four_together")

@@ -1,6 +1,7 @@
 """How much of a waveform is speech: Silero's voice activity detector, whose network comes with its package."""
 
 import functools
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,13 @@ import torch
 from speech2face.audio.spectrogram import SAMPLE_RATE_HZ
 
 SPEECH_PROBABILITY = 0.5  # the detector's own threshold
+_ONE_AT_A_TIME = Lock()
 
 
 def speech_fraction(waveform: np.ndarray) -> float:
     """Part (0..1) of the 32 ms windows of float32 [T], 16 kHz, that are more likely speech than not."""
     detector = load_detector()
-    with torch.inference_mode():
+    with _ONE_AT_A_TIME, torch.inference_mode():  # it remembers what it has heard of a waveform
         probabilities = detector.audio_forward(torch.from_numpy(waveform)[None], SAMPLE_RATE_HZ)
     return float((probabilities >= SPEECH_PROBABILITY).float().mean())
 

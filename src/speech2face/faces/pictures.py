@@ -14,6 +14,10 @@ from speech2face.pipeline.rejects import UnusableError, first_line, is_of_the_ma
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000")
 MAX_PIXELS = 120_000_000  # 0.36 GB as RGB; JPEGs are scaled down while they are decoded, so larger ones of those pass
 
+# Of sizes, which MAX_PIXELS bounds, and of damaged entries, which are ignored. For good, because pictures are read by several threads, and
+# a filter for a part of the code is not one thread's own.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
 ORIENTATION = 0x0112
 BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 TRANSPOSED = {  # EXIF 2.32, 4.6.4: what brings each orientation but 1 upright
@@ -34,17 +38,14 @@ def read_picture(path: Path, max_px: int) -> np.ndarray:
     Raises UnusableError with reason `missing_file`, `unreadable` or `too_large`; OSError if the machine is to blame.
     """
     try:
-        with warnings.catch_warnings():
-            # Of sizes, which the bound below replaces, and of damaged entries, which are ignored.
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-            with Image.open(path, formats=FORMATS) as image:
-                image.draft("RGB", (max_px, max_px))
-                if image.width * image.height > MAX_PIXELS:
-                    raise UnusableError(
-                        "too_large",
-                        f"{path}: {image.width} x {image.height} pixels, at most {MAX_PIXELS:,}; scale it down",
-                    )
-                return np.asarray(_to_rgb(_upright(image), max_px))
+        with Image.open(path, formats=FORMATS) as image:
+            image.draft("RGB", (max_px, max_px))
+            if image.width * image.height > MAX_PIXELS:
+                raise UnusableError(
+                    "too_large",
+                    f"{path}: {image.width} x {image.height} pixels, at most {MAX_PIXELS:,}; scale it down",
+                )
+            return np.asarray(_to_rgb(_upright(image), max_px))
     except (OSError, SyntaxError, EOFError, ValueError, Image.DecompressionBombError) as error:
         if isinstance(error, UnusableError) or is_of_the_machine(error):
             raise

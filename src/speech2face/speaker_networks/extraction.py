@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from speech2face.audio.extraction import segment_rows
 from speech2face.audio.spectrogram import SAMPLE_RATE_HZ
+from speech2face.audio.speech import load_detector
 from speech2face.corpus.paths import inside
 from speech2face.pipeline.ahead import ahead
 from speech2face.pipeline.batches import compute_in_batches, fetch, to_device
@@ -45,6 +46,8 @@ def embedding_shard(
     device = context["device"]
     begin = partial(_begin, _networks(tuple(context["weights"].items()), device), device)
     size, num_threads = batch_size(device), torch.get_num_threads()
+    if settings.audio.min_speech_fraction:
+        load_detector()  # here, because while it is loaded the package sets the number of threads of the whole process
     held = 1 if settings.audio.segments == "first" else SEGMENTS_OF_RECORDING
     read = ahead(
         partial(_read, settings.audio, context), rows, num_threads, held * (size + 2 * num_threads), lambda row: held
