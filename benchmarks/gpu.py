@@ -4,10 +4,11 @@
 
 Prints a Markdown table. --write puts it between the marks of docs/scale.md that are for this kind of device, --json writes a line of
 JSON for each row. Networks have the sizes of params.yaml, or those of the paper; weights are random where none come with a package, which
-take the same time. `GFLOP` is what a clip, face or picture takes, counted on the real networks (torch.utils.flop_counter: convolutions and
-matrix products, forward and backward); `share` is that, times what is done in a second, of the fastest matrix product of large square
-matrices on this device in the same precision, measured here. Rows of whole stages read files from the system's cache, decode and write
-nothing; those of networks alone begin with what is in the CPU's memory. On processors, seconds are those of processor time.
+take the same time. `GFLOP` is what a clip, face or picture takes, counted on the real networks (torch.utils.flop_counter: convolutions
+and matrix products, those with padding included, forward and backward). `share` is that, times what is done in a second, of the fastest
+product of large square matrices on this device in the same precision, measured here. Rows of whole stages read files from the system's
+cache, decode, and write nothing; those of networks alone begin with what is in the CPU's memory. On processors, seconds are those of
+processor time.
 """
 
 import argparse
@@ -39,6 +40,7 @@ from tests.speaker_networks.sounds import voice  # noqa: E402
 
 from loader import write_tables  # noqa: E402
 from speech2face.audio.extraction import segment_samples  # noqa: E402
+from speech2face.audio.table import STORED  # noqa: E402
 from speech2face.dlib_nets.detector import load_detector  # noqa: E402
 from speech2face.face_networks.dlib_resnet import DlibResnet  # noqa: E402
 from speech2face.face_networks.extraction import feature_shard, to_crops  # noqa: E402
@@ -140,12 +142,14 @@ class Bench:
         return best
 
     def matrix_peak(self, precision: str) -> float:
-        """Operations a second of the product of large square matrices."""
+        """Operations a second of the product of large square matrices, as such or as a convolution of 1 x 1: on processors these are
+        computed by two libraries, and either may be faster."""
         size, dtype = self.sizes.matrix, torch.bfloat16 if precision == "bfloat16" else torch.float32
         left, right = (torch.rand(size, size, device=self.device).to(dtype) for _ in range(2))
-        out = torch.empty_like(left)
-        with tf32(precision == "tf32"):
-            return 2 * size**3 * self.repeats_a_second(lambda: torch.mm(left, right, out=out))
+        pixels, weights = left.T.reshape(1, size, size, 1), right.T.reshape(size, size, 1, 1)
+        with tf32(precision == "tf32"), torch.inference_mode():
+            ways = (lambda: torch.mm(left, right), lambda: torch.conv2d(pixels, weights))
+            return 2 * size**3 * max(map(self.repeats_a_second, ways))
 
     def row(
         self,
@@ -248,19 +252,19 @@ def encoder_rows(bench: Bench, folder: Path, encoders: dict[str, Encoder]) -> It
         yield from training_rows(
             bench, f"train_encoder, width {width}, {heard} frames", "clips", batches, make, bench.compiler
         )
-    pairs = Pairs(
-        inputs.spectrograms,
-        read_targets(folder / "features", dict.fromkeys(splits, "train")),
-        "train",
-        bench.device.type == "cuda",
-    )
+    for stored in STORED:
+        part = f"loader, {stored}s of {sizes.frames} frames, table to network's input"
+        table = folder / stored
+        splits = dict.fromkeys(write_tables(table, sizes.clips, sizes.frames, stored), "train")
+        pinned = bench.device.type == "cuda"
+        pairs = Pairs(table / "spectrograms", read_targets(table / "features", splits), "train", pinned)
 
-    def load() -> None:
-        for batch in pairs.shuffled(8, 0, 0):
-            to_input(batch.heard, bench.device)
-        bench.synchronize()
+        def load(pairs: Pairs = pairs) -> None:
+            for batch in pairs.shuffled(8, 0, 0):
+                to_input(batch.heard, bench.device)
+            bench.synchronize()
 
-    yield bench.row(f"loader, {sizes.frames} frames, table to device", "clips", len(pairs), lambda: load, batch=8)
+        yield bench.row(part, "clips", len(pairs), lambda run=load: run, batch=8)
 
 
 def decoder_rows(bench: Bench, params: Params) -> Iterator[Row]:
