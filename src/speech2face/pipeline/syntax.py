@@ -25,7 +25,7 @@ class Statement:
     """
 
     text: str
-    references: list[list[str]]
+    references: list[tuple[str, ...]]
     imports: dict[str, tuple[str, str | None]]
     packages: list[str]
     places: list[tuple[str, str]]
@@ -55,7 +55,8 @@ class Module:
             nodes = list(ast.walk(tree))
             imports = dict(imported_names(nodes, self.package))
             by_string = list(packages_by_name(nodes)), list(places_by_name(nodes))
-            self._statements[position] = Statement(_canonical(tree), list(references(tree)), imports, *by_string)
+            used = list(dict.fromkeys(map(tuple, references(tree))))
+            self._statements[position] = Statement(_canonical(tree), used, imports, *by_string)
         return self._statements[position]
 
     def text_with_imports(self, position: int) -> str:
