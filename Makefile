@@ -10,9 +10,9 @@ BIN := $(VENV)/bin
 # DVC starts stages as `python`, which must be the python of .venv.
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
-# The files of tests beside each other, on up to four processors. pytest-xdist waits for ever for what a process in place of one that
-# crashed should do, so there is none.
-PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadgroup --max-worker-restart 0
+# The files of tests beside each other, on up to four processors, in the order of tests/conftest.py. pytest-xdist waits for ever for what
+# a process in place of one that crashed should do, so there is none.
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder --max-worker-restart 0
 
 .PHONY: help setup repro test test-quick test-browser test-cluster lint bench bench-gpu experiments doctor clean-work
 help:  ## list these commands

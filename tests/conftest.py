@@ -1,7 +1,7 @@
 """How the tests share the processors, and evaluations of simulated corpora that many tests look at.
 
-`make test` runs a file's tests in one process, and files in several beside each other. Tests marked `spread` go
-wherever there is room.
+`make test` runs a file's tests in one process, and files in several beside each other, in the order in which they are sorted here: what
+takes long begins early, so that no process works on alone in the end. Tests marked `spread` go wherever there is room.
 """
 
 import os
@@ -22,7 +22,7 @@ from tests.simulated import CORPORA, QUICK
 from tests.trained import save_models
 
 OF_PIPELINE = {"origin", "clone", "pulled"}
-"""Fixtures that run the whole pipeline once. Files that use them begin first, because they take longest."""
+"""Fixtures that run the whole pipeline once; the processes share it, and the first that asks for it makes it."""
 OF_EVALUATION = {"evaluated", "measured", "measure_of"}
 """Fixtures that run an evaluation once: what uses them shares a process."""
 
@@ -38,14 +38,25 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    long = {item.path for item in items if OF_PIPELINE & set(getattr(item, "fixturenames", ()))}
+    groups: dict[str, str] = {}
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         group = item.nodeid if item.get_closest_marker("spread") else item.path.as_posix()
-        item.add_marker(pytest.mark.xdist_group("evaluations" if OF_EVALUATION & fixtures else group))
+        groups[item.nodeid] = "evaluations" if OF_EVALUATION & fixtures else group
+        item.add_marker(pytest.mark.xdist_group(groups[item.nodeid]))
         if (OF_PIPELINE | OF_EVALUATION) & fixtures:
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: item.path not in long)
+    of_pipeline = [item for item in items if OF_PIPELINE & set(getattr(item, "fixturenames", ()))]
+    first = {groups[item.nodeid] for item in of_pipeline[:1]}
+    long = {item.path for item in of_pipeline}
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+
+    def place(item: pytest.Item) -> int:
+        """One process makes what all tests of the pipeline share, and the next has the evaluations to do meanwhile."""
+        group = groups[item.nodeid]
+        return [group in first, group == "evaluations", item.path in long, item.path in slow, True].index(True)
+
+    items.sort(key=place)
 
 
 @dataclass(frozen=True)

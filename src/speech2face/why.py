@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from speech2face.models.weight_files import SUFFIX, read_about
-from speech2face.pipeline.code import CODE, PACKAGE, reached_by_stages
+from speech2face.pipeline.code import CODE, PACKAGE, Sources
 from speech2face.pipeline.dvc_cache import LOCK, last_output, read_lock
 from speech2face.pipeline.engine import shard_store
 from speech2face.pipeline.params import load_params
@@ -81,7 +81,9 @@ def _of_code(stage: str, deps: list[dict[str, Any]]) -> Iterator[str]:
     if before is None:
         yield f"code: {path} was another in the last run, and is in neither the working tree nor the last commit"
         return
-    yield from difference(json.loads(before), reached_by_stages(STAGES)[stage].as_dict())
+    script = f"stages.{stage}"
+    now = Sources(PACKAGE, {script: STAGES / f"{stage}.py"}).reached([(script, "main")])
+    yield from difference(json.loads(before), now.as_dict())
 
 
 def _of_inputs(stage: str) -> Iterator[str]:

@@ -46,7 +46,9 @@ def fit_head(features: np.ndarray, labels: np.ndarray, l2: float) -> LinearHead:
 
     The problem is convex, so the result does not depend on a seed. Raises ValueError for fewer than two classes.
     """
-    from sklearn.linear_model import LogisticRegression  # here, because those that only load a head do without its second of importing
+    from sklearn.linear_model import (
+        LogisticRegression,
+    )  # here, because those that only load a head do without its second of importing
 
     num_classes = int(labels.max()) + 1
     if num_classes < 2:

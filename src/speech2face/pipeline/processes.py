@@ -1,6 +1,7 @@
 """Shards on the processors of this machine: a pool of processes."""
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -28,9 +29,9 @@ def run(plan: Plan, compute: Callable[..., None], jobs: Iterable[tuple[Any, ...]
             compute(*job)
             yield
         return
-    import torch  # here, because a stage that only lists files does without its half gigabyte
-
-    threads = max(1, torch.get_num_threads() // workers)
+    # Threads are PyTorch's. Where it has not been imported, as by rendering, no worker imports it: it takes seconds and half a gigabyte.
+    torch = sys.modules.get("torch")
+    threads = max(1, torch.get_num_threads() // workers) if torch is not None else None
     # Not fork: a forked child of a process that has run torch may hang in its thread pool.
     context = get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, _start_worker, (threads, context.Value("i", 0)))
@@ -57,10 +58,11 @@ def run(plan: Plan, compute: Callable[..., None], jobs: Iterable[tuple[Any, ...]
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _start_worker(threads: int, started: "Synchronized[int]") -> None:
-    import torch
+def _start_worker(threads: int | None, started: "Synchronized[int]") -> None:
+    if threads is not None:
+        import torch
 
-    torch.set_num_threads(threads)
+        torch.set_num_threads(threads)
     with started.get_lock():
         machine.worker = started.value
         started.value += 1

@@ -254,4 +254,9 @@ def _is_skipped(statement: ast.stmt) -> bool:
 
 def _is_for_others(statement: ast.If) -> bool:
     """Whether what stands under the condition is for type checkers or scripts."""
-    return ast.unparse(statement.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING", "__name__ == '__main__'")
+    match statement.test:
+        case ast.Name("TYPE_CHECKING") | ast.Attribute(ast.Name("typing"), "TYPE_CHECKING"):
+            return True
+        case ast.Compare(ast.Name("__name__"), [ast.Eq()], [ast.Constant("__main__")]):
+            return True
+    return False
