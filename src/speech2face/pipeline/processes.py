@@ -29,9 +29,8 @@ def run(plan: Plan, compute: Callable[..., None], jobs: Iterable[tuple[Any, ...]
             compute(*job)
             yield
         return
-    # Threads are PyTorch's. Where it has not been imported, as by rendering, no worker imports it: it takes seconds and half a gigabyte.
-    torch = sys.modules.get("torch")
-    threads = max(1, torch.get_num_threads() // workers) if torch is not None else None
+    torch = sys.modules.get("torch")  # not imported for this: rendering does without its half gigabyte
+    threads = max(1, (torch.get_num_threads() if torch is not None else os.cpu_count() or 1) // workers)
     # Not fork: a forked child of a process that has run torch may hang in its thread pool.
     context = get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, _start_worker, (threads, context.Value("i", 0)))
@@ -58,11 +57,12 @@ def run(plan: Plan, compute: Callable[..., None], jobs: Iterable[tuple[Any, ...]
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _start_worker(threads: int | None, started: "Synchronized[int]") -> None:
-    if threads is not None:
-        import torch
-
+def _start_worker(threads: int, started: "Synchronized[int]") -> None:
+    torch = sys.modules.get("torch")
+    if torch is not None:
         torch.set_num_threads(threads)
+    else:  # PyTorch reads it if it is imported later
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     with started.get_lock():
         machine.worker = started.value
         started.value += 1

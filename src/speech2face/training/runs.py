@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from dvclive import Live
 
 from speech2face.models.weight_files import SUFFIX, read_about, save_network, write_description
 from speech2face.pipeline.atomic import link
@@ -113,6 +112,8 @@ def _train(
 @contextmanager
 def _log(live: Path) -> Iterator[Callable[[Metrics], None]]:
     """What logs the metrics of an epoch in `live`."""
+    from dvclive import Live  # here, because of several ranks one alone logs
+
     with Live(str(live), dvcyaml=None, save_dvc_exp=False, report=None) as logs:
 
         def log(metrics: Metrics) -> None:
