@@ -33,10 +33,10 @@ def square(
     rows: Sequence[dict[str, Any]], settings: Settings, context: dict[str, Any]
 ) -> Iterator[dict[str, Any] | Reject]:
     """Squares; negative values are rejected. Waits `pause_s` before each row. Leaves a file for each shard that it begins, with the
-    worker's number in it."""
+    worker's number in it, and with what it has imported for nothing."""
     if "marks" in context:
         mark = Path(context["marks"]) / f"{rows[0]['value']}-{os.getpid()}-{time.monotonic_ns()}"
-        mark.write_text(str(machine.worker))
+        mark.write_text(" ".join([str(machine.worker), *({"torch"} & sys.modules.keys())]))
     for row in rows:
         time.sleep(context.get("pause_s", 0))
         if row["value"] == settings.fatal:

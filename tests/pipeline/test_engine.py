@@ -81,7 +81,7 @@ def test_the_same_rows_twice_are_one_shard(work: Path):
     assert (summary.shards, summary.computed, values(work / "out")) == (3, 2, [9, 16])
 
 
-def test_each_worker_has_a_number_of_its_own(work: Path, monkeypatch: pytest.MonkeyPatch):
+def test_each_worker_has_a_number_of_its_own_and_imports_no_pytorch(work: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("S2F_WORKERS", "2")
     (work / "marks").mkdir()
     slow_stage.run(work / "out", context={"pause_s": 0.15, "marks": str(work / "marks")})
