@@ -21,7 +21,15 @@ from speech2face.pipeline.rejects import in_a_line
 from speech2face.speaker_networks.backends import weight_file
 
 PYTHONS = ("3.11", "3.12", "3.13")
-SETTINGS = ("S2F_DEVICE", "S2F_WORKERS", "S2F_GPUS_PER_WORKER", "S2F_CLUSTER", "S2F_PROCESSES", "S2F_FACE_LIBRARY")
+SETTINGS = (
+    "S2F_DEVICE",
+    "S2F_WORKERS",
+    "S2F_GPUS_PER_WORKER",
+    "S2F_CLUSTER",
+    "S2F_PROCESSES",
+    "S2F_MICRO_BATCH",
+    "S2F_FACE_LIBRARY",
+)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,11 @@ def test_workers_come_from_the_environment(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize(
     ("setting", "number"),
-    [("S2F_WORKERS", machine.num_workers), ("S2F_PROCESSES", partial(machine.num_processes, torch.device("cpu")))],
+    [
+        ("S2F_WORKERS", machine.num_workers),
+        ("S2F_PROCESSES", partial(machine.num_processes, torch.device("cpu"))),
+        ("S2F_MICRO_BATCH", machine.micro_batch),
+    ],
 )
 @pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", ""])
 def test_a_wrong_number_of_processes_is_refused(

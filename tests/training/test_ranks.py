@@ -1,4 +1,4 @@
-"""Two ranks take the steps that one process takes on the whole batch, in each of the trainings."""
+"""Two ranks, and micro-batches, take the steps that one process takes on the whole batch, in each of the trainings."""
 
 import functools
 from collections.abc import Callable
@@ -89,9 +89,22 @@ def tasks(inputs: EncoderInputs, faces: CanonicalFaces, targets: Targets, embedd
     return Tasks(EncoderInputs(inputs.spectrograms, of_voices, *networks), faces, of_faces, embeddings)
 
 
+def train_in_micro_batches(tasks: Tasks, size: int) -> dict[str, Trained]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("S2F_MICRO_BATCH", str(size))
+        return train_all(tasks)
+
+
+def train_both_ways(tasks: Tasks) -> tuple[dict[str, Trained], dict[str, Trained]]:
+    return train_all(tasks), train_in_micro_batches(tasks, 1)
+
+
 @pytest.mark.slow
-def test_two_ranks_learn_what_one_process_learns(tasks: Tasks):
-    assert_alike(train_all(tasks), in_ranks(2, partial(train_all, tasks)))
+def test_two_ranks_and_micro_batches_learn_what_one_process_learns_of_whole_batches(tasks: Tasks):
+    expected = train_all(tasks)
+    assert_alike(expected, train_in_micro_batches(tasks, 3))  # of 4: they differ in size
+    for found in in_ranks(2, partial(train_both_ways, tasks)):
+        assert_alike(expected, found)
 
 
 def assert_alike(expected: dict[str, Trained], found: dict[str, Trained]) -> None:

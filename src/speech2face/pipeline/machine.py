@@ -83,6 +83,14 @@ def num_processes(on: "torch.device", batch_size: int | None = None) -> int:
     return asked or max(n for n in range(1, most + 1) if batch_size is None or batch_size % n == 0)
 
 
+def micro_batch() -> int | None:
+    """Rows of a training's batch that each process works on at a time: `S2F_MICRO_BATCH`; None where it is not set, for all.
+
+    Raises ValueError if it is not a whole number of at least 1.
+    """
+    return _asked("S2F_MICRO_BATCH")
+
+
 def _asked(setting: str) -> int | None:
     text = os.environ.get(setting)
     if text is not None and (not text.isdigit() or int(text) < 1):

@@ -10,11 +10,12 @@ import torch
 
 from speech2face.face_networks.backends import Backend, open_backend
 from speech2face.models.face_decoder import FaceDecoder
-from speech2face.models.losses import DecoderLossWeights, decoder_loss
+from speech2face.models.losses import DecoderLoss, DecoderLossWeights, decoder_loss
 from speech2face.pipeline.params import Decoder, Features
 from speech2face.training import ranks
 from speech2face.training.canonical import CanonicalFaces, canonical_faces
 from speech2face.training.loop import Metrics, Task
+from speech2face.training.micro_batches import parts, recomputed
 from speech2face.training.morphs import nearest_neighbours
 from speech2face.training.pairs import Targets, read_targets
 
@@ -28,6 +29,10 @@ class FaceBatch:
     textures: torch.Tensor
     masks: torch.Tensor
     landmarks: torch.Tensor
+
+    def __getitem__(self, rows: slice) -> "FaceBatch":
+        """Some of its faces."""
+        return FaceBatch(self.features[rows], self.textures[rows], self.masks[rows], self.landmarks[rows])
 
 
 @dataclass(frozen=True)
@@ -166,15 +171,30 @@ class _Objective:
         self.weights = DecoderLossWeights(terms.texture, terms.landmarks, terms.embedding)
 
     def losses(self, batch: FaceBatch, generator: torch.Generator | None) -> dict[str, torch.Tensor]:
-        size = ranks.count() * len(batch.features)
-        drawn = range(math.ceil(self.settings.embedding_fraction * size))  # a batch's faces are in random order
-        own_drawn = len(ranks.mine(drawn))
-        share = (
-            ranks.count() * own_drawn / len(drawn)
-        )  # of the faces that are drawn, in units of what each of the ranks draws on average
-        weights = replace(self.weights, embedding=share * self.weights.embedding)
-        terms = self._losses(batch, own_drawn, weights)
-        return ranks.averaged(terms | {"embedding": share * terms["embedding"]})
+        rows = len(batch.features)
+        drawn = range(math.ceil(self.settings.embedding_fraction * ranks.count() * rows))
+        own_drawn = len(ranks.mine(drawn))  # the first: a batch's faces are in random order
+        sums: dict[str, torch.Tensor] = {}
+        for part in parts(rows):
+            num_drawn = len(range(own_drawn)[part])
+            # of the faces, and of those that are drawn in units of what each of the ranks draws on average
+            share, share_drawn = len(range(rows)[part]) / rows, ranks.count() * num_drawn / len(drawn)
+            weights = replace(self.weights, embedding=share_drawn / share * self.weights.embedding)
+            for name, value in self._of_part(batch[part], num_drawn, weights, recompute=share < 1).items():
+                sums[name] = sums.get(name, 0.0) + (share_drawn if name == "embedding" else share) * value
+        return ranks.averaged(sums)
+
+    def _of_part(
+        self, batch: FaceBatch, num_drawn: int, weights: DecoderLossWeights, recompute: bool
+    ) -> dict[str, torch.Tensor]:
+        """The terms of the loss on a micro-batch, or on all of a batch if nothing is to be recomputed for the gradient."""
+        if not recompute:
+            return self._losses(batch, num_drawn, weights)
+
+        def terms(features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return tuple(self._losses(replace(batch, features=features), num_drawn, weights).values())
+
+        return dict(zip(DecoderLoss._fields, recomputed(terms, batch.features.clone().requires_grad_()), strict=True))
 
     def _losses(self, batch: FaceBatch, num_drawn: int, weights: DecoderLossWeights) -> dict[str, torch.Tensor]:
         num_drawn = num_drawn if weights.embedding else 0

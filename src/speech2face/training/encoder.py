@@ -20,6 +20,7 @@ from speech2face.models.weight_files import load_network
 from speech2face.pipeline.params import Encoder, SpecAugment
 from speech2face.training import ranks
 from speech2face.training.loop import Metrics, Task
+from speech2face.training.micro_batches import over_micro_batches
 from speech2face.training.pairs import Pairs, Targets, read_targets
 from speech2face.training.reading import Batch
 from speech2face.training.validation import rank_validation
@@ -176,6 +177,7 @@ def encoder_task(settings: Encoder, lr: float, seed: int, inputs: EncoderInputs,
     network = VoiceEncoder(feature_dim=targets.features.shape[1], **dimensions)
     start_at(network, targets.mean_face())
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    over_micro_batches(network.convolutions)
     objective = _Objective(settings, inputs, network, device)
     optimizer = make_optimizer(network, settings, lr)
     num_batches = training.num_batches(settings.batch_size)

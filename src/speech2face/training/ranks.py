@@ -110,6 +110,34 @@ def agreed(number: int) -> int:
     return int(greatest)
 
 
+def scale_and_shift(
+    norm: nn.modules.batchnorm._BatchNorm, variance: Tensor, mean: Tensor, count_of_own: int
+) -> tuple[Tensor, Tensor]:
+    """What batch normalisation multiplies each channel by and then adds to it, [C] each, in a training step; the running statistics take
+    the step.
+
+    variance, mean: of this rank's `count_of_own` values of each channel, [C] each; all ranks have as many.
+    """
+    assert norm.running_mean is not None and norm.running_var is not None and norm.momentum is not None
+    variances, means = gathered(torch.stack([variance, mean])[None]).unbind(1)
+    mean, variance = means.mean(0), variances.mean(0) + means.var(0, correction=0)
+    with torch.no_grad():
+        size = count_of_own * count()
+        norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), norm.momentum)
+        norm.running_var.lerp_((variance * (size / (size - 1))).to(norm.running_var.dtype), norm.momentum)
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked += 1
+    scale = norm.weight * (variance + norm.eps).rsqrt()
+    return scale, norm.bias - mean * scale
+
+
+def scaled(values: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """[B, C, ...] with each channel multiplied by its scale and moved by its shift, [C] each; of the values' type."""
+    # One product and one sum, for which no more is kept until the gradient is taken than the values.
+    channels = [1, -1, *[1] * (values.ndim - 2)]
+    return torch.addcmul(shift.view(channels), values.to(scale.dtype), scale.view(channels)).to(values.dtype)
+
+
 class WholeBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch normalisation whose mean and variance are those of all ranks' rows. (PyTorch's SyncBatchNorm is for GPUs alone.)"""
 
@@ -118,22 +146,9 @@ class WholeBatchNorm(nn.modules.batchnorm._BatchNorm):
             return F.batch_norm(
                 input, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
             )
-        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
         values = input.to(self.weight.dtype)  # under autocast more exact than its inputs
-        channels = [1, -1, *[1] * (input.ndim - 2)]
-        own = torch.stack(torch.var_mean(values, [0, *range(2, input.ndim)], correction=0))
-        variances, means = gathered(own[None]).unbind(1)
-        mean, variance = means.mean(0), variances.mean(0) + means.var(0, correction=0)
-        with torch.no_grad():
-            size = input.numel() // len(mean) * count()
-            self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
-            self.running_var.lerp_((variance * (size / (size - 1))).to(self.running_var.dtype), self.momentum)
-            if self.num_batches_tracked is not None:
-                self.num_batches_tracked += 1
-        # As one product and one sum, for which no more is kept until the gradient is taken than the input.
-        scale = self.weight * (variance + self.eps).rsqrt()
-        shift = self.bias - mean * scale
-        return torch.addcmul(shift.view(channels), values, scale.view(channels)).to(input.dtype)
+        own = torch.var_mean(values, [0, *range(2, input.ndim)], correction=0)
+        return scaled(input, *scale_and_shift(self, *own, input.numel() // input.shape[1]))
 
 
 class WholeBatchDropout(nn.Dropout):
