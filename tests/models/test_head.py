@@ -5,12 +5,14 @@ import pytest
 import torch
 
 from speech2face.face_networks.table import features_schema
+from speech2face.models import head
 from speech2face.models.head import (
     FACES_PER_SPEAKER,
     choose_faces,
     fit_head,
     fit_head_of_table,
 )
+from speech2face.pipeline.provenance import stable_fraction
 from speech2face.pipeline.shards import write_shard
 
 
@@ -25,12 +27,12 @@ def test_no_other_head_has_a_smaller_loss(classes: int):
     """The loss is convex, so the least is where its gradient is zero."""
     features, labels = clusters(classes)
     l2 = 0.02
-    head = fit_head(features, labels, l2).double().requires_grad_(True)
-    loss = torch.nn.functional.cross_entropy(head(torch.from_numpy(features).double()), torch.from_numpy(labels))
-    (loss + l2 / 2 * head.weight.square().sum()).backward()
-    assert head.weight.grad.abs().max() < 1e-5
-    assert head.bias.grad.abs().max() < 1e-5
-    assert head.weight.abs().max() > 0.1
+    fitted = fit_head(features, labels, l2).double().requires_grad_(True)
+    loss = torch.nn.functional.cross_entropy(fitted(torch.from_numpy(features).double()), torch.from_numpy(labels))
+    (loss + l2 / 2 * fitted.weight.square().sum()).backward()
+    assert fitted.weight.grad.abs().max() < 1e-5
+    assert fitted.bias.grad.abs().max() < 1e-5
+    assert fitted.weight.abs().max() > 0.1
 
 
 def test_the_head_is_frozen_and_the_same_every_time():
@@ -46,11 +48,12 @@ def test_one_class_is_refused():
 
 
 def test_at_most_so_many_faces_a_speaker_whatever_the_order():
-    ids = [f"a/v/{i}" for i in range(100)] + ["b/v/0"]
-    speakers = ["a"] * 100 + ["b"]
-    chosen = choose_faces(ids, speakers)
-    assert len(chosen) == FACES_PER_SPEAKER + 1
-    assert {ids[i] for i in chosen} == {ids[::-1][i] for i in choose_faces(ids[::-1], speakers[::-1])}
+    faces = [(f"a/v/{i}", "a") for i in range(100)] + [("b/v/0", "b")]
+    chosen = choose_faces(faces)
+    assert list(chosen) == sorted(chosen) and list(chosen.values()) == ["a"] * FACES_PER_SPEAKER + ["b"]
+    assert choose_faces(faces[::-1]) == chosen
+    last = sorted((stable_fraction(f"head {face_id}"), face_id) for face_id, speaker in faces if speaker == "a")
+    assert {face_id for _, face_id in last[:FACES_PER_SPEAKER]} == chosen.keys() - {"b/v/0"}
 
 
 def table(directory: Path, *shards: list[int]) -> Path:
@@ -69,11 +72,11 @@ SPLITS = {"s0": "train", "s1": "train", "s2": "test", "s3": "val", "s4": "train"
 
 
 def test_only_training_speakers_are_classes(tmp_path: Path):
-    head = fit_head_of_table(table(tmp_path, list(range(100))), SPLITS, 0.01)
+    fitted = fit_head_of_table(table(tmp_path, list(range(100))), SPLITS, 0.01)
     features, labels = clusters()
     known = np.isin(labels, [0, 1, 4])
-    assert head.out_features == 3
-    classes = head(torch.from_numpy(features[known])).argmax(1).numpy()
+    assert fitted.out_features == 3
+    classes = fitted(torch.from_numpy(features[known])).argmax(1).numpy()
     assert (np.array([0, 1, 4])[classes] == labels[known]).mean() > 0.7  # in the order of the speakers' ids
 
 
@@ -82,6 +85,17 @@ def test_the_cut_into_shards_changes_no_bit(tmp_path: Path):
     whole = fit_head_of_table(table(tmp_path / "whole", list(range(100))), SPLITS, 0.01)
     cut = fit_head_of_table(table(tmp_path / "cut", mixed[:30], mixed[30:35], mixed[35:]), SPLITS, 0.01)
     assert torch.equal(whole.weight, cut.weight) and torch.equal(whole.bias, cut.bias)
+
+
+def test_of_too_many_speakers_some_are_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    directory = table(tmp_path / "all", list(range(100)))
+    monkeypatch.setattr(head, "MOST_CLASSES", 2)
+    chosen = sorted(SPLITS, key=lambda speaker: stable_fraction(f"head {speaker}"))[:2]
+    found = fit_head_of_table(directory, dict.fromkeys(SPLITS, "train"), 0.01)
+    monkeypatch.undo()
+    only = {name: "train" if name in chosen else "test" for name in SPLITS}
+    expected = fit_head_of_table(directory, only, 0.01)
+    assert found.out_features == 2 and torch.equal(found.weight, expected.weight)
 
 
 def test_a_table_that_cannot_be_fitted_is_refused(tmp_path: Path):

@@ -1,8 +1,17 @@
 import numpy as np
+import pytest
 
+from speech2face.training import morphs
 from speech2face.training.morphs import nearest_neighbours
 
 ALL = np.ones((7, 224, 224), bool)
+
+
+@pytest.fixture(autouse=True, params=[1024, 2])
+def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All faces are one block, or many blocks, of which few faces are kept."""
+    monkeypatch.setattr(morphs, "FACES_PER_BLOCK", request.param)
+    monkeypatch.setattr(morphs, "SPARE", 1)
 
 
 def test_neighbours_are_ordered_by_the_papers_distance():

@@ -1,17 +1,20 @@
 """The face classifier whose last layer the distillation term looks at, for backends that come without one."""
 
-from collections.abc import Mapping
+import heapq
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import nn
 
 from speech2face.pipeline.provenance import stable_fraction
-from speech2face.pipeline.shards import iterate_rows, read_columns, shard_paths
+from speech2face.pipeline.shards import iterate_rows, shard_paths
 
-FACES_PER_SPEAKER = 16  # bounds the fit's memory by the number of speakers, however many clips they have
+FACES_PER_SPEAKER, MOST_CLASSES = 16, 2622
+"""They bound the fit's memory and time, however large the corpus; VGG-Face tells 2,622 people apart."""
 TOLERANCE = 1e-6  # of the gradient; 1e-4 leaves weights that are off by a tenth
 MAX_ITERATIONS = 1000
 
@@ -28,14 +31,15 @@ class LinearHead(nn.Linear):
         return super().forward(torch.relu(features) if self.relu else features)
 
 
-def choose_faces(face_ids: list[str], speaker_ids: list[str]) -> list[int]:
-    """Indices of at most `FACES_PER_SPEAKER` faces of each speaker, chosen by their ids alone."""
-    chosen: dict[str, list[int]] = {}
-    for index in sorted(range(len(face_ids)), key=lambda i: stable_fraction(f"head {face_ids[i]}")):
-        of_speaker = chosen.setdefault(speaker_ids[index], [])
-        if len(of_speaker) < FACES_PER_SPEAKER:
-            of_speaker.append(index)
-    return sorted(index for indices in chosen.values() for index in indices)
+def choose_faces(faces: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Of faces (face_id, speaker_id) at most `FACES_PER_SPEAKER` of each speaker, chosen by their ids alone: face_id to speaker_id, in the
+    order of the ids."""
+    chosen: dict[str, list[tuple[float, str]]] = {}  # of each speaker a heap, the first of which is the next to go
+    for face_id, speaker_id in faces:
+        of_speaker = chosen.setdefault(speaker_id, [])
+        entry = -stable_fraction(f"head {face_id}"), face_id
+        (heapq.heappush if len(of_speaker) < FACES_PER_SPEAKER else heapq.heappushpop)(of_speaker, entry)
+    return dict(sorted((face_id, speaker) for speaker, entries in chosen.items() for _, face_id in entries))
 
 
 @threadpool_limits.wrap(
@@ -71,7 +75,8 @@ def fit_head(features: np.ndarray, labels: np.ndarray, l2: float) -> LinearHead:
 def fit_head_of_table(directory: Path, splits: Mapping[str, str], l2: float) -> LinearHead:
     """Fit the head to the training speakers of a feature table, classes in the order of their ids.
 
-    Of the features only those of the chosen faces are ever in memory. How the rows are cut into shards changes nothing.
+    Memory has a bound however large the table: of more than `MOST_CLASSES` training speakers as many are chosen by their ids, and of the
+    features only those of chosen faces are ever in memory. How the rows are cut into shards changes nothing.
 
     Args:
         directory: the feature table.
@@ -81,22 +86,27 @@ def fit_head_of_table(directory: Path, splits: Mapping[str, str], l2: float) -> 
     Raises:
         ValueError: fewer than two training speakers, or a speaker without a split.
     """
-    ids = read_columns(directory, ["face_id", "speaker_id"])
-    speakers = dict(zip(ids["face_id"].to_pylist(), ids["speaker_id"].to_pylist(), strict=True))
-    if unknown := sorted(set(speakers.values()) - set(splits)):
+    paths = shard_paths(directory)
+    speakers = {name for path in paths for name in pq.read_table(path, columns=["speaker_id"])[0].unique().to_pylist()}
+    if unknown := sorted(speakers - set(splits)):
         raise ValueError(
             f"every speaker of {directory} must have a split, and {len(unknown)} have none, for example {unknown[0]}: run dvc repro"
         )
-    training = [face_id for face_id, speaker_id in speakers.items() if splits[speaker_id] == "train"]
+    training = [speaker for speaker in speakers if splits[speaker] == "train"]
     if not training:
         raise ValueError(f"{directory} has no face of a training speaker; add speakers or lower corpus.splits")
-    order = sorted(training[i] for i in choose_faces(training, [speakers[face_id] for face_id in training]))
-    chosen = set(order)
-    features = {
-        row["face_id"]: row["feature"]
-        for path in shard_paths(directory)
-        for row in iterate_rows(path, ["face_id", "feature"])
-        if row["face_id"] in chosen
-    }
-    labels = np.unique([speakers[face_id] for face_id in order], return_inverse=True)[1]
-    return fit_head(np.stack([features[face_id] for face_id in order]), labels, l2)
+    classes = set(sorted(training, key=lambda speaker: stable_fraction(f"head {speaker}"))[:MOST_CLASSES])
+    chosen = choose_faces(face for path in paths for face in _ids(path) if face[1] in classes)
+    place = {face_id: index for index, face_id in enumerate(chosen)}
+    features: np.ndarray | None = None
+    for row in (row for path in paths for row in iterate_rows(path, ["face_id", "feature"]) if row["face_id"] in place):
+        if features is None:
+            features = np.empty((len(place), len(row["feature"])), np.float32)
+        features[place[row["face_id"]]] = row["feature"]
+    assert features is not None
+    return fit_head(features, np.unique(list(chosen.values()), return_inverse=True)[1], l2)
+
+
+def _ids(path: Path) -> Iterator[tuple[str, str]]:
+    ids = pq.read_table(path, columns=["face_id", "speaker_id"])
+    return zip(ids["face_id"].to_pylist(), ids["speaker_id"].to_pylist(), strict=True)

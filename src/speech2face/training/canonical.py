@@ -1,9 +1,11 @@
 """Canonical faces: frontal, neutral photographs warped to the mean shape and averaged by speaker (Cole et al. 2017, section 3)."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -15,14 +17,17 @@ from speech2face.models.face_decoder import NUM_LANDMARKS, SIZE_PX
 from speech2face.models.warp import sparse_image_warp
 from speech2face.pipeline.params import Frontal
 from speech2face.pipeline.shards import iterate_rows, shards_in_order
+from speech2face.pipeline.work import work_directory
 from speech2face.training.pairs import check_known
 
+COLUMNS = ("face_id", "speaker_id", "landmarks", "yaw_deg", "sharpness")
 ALIGNMENT_ROUNDS = 3
+TEXTURE_SHAPE, MASK_SHAPE = (3, SIZE_PX, SIZE_PX), (SIZE_PX, SIZE_PX)
 
 
 @dataclass(frozen=True)
 class CanonicalFaces:
-    """One entry a speaker, sorted by speaker_id."""
+    """One entry a speaker, sorted by speaker_id. Textures and masks are mapped from files: of their rows, take few at a time."""
 
     speaker_ids: tuple[str, ...]
     splits: tuple[str, ...]
@@ -47,16 +52,22 @@ def is_canonical(face: dict[str, Any], frontal: Frontal) -> bool:
     )
 
 
-def mean_shape(shapes: Iterable[np.ndarray]) -> np.ndarray:
+def mean_shape(shapes: Sequence[np.ndarray]) -> np.ndarray:
     """Mean of landmark sets [68, 2] after moving, turning and scaling each onto it (generalised Procrustes analysis, Gower 1975).
 
     Position, angle and size are those of the plain mean.
     """
-    stack = np.stack(list(shapes)).astype(np.float64)
-    plain = mean = stack.mean(0)
+    plain = mean = _mean(shape.astype(np.float64) for shape in shapes)
     for _ in range(ALIGNMENT_ROUNDS):
-        mean = align_similarity(np.mean([align_similarity(shape, mean) for shape in stack], axis=0), plain)
+        mean = align_similarity(_mean(align_similarity(shape.astype(np.float64), mean) for shape in shapes), plain)
     return mean.astype(np.float32)
+
+
+def _mean(values: Iterable[np.ndarray]) -> np.ndarray:
+    total, count = np.zeros(()), 0
+    for value in values:
+        total, count = total + value, count + 1
+    return total / count
 
 
 def canonical_faces(
@@ -66,42 +77,104 @@ def canonical_faces(
 
     Raises ValueError if no photograph of a training speaker passes the thresholds, and if a speaker has no split.
     """
-    columns = ["face_id", "speaker_id", "landmarks", "yaw_deg", "sharpness"]
-    rows = list(_rows(directory, columns))
-    check_known((row["speaker_id"] for row in rows), splits)
-    rows = [row for row in rows if splits[row["speaker_id"]] in wanted]
-    kept = sorted((row for row in rows if is_canonical(row, frontal)), key=lambda row: row["face_id"])
-    training = [row["landmarks"] for row in kept if splits[row["speaker_id"]] == "train"]
-    if not training:
+    photographs = _canonical_photographs(directory, splits, frontal, wanted)
+    if not photographs.training:
         raise ValueError(
-            f"none of {len(rows)} photographs is frontal and neutral enough; loosen decoder.frontal: {frontal}"
+            f"none of {photographs.num_all} photographs is frontal and neutral enough; loosen decoder.frontal: {frontal}"
         )
-    mean = mean_shape(training)
-    order = {speaker: index for index, speaker in enumerate(sorted({row["speaker_id"] for row in kept}))}
-    sums = np.zeros((len(order), 3, SIZE_PX, SIZE_PX), np.float32)
-    shapes = np.zeros((len(order), NUM_LANDMARKS, 2), np.float64)
-    counts = np.zeros(len(order))
-    shown = np.zeros((len(order), SIZE_PX, SIZE_PX), np.uint16)  # in how many photographs
-    for face in _rows(directory, [*columns, "image", "inside"]):
-        if splits[face["speaker_id"]] in wanted and is_canonical(face, frontal):
-            index = order[face["speaker_id"]]
-            texture, mask = to_mean_shape(decode_jpeg(face["image"]), face["inside"], face["landmarks"], mean)
-            sums[index] += texture * mask
-            shown[index] += mask
-            shapes[index] += align_similarity(face["landmarks"], mean)
-            counts[index] += 1
-    for total, number in zip(sums, shown, strict=True):  # in place: these are 0.6 MB a speaker
-        total *= 255 / number.clip(min=1)
-    return CanonicalFaces(
-        tuple(order),
-        tuple(splits[speaker] for speaker in order),
-        sums.round(out=sums).clip(0, 255, out=sums).astype(np.uint8),
-        shown > 0,
-        (shapes / counts[:, None, None]).astype(np.float32),
-        mean,
-        len(rows),
-        len(rows) - len(kept),
-    )
+    mean = mean_shape([photographs.training[face_id] for face_id in sorted(photographs.training)])
+    speakers = sorted(photographs.counts)
+    order = {speaker: index for index, speaker in enumerate(speakers)}
+    shapes = np.empty((len(order), NUM_LANDMARKS, 2), np.float32)
+    waiting: dict[str, _Average] = {}  # those of whom there is more to come
+    with _file() as textures, _file() as masks:
+        for face in _rows(directory, [*COLUMNS, "image", "inside"]):
+            speaker = face["speaker_id"]
+            if speaker not in order or not is_canonical(face, frontal):
+                continue
+            average = waiting.setdefault(speaker, _Average())
+            average.add(face, mean)
+            if average.count == photographs.counts[speaker]:
+                # Not into memory that is mapped: there a full disk is no error but the end of the process.
+                for file, array in zip((textures, masks), average.picture(), strict=True):
+                    file.seek(order[speaker] * array.nbytes)
+                    file.write(array.tobytes())
+                shapes[order[speaker]] = average.shape / average.count
+                del waiting[speaker]
+        return CanonicalFaces(
+            tuple(speakers),
+            tuple(splits[speaker] for speaker in speakers),
+            _mapped(textures, np.uint8, (len(order), *TEXTURE_SHAPE)),
+            _mapped(masks, np.bool_, (len(order), *MASK_SHAPE)),
+            shapes,
+            mean,
+            photographs.num_all,
+            photographs.num_all - photographs.counts.total(),
+        )
+
+
+@dataclass
+class _Photographs:
+    """Of the wanted splits: number of photographs, of canonical ones of each speaker, and the landmarks of those of training speakers by
+    their ids, 0.8 kB a photograph."""
+
+    num_all: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    training: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def _canonical_photographs(
+    directory: Path, splits: Mapping[str, str], frontal: Frontal, wanted: tuple[str, ...]
+) -> _Photographs:
+    found, speakers = _Photographs(), set()
+    for row in _rows(directory, COLUMNS):
+        speaker = row["speaker_id"]
+        if speaker not in speakers:
+            check_known([speaker], splits)
+            speakers.add(speaker)
+        if splits[speaker] not in wanted:
+            continue
+        found.num_all += 1
+        if is_canonical(row, frontal):
+            found.counts[speaker] += 1
+            if splits[speaker] == "train":
+                found.training[row["face_id"]] = row["landmarks"].copy()  # not a view of a whole row group
+    return found
+
+
+class _Average:
+    """The mean of a speaker's photographs, as they come."""
+
+    def __init__(self) -> None:
+        self.sum = np.zeros(TEXTURE_SHAPE, np.float32)
+        self.shown = np.zeros(MASK_SHAPE, np.uint16)  # in how many photographs
+        self.shape = np.zeros((NUM_LANDMARKS, 2))  # a sum as well
+        self.count = 0
+
+    def add(self, face: dict[str, Any], mean_landmarks: np.ndarray) -> None:
+        landmarks = face["landmarks"]
+        texture, mask = to_mean_shape(decode_jpeg(face["image"]), face["inside"], landmarks, mean_landmarks)
+        self.sum += texture * mask
+        self.shown += mask
+        self.shape += align_similarity(landmarks, mean_landmarks)
+        self.count += 1
+
+    def picture(self) -> tuple[np.ndarray, np.ndarray]:
+        """Texture and mask, as in `CanonicalFaces`."""
+        mean = self.sum * (255 / self.shown.clip(min=1))
+        return mean.astype(np.float32).round().clip(0, 255).astype(np.uint8), self.shown > 0
+
+
+def _file() -> IO[bytes]:
+    """A file without a name, of which nothing is left when it is closed and not mapped, or the process killed."""
+    folder = work_directory()
+    folder.mkdir(parents=True, exist_ok=True)
+    return TemporaryFile(dir=folder)
+
+
+def _mapped(file: IO[bytes], dtype: type, shape: tuple[int, ...]) -> np.ndarray:
+    file.flush()
+    return np.memmap(file, dtype, "r", shape=shape)
 
 
 def to_mean_shape(
@@ -118,6 +191,6 @@ def to_mean_shape(
     return warped[:3], warped[3] == 0
 
 
-def _rows(directory: Path, columns: list[str]) -> Iterator[dict[str, Any]]:
+def _rows(directory: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     for path in shards_in_order(directory, "face_id"):
         yield from iterate_rows(path, columns)

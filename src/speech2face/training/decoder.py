@@ -13,7 +13,7 @@ from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.losses import DecoderLoss, DecoderLossWeights, decoder_loss
 from speech2face.pipeline.params import Decoder, Features
 from speech2face.training import ranks
-from speech2face.training.canonical import CanonicalFaces, canonical_faces
+from speech2face.training.canonical import MASK_SHAPE, TEXTURE_SHAPE, CanonicalFaces, canonical_faces
 from speech2face.training.loop import Metrics, Task
 from speech2face.training.micro_batches import parts, recomputed
 from speech2face.training.morphs import nearest_neighbours
@@ -37,35 +37,43 @@ class FaceBatch:
 
 @dataclass(frozen=True)
 class DecoderData:
-    """Canonical faces of some speakers with the mean feature of each, float32 [S, D]."""
+    """Some of the canonical faces, by their numbers, int [S], with the mean feature of each, float32 [S, D]."""
 
-    textures: np.ndarray
-    masks: np.ndarray
-    landmarks: np.ndarray
+    faces: CanonicalFaces
+    rows: np.ndarray
     features: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.features)
+        return len(self.rows)
 
     def blend(self, first: np.ndarray, second: np.ndarray, part: np.ndarray, device: torch.device) -> FaceBatch:
         """Faces number `first` moved by `part` (0..1, [B]) of the way to number `second`, in texture, landmarks and feature.
 
         Of a morph's texture the pixels are known that both show.
         """
+        start, end = self.rows[first], self.rows[second]
 
-        def mix(values: np.ndarray) -> torch.Tensor:
-            weight = part.reshape(-1, *[1] * (values.ndim - 1)).astype(np.float32)
-            return torch.from_numpy(values[first] * (1 - weight) + values[second] * weight).to(device)
+        def mix(starts: np.ndarray, ends: np.ndarray) -> torch.Tensor:
+            weight = part.reshape(-1, *[1] * (starts.ndim - 1)).astype(np.float32)
+            return torch.from_numpy(starts * (1 - weight) + ends * weight).to(device)
 
-        masks = self.masks[first] & (self.masks[second] | (part == 0)[:, None, None])
+        textures, masks, landmarks = self.faces.textures, self.faces.masks, self.faces.landmarks
+        shown = masks[start] & (masks[end] | (part == 0)[:, None, None])
         return FaceBatch(
-            mix(self.features), mix(self.textures) / 255, torch.from_numpy(masks).to(device), mix(self.landmarks)
+            mix(self.features[first], self.features[second]),
+            mix(textures[start], textures[end]) / 255,
+            torch.from_numpy(np.asarray(shown)).to(device),
+            mix(landmarks[start], landmarks[end]),
         )
 
     def mean_texture(self) -> np.ndarray:
         """The mean over the faces that show a pixel, float64 [3, 224, 224] in 0..1; black where none does."""
-        total = self.textures.sum(0, dtype=np.float64, where=self.masks[:, None])
-        return total / self.masks.sum(0).clip(min=1) / 255
+        total, shown = np.zeros(TEXTURE_SHAPE), np.zeros(MASK_SHAPE)
+        for row in self.rows:
+            mask = self.faces.masks[row]
+            total += self.faces.textures[row] * mask
+            shown += mask
+        return total / shown.clip(min=1) / 255
 
 
 @dataclass(frozen=True)
@@ -105,7 +113,7 @@ def decoder_data(faces: CanonicalFaces, targets: Targets, split: str) -> Decoder
     known = set(targets.speakers(split))
     rows = [i for i, speaker in enumerate(faces.speaker_ids) if speaker in known]
     features = targets.speaker_means([faces.speaker_ids[i] for i in rows]) if rows else targets.features[:0]
-    return DecoderData(faces.textures[rows], faces.masks[rows], faces.landmarks[rows], features)
+    return DecoderData(faces, np.array(rows, np.int64), features)
 
 
 def decoder_task(settings: Decoder, seed: int, inputs: DecoderInputs, device: torch.device) -> Task:
@@ -132,7 +140,13 @@ def decoder_task(settings: Decoder, seed: int, inputs: DecoderInputs, device: to
     ranks.check_batch(batch_size)
     num_batches = len(training) // batch_size
     objective = _Objective(settings, network, inputs.backend.to(device), device)
-    neighbours = nearest_neighbours(training.landmarks, training.textures, training.masks, settings.morph_neighbours)
+    neighbours = nearest_neighbours(
+        faces.landmarks[training.rows],
+        (faces.textures[row] for row in training.rows),
+        (faces.masks[row] for row in training.rows),
+        settings.morph_neighbours,
+        device,
+    )
 
     def batches(epoch: int, first_step: int = 0) -> Iterator[FaceBatch]:
         rng = np.random.default_rng([seed, epoch])
