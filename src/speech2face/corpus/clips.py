@@ -30,6 +30,9 @@ class Clip:
     attributes: dict[str, str | float | None] = field(default_factory=dict)
 
 
+_OTHERS = attrgetter(*(name for name in Clip.__slots__ if name != "image_paths"))
+
+
 class Clips:
     """Clips that are added in any order and come back sorted by clip_id (merge sort, in runs that fit in memory).
 
@@ -67,14 +70,18 @@ class Clips:
 
 
 def _packed(clips: list[Clip]) -> bytes:
-    values = list(map(attrgetter(*Clip.__slots__), clips))
-    return zlib.compress(json.dumps(values).encode(), 1)
+    pictures: dict[tuple[str, ...], int] = {}  # of each video once
+    values = []
+    for clip in clips:
+        number = pictures.setdefault(clip.image_paths, len(pictures))
+        values.append((number, *_OTHERS(clip)))
+    return zlib.compress(json.dumps((list(pictures), values)).encode(), 1)
 
 
 def _unpacked(blocks: Iterable[bytes]) -> Iterator[Clip]:
     for block in blocks:
-        for clip_id, speaker_id, audio, images, video, start_s, end_s, face_xy, attributes in json.loads(
-            zlib.decompress(block)
-        ):
+        pictures, values = json.loads(zlib.decompress(block))
+        pictures = list(map(tuple, pictures))
+        for number, clip_id, speaker_id, audio, video, start_s, end_s, face_xy, attributes in values:
             centre = None if face_xy is None else (face_xy[0], face_xy[1])
-            yield Clip(clip_id, speaker_id, audio, tuple(images), video, start_s, end_s, centre, attributes)
+            yield Clip(clip_id, speaker_id, audio, pictures[number], video, start_s, end_s, centre, attributes)

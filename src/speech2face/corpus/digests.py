@@ -9,9 +9,9 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from speech2face.corpus.paths import inside
 from speech2face.pipeline.machine import num_workers
@@ -29,8 +29,7 @@ SETTLED_NS = 2_000_000_000
 Stamp = tuple[int, int, int, int]  # size, times of change of content and of entry (ns), inode
 
 
-@dataclass(frozen=True, slots=True)
-class FileDigest:
+class FileDigest(NamedTuple):
     """SHA-256 and size of a file, or why it could not be read: a reason of the list of rejects, and the message."""
 
     sha256: str = ""
@@ -78,42 +77,46 @@ class Digests:
     ) -> list[tuple[str, FileDigest, Stamp | None]]:
         found = []
         for name in names:
-            path, status = self._plain(name) or (inside(self._root, name, self._caches), None)
+            path, status = self._plain(name) or (str(inside(self._root, name, self._caches)), None)
             found.append((name, *_digest(path, status, known.get(name))))
         return found
 
-    def _plain(self, name: str) -> tuple[Path, os.stat_result] | None:
-        """Path and status of a file that is no link, in a folder that is inside the root, which is most of them; of others `inside` is
-        to judge, which takes ten times as long."""
-        folder, _, file = name.rpartition("/")
-        if not PLAIN.fullmatch(file) or (place := self._folder(folder)) is None:
+    def _plain(self, name: str) -> tuple[str, os.stat_result] | None:
+        """Path and status of a file or folder that is no link, in a folder that is inside the root, which is most of them; of others
+        `inside` is to judge, which takes ten times as long."""
+        folder, _, last = name.rpartition("/")
+        if not PLAIN.fullmatch(last) or (place := self._folder(folder)) is None:
             return None
-        path = place / file
+        path = f"{place}/{last}"
         try:
-            status = path.lstat()
+            status = os.lstat(path)
         except OSError:
             return None
         return None if stat.S_ISLNK(status.st_mode) else (path, status)
 
-    def _folder_inside(self, relative: str) -> Path | None:
+    def _folder_inside(self, relative: str) -> str | None:
+        if not relative:
+            return str(self._root)
+        if plain := self._plain(relative):
+            return plain[0]
         try:
-            return inside(self._root, relative, self._caches)
+            return str(inside(self._root, relative, self._caches))
         except ValueError:
             return None
 
 
 def _digest(
-    path: Path, status: os.stat_result | None, known: tuple[Stamp, str] | None
+    path: str, status: os.stat_result | None, known: tuple[Stamp, str] | None
 ) -> tuple[FileDigest, Stamp | None]:
     """A file's digest, and its stamp if that is to be remembered. Raises OSError if the machine is to blame."""
     try:
-        status = status or path.stat()
+        status = status or Path(path).stat()
         if not stat.S_ISREG(status.st_mode):
             return FileDigest(reason="unreadable", message=f"{path}: not a file that can be read"), None
         stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
         if known is not None and known[0] == stamp:
             return FileDigest(known[1], status.st_size), None
-        digest = FileDigest(file_digest(path), status.st_size)
+        digest = FileDigest(file_digest(Path(path)), status.st_size)
         settled = time.time_ns() - max(stamp[1], stamp[2]) > SETTLED_NS
         return digest, stamp if settled else None
     except FileNotFoundError:
@@ -144,12 +147,18 @@ class _Memory:
             self.connection.close()
 
     def recall(self, names: Sequence[str]) -> dict[str, tuple[Stamp, str]]:
-        known = {}
+        """What is remembered of files, which are sorted by their names."""
+        known: dict[str, tuple[Stamp, str]] = {}
         with self._tolerant():
             if self.connection is not None:
-                query = f"SELECT * FROM digests WHERE path IN ({', '.join('?' * len(names))})"
-                for path, *stamp, sha256 in self.connection.execute(query, [self.root + name for name in names]):
-                    known[path[len(self.root) :]] = ((stamp[0], stamp[1], stamp[2], stamp[3]), sha256)
+                # From the first to the last in the order in which they are stored, which is faster than one by one.
+                query = "SELECT * FROM digests WHERE path BETWEEN ? AND ?"
+                wanted, start = set(names), len(self.root)
+                for path, *stamp, sha256 in self.connection.execute(
+                    query, [self.root + names[0], self.root + names[-1]]
+                ):
+                    if (name := path[start:]) in wanted:
+                        known[name] = ((stamp[0], stamp[1], stamp[2], stamp[3]), sha256)
         return known
 
     def keep(self, rows: Sequence[tuple[str, Stamp, str]]) -> None:

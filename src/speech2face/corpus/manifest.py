@@ -51,15 +51,18 @@ def usable(
     """Clips without the pictures that cannot be read, and without those whose recording cannot; rejects for the clips, and for the
     pictures by their paths."""
     kept, rejects = [], []
-    lost: dict[str, Reject] = {}  # clips of one video share their pictures
+    lost: dict[str, Reject] = {}
+    readable: dict[tuple[str, ...], tuple[str, ...]] = {}  # clips of one video share their pictures
     for clip in clips:
         files = [path for path in (clip.audio_path, clip.video_path) if path is not None]
         if broken := next((digests[path] for path in files if digests[path].reason), None):
             rejects.append(Reject(clip.clip_id, str(broken.reason), broken.message))
             continue
-        images = tuple(path for path in clip.image_paths if not digests[path].reason)
-        for path in set(clip.image_paths) - set(images):
-            lost[path] = Reject(path, str(digests[path].reason), digests[path].message)
+        images = readable.get(clip.image_paths)
+        if images is None:
+            images = readable[clip.image_paths] = tuple(p for p in clip.image_paths if not digests[p].reason)
+            for path in set(clip.image_paths) - set(images):
+                lost[path] = Reject(path, str(digests[path].reason), digests[path].message)
         if images or clip.video_path or not clip.image_paths:
             kept.append(clip if len(images) == len(clip.image_paths) else replace(clip, image_paths=images))
         else:
@@ -96,6 +99,9 @@ def manifest_rows(clips: Sequence[Clip], digests: Mapping[str, FileDigest], sour
     none = FileDigest()
     audio = [digests[clip.audio_path] if clip.audio_path else none for clip in clips]
     video = [digests[clip.video_path] if clip.video_path else none for clip in clips]
+    pictures = list(dict.fromkeys(clip.image_paths for clip in clips))  # of each video once
+    number = {paths: index for index, paths in enumerate(pictures)}
+    video_of_clip = pa.array([number[clip.image_paths] for clip in clips], pa.int64())
     columns = {
         "clip_id": [clip.clip_id for clip in clips],
         "speaker_id": [clip.speaker_id for clip in clips],
@@ -105,9 +111,9 @@ def manifest_rows(clips: Sequence[Clip], digests: Mapping[str, FileDigest], sour
         "video_path": [clip.video_path for clip in clips],
         "video_sha256": [d.sha256 or None for d in video],
         "video_bytes": [d.size_bytes if d.sha256 else None for d in video],
-        "image_paths": [clip.image_paths for clip in clips],
-        "image_sha256": [[digests[path].sha256 for path in clip.image_paths] for clip in clips],
-        "image_bytes": [[digests[path].size_bytes for path in clip.image_paths] for clip in clips],
+        "image_paths": pictures,
+        "image_sha256": [[digests[path].sha256 for path in paths] for paths in pictures],
+        "image_bytes": [[digests[path].size_bytes for path in paths] for paths in pictures],
         "start_s": [clip.start_s for clip in clips],
         "end_s": [clip.end_s for clip in clips],
         "face_x": [clip.face_xy[0] if clip.face_xy else None for clip in clips],
@@ -115,7 +121,9 @@ def manifest_rows(clips: Sequence[Clip], digests: Mapping[str, FileDigest], sour
         "source": [source] * len(clips),
         "attributes": [clip.attributes for clip in clips],
     }
-    return pa.table([pa.array(columns[f.name], f.type) for f in schema], schema=schema)
+    arrays = {field.name: pa.array(columns[field.name], field.type) for field in schema}
+    arrays |= {name: arrays[name].take(video_of_clip) for name in ("image_paths", "image_sha256", "image_bytes")}
+    return pa.table([arrays[field.name] for field in schema], schema=schema)
 
 
 def write_manifest(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> set[str]:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -92,12 +92,14 @@ def _rows(listing: Listing, digests: Digests, speakers: set[str], source: str, s
         named = [clip for clip in batch if writable(clip)]
         speakers.update(clip.speaker_id for clip in named)
         message = "a file or folder name is not valid UTF-8; rename it"
-        listing.rejects += [Reject(clip.clip_id, "unreadable", message) for clip in batch if not writable(clip)]
-        paths = (p for c in named for p in (c.audio_path, c.video_path, *c.image_paths) if p is not None)
-        found = digests.of(paths)
-        kept, rejects, pictures = usable(named, found)
+        if len(named) < len(batch):
+            listing.rejects += [Reject(clip.clip_id, "unreadable", message) for clip in batch if not writable(clip)]
+        pictures = {clip.image_paths for clip in named}  # clips of one video share theirs
+        files = (path for clip in named for path in (clip.audio_path, clip.video_path) if path is not None)
+        found = digests.of(chain(files, *pictures))
+        kept, rejects, unreadable = usable(named, found)
         listing.rejects += rejects
-        lost |= pictures
+        lost |= unreadable
         yield manifest_rows(kept, found, source, schema)
     listing.rejects += [lost[path] for path in sorted(lost)]
 
