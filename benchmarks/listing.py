@@ -68,7 +68,7 @@ def main(num_clips: int) -> None:
             stage = ROOT / "stages" / "make_corpus.py"
             code = f"import resource, runpy, sys; sys.argv = ['make_corpus']; runpy.run_path({str(stage)!r}, run_name='__main__')"
             peak = "; usage = resource.getrusage(resource.RUSAGE_SELF)"
-            peak += "; print(usage.ru_utime + usage.ru_stime, 's of processors, peak', usage.ru_maxrss // 1024, 'MiB')"
+            peak += "; print(round(usage.ru_utime + usage.ru_stime, 1), 's of processors, peak', usage.ru_maxrss // 1024, 'MiB')"
             done = subprocess.run(
                 [sys.executable, "-c", code + peak],
                 cwd=work,
