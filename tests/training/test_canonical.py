@@ -106,6 +106,19 @@ def test_a_speakers_photographs_are_averaged_and_others_left_out(tmp_path: Path)
     np.testing.assert_allclose(faces.landmarks, np.broadcast_to(faces.mean_landmarks, (3, 68, 2)), atol=1e-2)
 
 
+def test_speakers_may_take_turns(tmp_path: Path):
+    """A speaker's face is finished with the last photograph, wherever that is, and then lies in a file."""
+    points = grid_shape()
+    colours = {"a": (100, 140), "b": (60, 20), "c": (80, 90)}
+    rows = [face(speaker, n, points, colours[speaker][n]) for n in range(2) for speaker in "bca"]
+    write_shard(tmp_path / "shard-0.parquet", rows[:4], FACES, {})
+    write_shard(tmp_path / "shard-1.parquet", rows[4:], FACES, {})
+    faces = canonical_faces(tmp_path, SPLITS, FRONTAL)
+    np.testing.assert_allclose(faces.textures.mean((1, 2, 3)), [120, 40, 85], atol=1.5)
+    assert isinstance(faces.textures, np.memmap) and isinstance(faces.masks, np.memmap)
+    assert faces.masks.all()
+
+
 def test_the_mask_goes_with_the_picture_to_the_mean_shape():
     """A photograph that ends at a dot, moved with the dot by 8 px: known to the left of it, in the colour that is there."""
     source = grid_shape()
