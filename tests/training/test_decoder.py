@@ -190,6 +190,24 @@ def test_the_face_network_sees_a_part_of_each_training_batch_and_all_validation_
     assert seen[1:] == [2]
 
 
+def test_micro_batches_take_the_step_of_the_whole_batch(
+    faces: CanonicalFaces, targets: Targets, monkeypatch: pytest.MonkeyPatch
+):
+    """3 faces and 1 of a batch of 4, of which 2 are drawn for the face network, in double precision."""
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
+    exact, seen = dataclasses.replace(targets, features=targets.features.astype(np.float64)), []
+    for size in (4, 3):
+        monkeypatch.setenv("S2F_MICRO_BATCH", str(size))
+        task = make_task(faces, exact, embedding_fraction=0.5)
+        task.network.double()
+        (batch,) = task.batches(0)
+        terms = task.losses(batch, None)
+        terms["total"].backward()
+        gradients = {name: parameter.grad for name, parameter in task.network.named_parameters()}
+        seen.append(gradients | {name: value.detach() for name, value in terms.items()})
+    torch.testing.assert_close(seen[1], seen[0], rtol=1e-9, atol=1e-12)
+
+
 def whose(features: torch.Tensor, targets: Targets) -> list[int]:
     """The face that each feature is of; -1 for none."""
     distance = torch.cdist(features, torch.from_numpy(targets.features[:6]))

@@ -1,4 +1,4 @@
-"""Micro-batches take the step of the whole batch, with less of it in memory; test_ranks trains each network in them."""
+"""Micro-batches take the step of the whole batch, with less of it in memory; test_ranks trains in them, test_decoder takes steps."""
 
 from collections.abc import Callable
 from functools import partial
