@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import pairwise_distances
 
-from speech2face.measures.retrieval import METRICS, ranks
+from speech2face.measures.distances import METRICS
+from speech2face.measures.retrieval import ranks
 
 SKLEARN = {"cosine": "cosine", "l1": "manhattan", "l2": "euclidean"}
 ROWS = 1000

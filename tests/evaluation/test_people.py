@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from speech2face.evaluation.people import choose_people
-from speech2face.measures.retrieval import distances, middle_rank
+from speech2face.measures.distances import distances
+from speech2face.measures.retrieval import middle_rank
 from tests.simulated import simulate, with_pictures
 
 pytestmark = pytest.mark.slow

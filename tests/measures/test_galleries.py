@@ -8,8 +8,8 @@ import pytest
 from sklearn import metrics
 
 from speech2face.measures.aligned import align
+from speech2face.measures.distances import distances
 from speech2face.measures.galleries import measure_galleries
-from speech2face.measures.retrieval import distances
 from speech2face.measures.systems import System
 from tests.simulated import QUICK, SETTINGS, simulate
 

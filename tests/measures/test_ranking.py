@@ -8,19 +8,20 @@ import pandas as pd
 import pytest
 
 from speech2face.measures.aligned import align
+from speech2face.measures.distances import distances
 from speech2face.measures.ranking import (
     chance_median_rank,
     drawn_recall_table,
     matched,
     rank_among_speakers,
     rank_among_videos,
-    rank_within_groups,
     recall_curve,
     summarise_matching,
     summarise_ranks,
     summarise_small_galleries,
+    within_groups,
 )
-from speech2face.measures.retrieval import Ranks, distances
+from speech2face.measures.retrieval import Ranks, compare
 from speech2face.measures.statistics import Bootstrap
 from tests.simulated import simulate
 
@@ -159,7 +160,9 @@ def test_among_alike_only_the_own_group_counts():
     sexes = inputs.attributes["sex"].groupby(inputs.attributes.index.str.split("/").str[0]).first()
     sexes[aligned.speakers[0]] = None
     predicted = inputs.predicted["6 s"]
-    found, usable = rank_within_groups(aligned, predicted, sexes)
+    order, usable = within_groups(aligned, sexes)
+    speakers, middle = aligned.clips["speaker"], aligned.training_mean
+    found = Ranks(*(c[usable] for c in compare(predicted, aligned.gallery, speakers, [order], middle)[0].ranks))
     assert not usable[(aligned.clips["speaker"] == 0).to_numpy()].any()
     matrix = distances(*centred(aligned, predicted, aligned.gallery))
     of_gallery = sexes.reindex(aligned.speakers).to_numpy()

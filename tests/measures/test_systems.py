@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from speech2face.measures import systems, views
+from speech2face.measures.distances import distances
 from speech2face.measures.ranking import rank_among_speakers
+from speech2face.measures.retrieval import Order, rank_matches
 from speech2face.measures.similarity import similarities
 from speech2face.measures.systems import System
-from speech2face.measures.views import View
+from speech2face.measures.views import View, picked
 from tests.simulated import fitted, simulate
 
 
@@ -40,7 +42,7 @@ def test_blocks_change_nothing(case, monkeypatch):
     assert np.array_equal(blocked.read(sex), whole.read(sex))
 
 
-def test_features_are_made_once_for_all_that_compares_them(case):
+def test_features_are_made_once_for_each_kind_of_comparison(case):
     aligned, sex, predicted = case
     asked = []
 
@@ -50,8 +52,41 @@ def test_features_are_made_once_for_all_that_compares_them(case):
 
     system = System(aligned, View(predicted.shape, make))
     for _ in range(2):
-        assert set(systems.COSINES) <= system.scores.keys() & system.near.keys()
-        assert len(system.ranks.nearer) == len(predicted)
+        assert len(system.ranks.nearer) == len(system.raw_ranks.nearer) == len(predicted)
     assert asked == list(range(len(predicted)))
+    for _ in range(2):
+        assert set(systems.COSINES) <= system.scores.keys() & system.near.keys()
+    assert len(asked) == 3 * len(predicted)
     assert np.array_equal(system.read(sex), system.read(sex))
-    assert len(asked) == 2 * len(predicted)
+    assert len(asked) == 4 * len(predicted)
+
+
+def test_orders_are_compared_at_once(case):
+    aligned, _, predicted = case
+    system = System(aligned, predicted)
+    centred, raw, manhattan = system.compare(Order("l1"))
+    speakers = aligned.clips["speaker"]
+    for found, metric, centre in (
+        (centred, "cosine", aligned.training_mean),
+        (raw, "cosine", None),
+        (manhattan, "l1", None),
+    ):
+        expected = rank_matches(predicted, aligned.gallery, speakers, metric, centre=centre)
+        for values, expected_values in zip(found.ranks, expected, strict=True):
+            assert np.array_equal(values, expected_values), metric
+        near = distances(
+            predicted - (0 if centre is None else centre), aligned.gallery - (0 if centre is None else centre), metric
+        )
+        assert np.array_equal(found.nearest, near.argmin(1))
+
+
+def test_what_is_known_to_be_repeated_is_compared_as_if_it_were_not(case):
+    aligned, sex, predicted = case
+    rows = np.arange(len(predicted)) // 3
+    repeated, held = System(aligned, picked(predicted, rows)), System(aligned, predicted[rows])
+    for found, expected in zip(repeated.compare(), held.compare(), strict=True):
+        for values, expected_values in zip(
+            (*found.ranks, found.nearest), (*expected.ranks, expected.nearest), strict=True
+        ):
+            assert np.array_equal(values, expected_values)
+    assert np.array_equal(repeated.read(sex), held.read(sex))

@@ -7,7 +7,7 @@ from scipy.optimize import brentq
 from sklearn import metrics
 
 from speech2face.measures.aligned import align
-from speech2face.measures.retrieval import distances
+from speech2face.measures.distances import distances
 from speech2face.measures.statistics import Bootstrap, Weights
 from speech2face.measures.verification import area_under_curve, equal_error_rate, roc_curve, trials
 from tests.simulated import simulate
@@ -45,7 +45,7 @@ def case(request):
 def test_area_is_scikit_learns(case):
     aligned, predicted, bootstrap = case
     pairs = trials(aligned, predicted, bootstrap)
-    ours = area_under_curve(pairs, bootstrap)(bootstrap.once)[0]
+    ours = area_under_curve(pairs)(bootstrap.once)[0]
     assert ours == pytest.approx(metrics.roc_auc_score(*pooled(aligned, predicted)), abs=1e-12)
 
 
@@ -65,18 +65,23 @@ def test_weights_are_repetitions_of_a_speakers_clips(case):
     aligned, predicted, bootstrap = case
     pairs = trials(aligned, predicted, bootstrap)
     counts = bootstrap.counts[:20]
-    found = area_under_curve(pairs, bootstrap)(Weights(counts, bootstrap.of_row))
+    found = area_under_curve(pairs)(Weights(counts, bootstrap.of_row))
     for value, count in zip(found, counts, strict=True):
         repeat = count[bootstrap.of_row].astype(int)
         assert value == pytest.approx(metrics.roc_auc_score(*pooled(aligned, predicted, repeat)), abs=1e-12)
 
 
-def test_blocks_change_nothing(case, monkeypatch):
+def test_corners_that_are_left_out_change_no_number(case, monkeypatch):
     aligned, predicted, bootstrap = case
     whole = trials(aligned, predicted, bootstrap)
-    monkeypatch.setattr("speech2face.measures.verification.ROWS_PER_BLOCK", 7)
-    for first, second in zip(whole, trials(aligned, predicted, bootstrap), strict=True):
-        assert np.array_equal(first, second)
+    monkeypatch.setattr("speech2face.measures.verification.MOST_CORNERS", 9)
+    thinned = trials(aligned, predicted, bootstrap)
+    assert len(thinned.false) < len(whole.false)
+    assert np.array_equal(thinned.better, whole.better)
+    for weights in (bootstrap.once, Weights(bootstrap.counts, bootstrap.of_row)):
+        assert np.array_equal(equal_error_rate(thinned)(weights), equal_error_rate(whole)(weights))
+    of_whole, of_thinned = ({tuple(c) for c in np.stack(roc_curve(p, bootstrap.once), -1)[0]} for p in (whole, thinned))
+    assert of_thinned <= of_whole
 
 
 def test_rate_in_every_resample_is_where_its_whole_curve_crosses(case):
@@ -103,7 +108,7 @@ def test_perfect_features_make_no_errors():
     aligned = align(inputs)
     bootstrap = Bootstrap(aligned.clips["speaker_id"], 200, 0.95, 0)
     pairs = trials(aligned, inputs.predicted["6 s"], bootstrap)
-    assert bootstrap.estimate(area_under_curve(pairs, bootstrap)) == {"value": 1, "low": 1, "high": 1}
+    assert bootstrap.estimate(area_under_curve(pairs)) == {"value": 1, "low": 1, "high": 1}
     assert bootstrap.estimate(equal_error_rate(pairs)) == {"value": 0, "low": 0, "high": 0}
 
 
@@ -118,5 +123,5 @@ def test_impostors_of_the_own_group_only():
     scores = 1 - distances(*centred(aligned, predicted))
     labels = own[:, None] == np.arange(len(groups))
     kept = groups[own][:, None] == groups
-    ours = area_under_curve(pairs, bootstrap)(bootstrap.once)[0]
+    ours = area_under_curve(pairs)(bootstrap.once)[0]
     assert ours == pytest.approx(metrics.roc_auc_score(labels[kept], scores[kept]), abs=1e-12)

@@ -5,9 +5,10 @@ import pandas as pd
 
 from speech2face.corpus.ids import speaker_of, video_of
 from speech2face.measures.aligned import Aligned
+from speech2face.measures.distances import distances
 from speech2face.measures.inputs import Inputs
 from speech2face.measures.measure import Measured
-from speech2face.measures.retrieval import middle_rank, nearest
+from speech2face.measures.retrieval import middle_rank
 from speech2face.report.figures import choose_spread
 from speech2face.report.pages import STRETCHED, Shown
 
@@ -24,7 +25,7 @@ def choose_people(inputs: Inputs, aligned: Aligned, measured: Measured, count: i
     chosen, labels = zip(*choose_spread(mean_ranks, count), strict=True)
     rows = first[list(chosen)]
     face_of = {video_of(face): face for face in sorted(inputs.faces.face_ids, reverse=True)}
-    found = nearest(aligned.centred(voice[rows]), aligned.centred(aligned.gallery))
+    found = distances(aligned.centred(voice[rows]), aligned.centred(aligned.gallery)).argmin(1)
     neighbours = [aligned.speakers[column] for column in found]
     first_video = {speaker_of(video): video for video in reversed(aligned.videos)}
     asked = aligned.clips.iloc[rows]

@@ -26,7 +26,7 @@ def predict_baselines(inputs: Inputs, aligned: Aligned) -> dict[str, Features]:
     groups = training["speaker_id"].to_numpy(str)
     baselines: dict[str, Features] = {}
     if len(training):
-        baselines["mean_feature"] = np.broadcast_to(aligned.training_mean, aligned.true.shape)
+        baselines["mean_feature"] = picked(aligned.training_mean[None], np.zeros(len(aligned.clips), np.int64))
     for name, table in inputs.voices.items():
         known = training["clip_id"].isin(table.index).to_numpy()
         if not set(aligned.clips["clip_id"]) <= set(table.index):

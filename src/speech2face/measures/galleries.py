@@ -9,15 +9,16 @@ import pandas as pd
 from speech2face.corpus.ids import speaker_of
 from speech2face.measures import verification
 from speech2face.measures.aligned import Aligned
+from speech2face.measures.distances import Metric
 from speech2face.measures.hubs import measure_hubs
 from speech2face.measures.ranking import (
     rank_among_videos,
-    rank_within_groups,
     summarise_matching,
     summarise_ranks,
     summarise_small_galleries,
+    within_groups,
 )
-from speech2face.measures.retrieval import Metric, Ranks, nearest, rank_matches
+from speech2face.measures.retrieval import Order, Ranks
 from speech2face.measures.statistics import Bootstrap, resample_speakers
 from speech2face.measures.systems import System
 from speech2face.pipeline.params import Evaluation
@@ -25,8 +26,8 @@ from speech2face.pipeline.params import Evaluation
 HELD_EQUAL = (("sex",), ("sex", "nationality"))
 """Attributes that all of a smaller gallery have in common, where the corpus knows them."""
 DISTANCES: tuple[Metric, ...] = ("l1", "l2")
-RAW = {"cosine": "speaker_mean_raw_cosine", "l1": "speaker_mean_l1", "l2": "speaker_mean_l2"}
-"""By metric, the results in the gallery of mean faces where features are not centred. (To L1 and L2 that would make no difference.)"""
+GALLERIES = ("speaker_mean", "speaker_mean_raw_cosine", "speaker_mean_l1", "speaker_mean_l2")
+"""The orders of all mean faces: by centred cosine, raw cosine, L1 and L2. (To L1 and L2 centring would make no difference.)"""
 
 
 @dataclass(frozen=True)
@@ -47,33 +48,30 @@ def measure_galleries(
     All by centred cosine, see `Aligned.centred`, but for those in `retrieval` and `hubs` whose name says otherwise.
     """
     over_rows = resample_speakers(aligned.clips, settings, seed)
-    predicted, ranks = system.features, system.ranks
-    trials = verification.trials(aligned, predicted, over_rows)
-    retrieval = {
-        name: summarise_ranks(r, over_rows) for name, r in (("speaker_mean", ranks), (RAW["cosine"], system.raw_ranks))
+    predicted = system.features
+    of_groups = {f"same_{'_and_'.join(names)}": _groups(table, names, aligned.speakers) for names in HELD_EQUAL}
+    within = {name: within_groups(aligned, groups) for name, groups in of_groups.items()}
+    orders = [Order(metric) for metric in DISTANCES] + [order for order, _ in within.values()]
+    found = system.compare(*orders)
+    ranks, trials = found[0].ranks, verification.trials(aligned, predicted, over_rows)
+    retrieval = {name: summarise_ranks(c.ranks, over_rows) for name, c in zip(GALLERIES, found, strict=False)}
+    hubs = {
+        name: measure_hubs(c.nearest, len(aligned.speakers), over_rows)
+        for name, c in zip(GALLERIES[:2], found, strict=False)
     }
-    for metric in DISTANCES:
-        found = rank_matches(predicted, aligned.gallery, aligned.clips["speaker"], metric)
-        retrieval[RAW[metric]] = summarise_ranks(found, over_rows)
-    hubs = {}
-    for name, centre in (("speaker_mean", aligned.training_mean), (RAW["cosine"], None)):
-        found_nearest = nearest(predicted, aligned.gallery, centre=centre)
-        hubs[name] = measure_hubs(found_nearest, len(aligned.speakers), over_rows)
     for name, shift in (("same_video", 0), ("cross_video", 1)):
-        found, usable = rank_among_videos(aligned, predicted, shift)
+        of_videos, usable = rank_among_videos(aligned, predicted, shift)
         if usable.any():
-            retrieval[name] = summarise_ranks(found, resample_speakers(aligned.clips, settings, seed, usable))
+            retrieval[name] = summarise_ranks(of_videos, resample_speakers(aligned.clips, settings, seed, usable))
     matching = {"all": summarise_matching(ranks, over_rows)}
     verified = {"all": _verify(trials, over_rows)}
-    for names in HELD_EQUAL:
-        groups = _groups(table, names, aligned.speakers)
-        found, usable = rank_within_groups(aligned, predicted, groups)
+    for (label, (_, usable)), compared in zip(within.items(), found[len(GALLERIES) :], strict=True):
         if usable.any():
-            label = f"same_{'_and_'.join(names)}"
             over_usable = resample_speakers(aligned.clips, settings, seed, usable)
-            retrieval[label] = summarise_ranks(found, over_usable)
-            matching[label] = summarise_matching(found, over_usable)
-            codes = pd.factorize(groups)[0]
+            of_usable = Ranks(*(column[usable] for column in compared.ranks))
+            retrieval[label] = summarise_ranks(of_usable, over_usable)
+            matching[label] = summarise_matching(of_usable, over_usable)
+            codes = pd.factorize(of_groups[label])[0]
             verified[label] = _verify(verification.trials(aligned, predicted, over_usable, codes, usable), over_usable)
     if small := summarise_small_galleries(ranks, over_rows):
         retrieval["galleries_of_100"] = small
@@ -83,7 +81,7 @@ def measure_galleries(
 
 def _verify(trials: verification.Trials, bootstrap: Bootstrap) -> dict[str, Any]:
     measures = {
-        "area_under_curve": verification.area_under_curve(trials, bootstrap),
+        "area_under_curve": verification.area_under_curve(trials),
         "equal_error_rate": verification.equal_error_rate(trials),
     }
     estimates = {name: bootstrap.estimate(statistic) for name, statistic in measures.items()}

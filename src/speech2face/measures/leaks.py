@@ -8,8 +8,8 @@ from scipy.spatial import cKDTree
 
 from speech2face.corpus.ids import speaker_of, video_of
 from speech2face.measures.aligned import Aligned
+from speech2face.measures.distances import distances
 from speech2face.measures.inputs import Faces, Inputs
-from speech2face.measures.retrieval import distances
 
 QUERIES_PER_BLOCK = 512
 ROWS_PER_BLOCK = 4096

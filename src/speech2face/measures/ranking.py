@@ -12,7 +12,7 @@ from scipy.stats import hypergeom
 
 from speech2face.corpus.ids import speaker_of
 from speech2face.measures.aligned import Aligned
-from speech2face.measures.retrieval import Ranks, expected, middle_rank, percent_to_k, rank_matches
+from speech2face.measures.retrieval import Order, Ranks, expected, middle_rank, percent_to_k, rank_matches
 from speech2face.measures.statistics import Bootstrap, mean, median
 from speech2face.measures.views import Features, picked
 
@@ -123,18 +123,13 @@ def rank_among_speakers(aligned: Aligned, predicted: Features) -> Ranks:
     return rank_matches(predicted, aligned.gallery, aligned.clips["speaker"], centre=aligned.training_mean)
 
 
-def rank_within_groups(aligned: Aligned, predicted: Features, groups: pd.Series) -> tuple[Ranks, np.ndarray]:
-    """Ranks among the test speakers of the row's own group, for example sex; `groups` is indexed by speaker, null where unknown.
-    Also returns which rows have a group with someone else in it, bool [N]; ranks are of these."""
-    of_speaker = groups.reindex(aligned.speakers)
-    codes, _ = pd.factorize(of_speaker)  # -1 where unknown
+def within_groups(aligned: Aligned, groups: pd.Series) -> tuple[Order, np.ndarray]:
+    """The order of the test speakers of the row's own group, for example sex; `groups` is indexed by speaker, null where unknown.
+    Also returns which rows have a group with someone else in it, bool [N]; the ranks of others say nothing."""
+    codes, _ = pd.factorize(groups.reindex(aligned.speakers))  # -1 where unknown
     counts = np.bincount(codes[codes >= 0], minlength=1)
     own = codes[aligned.clips["speaker"]]
-    usable = (own >= 0) & (counts[np.maximum(own, 0)] > 1)
-    speakers = aligned.clips["speaker"].to_numpy()[usable]
-    queries = picked(predicted, np.flatnonzero(usable))
-    found = rank_matches(queries, aligned.gallery, speakers, "cosine", own[usable], codes, aligned.training_mean)
-    return found, usable
+    return Order("cosine", groups=(own, codes)), (own >= 0) & (counts[np.maximum(own, 0)] > 1)
 
 
 def rank_among_videos(aligned: Aligned, predicted: Features, shift: int) -> tuple[Ranks, np.ndarray]:

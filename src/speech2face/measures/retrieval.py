@@ -1,21 +1,18 @@
 """Retrieval: the rank of the right face in a gallery, whose faces are ordered by distance from a voice's feature."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import ceil
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from speech2face.measures.views import Features, View
+from speech2face.measures.distances import Estimates, Metric, Side, check_finite, check_metric, check_shapes, paired
+from speech2face.measures.views import Features, View, distinct, map_blocks
 
-Metric = Literal["cosine", "l1", "l2"]
-METRICS: tuple[Metric, ...] = get_args(Metric)
-QUERIES_PER_BLOCK = 512
-ENTRIES_PER_BLOCK = 4096
-PAIRS_PER_BLOCK = 4096
-DIMENSIONS_PER_BLOCK = 256
+ENTRIES_PER_BLOCK = 2048
+PAIRS_PER_BLOCK = 512
 TIE = 1e-12  # relative: differences below it are rounding, so the entries are as near as each other
 
 Floats = npt.NDArray[np.float64]
@@ -30,14 +27,21 @@ class Ranks(NamedTuple):
     gallery_size: Ints
 
 
-def distances(query: npt.ArrayLike, gallery: npt.ArrayLike, metric: Metric = "cosine") -> Floats:
-    """Distances [N, M] between queries [N, D] and gallery entries [M, D], in float64.
+class Order(NamedTuple):
+    """How the entries of a gallery are ordered for a query: by their distance, for `cosine` between differences from the centre if
+    `centred`. With `groups`, those of the queries and of the entries (int [N] and [M]), only entries of the query's own group are
+    ranked, and the match."""
 
-    `cosine` is 1 minus the cosine (1 where a vector is zero), `l1` and `l2` the norms of the difference.
-    Raises ValueError for an unknown metric, shapes that do not fit, or values that are not finite.
-    """
-    first, second = _check(query, gallery, metric)
-    return _distances(_ready(first[:], metric), _ready(second, metric), metric).numpy()
+    metric: Metric = "cosine"
+    centred: bool = True
+    groups: tuple[Ints, Ints] | None = None
+
+
+class Compared(NamedTuple):
+    """Of each query: the ranks of its match, and the entry that is nearest, int [N], whatever its group; of equally near ones the first."""
+
+    ranks: Ranks
+    nearest: Ints
 
 
 def ranks(
@@ -68,53 +72,97 @@ def rank_matches(
     memory does not grow with N times M, nor, for arrays mapped from a file, with either.
     Raises ValueError as `distances` does, and for indices outside the gallery.
     """
-    queries, entries = _check(query, gallery, metric)
+    groups = None
+    if query_group is not None and gallery_group is not None:
+        groups = np.asarray(query_group), np.asarray(gallery_group)
+    return compare(query, gallery, target, [Order(metric, groups=groups)], centre)[0].ranks
+
+
+def compare(
+    query: npt.ArrayLike | View,
+    gallery: npt.ArrayLike,
+    target: npt.ArrayLike,
+    orders: Sequence[Order],
+    centre: np.ndarray | None = None,
+) -> list[Compared]:
+    """What is found in each of several orders of one gallery: they share the products of queries and entries.
+
+    Arguments, memory and errors as for `rank_matches`. Blocks of queries are shared among threads.
+    """
+    queries, entries = _check(query, gallery, orders)
     own = np.asarray(target, dtype=np.int64)
     if own.shape != (len(queries),) or (len(own) and not 0 <= own.min() <= own.max() < len(entries)):
         raise ValueError(
             f"target must hold one index below {len(entries)} for each of {len(queries)} queries (got {list(own.shape)})"
         )
-    asked = torch.as_tensor(np.zeros(len(queries), np.int64) if query_group is None else np.asarray(query_group))
-    held = torch.as_tensor(np.zeros(len(entries), np.int64) if gallery_group is None else np.asarray(gallery_group))
-    result = Ranks(*(np.empty(len(queries), np.int64) for _ in Ranks._fields))
-    for rows in _blocks(len(queries), QUERIES_PER_BLOCK):
-        block = _ready(queries[rows], metric, centre)
-        limit = _paired(block, _ready(entries[own[rows]], metric, centre), metric)[:, None]
+    middle = None if centre is None else torch.from_numpy(np.asarray(centre, np.float64))
+    counts = np.zeros((len(orders), 3, len(queries)), np.int64)
+    counts[:, 2] = 1  # the match itself
+    nearest, least = np.zeros((len(orders), len(queries)), np.int64), np.full((len(orders), len(queries)), np.inf)
+    for columns in _blocks(len(entries), ENTRIES_PER_BLOCK):
+        held = Side(entries[columns], middle)
+
+        def count(rows: slice, columns: slice = columns, held: Side = held) -> None:
+            block = _Block(queries, rows, held, middle)
+            matches = Side(entries[own[rows]], middle)
+            others = torch.from_numpy(own[rows, None] != np.arange(columns.start, columns.stop))
+            for number, order in enumerate(orders):
+                found = block.settle(order.metric, order.centred, matches, others)
+                counted = others & _of_own_group(order, rows, columns)
+                for sums, chosen in zip(counts[number], (found.nearer, found.tied, counted), strict=True):
+                    sums[rows] += (chosen & counted).sum(1).numpy()
+                is_less = found.least < least[number, rows]
+                least[number, rows][is_less] = found.least[is_less]
+                nearest[number, rows][is_less] = columns.start + found.nearest[is_less]
+
+        map_blocks(count, queries)
+    return [Compared(Ranks(*sums), places) for sums, places in zip(counts, nearest, strict=True)]
+
+
+class _Settled(NamedTuple):
+    """Which of the entries [N, M] are nearer than the match or tied with it; the nearest of them all [N], and its distance."""
+
+    nearer: torch.Tensor
+    tied: torch.Tensor
+    nearest: Ints
+    least: Floats
+
+
+class _Block:
+    """Queries [N, D], whose distances from entries are computed once, however often the queries or the distances are asked for."""
+
+    def __init__(self, queries: Features, rows: slice, held: Side, centre: torch.Tensor | None) -> None:
+        features, self._row_of = distinct(queries, rows)
+        check_finite(features)
+        self._asked, self._held = Side(features, centre), held
+        self._estimates = Estimates(self._asked, held)
+        self._rows = torch.arange(len(features))[self._row_of]
+        self._settled: dict[tuple[Metric, bool], _Settled] = {}
+
+    def settle(self, metric: Metric, centred: bool, matches: Side, others: torch.Tensor) -> _Settled:
+        """matches: the entry of each query; others: which entries are not it, [N, M]."""
+        if (metric, centred) not in self._settled:
+            self._settled[metric, centred] = self._settle(metric, centred, matches, others)
+        return self._settled[metric, centred]
+
+    def _settle(self, metric: Metric, centred: bool, matches: Side, others: torch.Tensor) -> _Settled:
+        limit = paired(self._asked, matches, self._rows, torch.arange(len(self._rows)), metric, centred)[:, None]
         tolerance = TIE * (torch.ones_like(limit) if metric == "cosine" else limit)
-        counts = torch.zeros(3, len(block), dtype=torch.int64)
-        counts[2] = 1  # the match itself
-        for columns in _blocks(len(entries), ENTRIES_PER_BLOCK):
-            others = asked[rows, None] == held[None, columns]
-            others &= torch.from_numpy(own[rows, None] != np.arange(columns.start, columns.stop))
-            columns_block = _ready(entries[columns], metric, centre)
-            matrix, error = _estimate(block, columns_block, metric)
-            unsure = ((matrix - limit).abs() <= error + tolerance) & others
-            for pairs in (unsure & (error > 0)).nonzero().split(PAIRS_PER_BLOCK):
-                first, second = pairs.T
-                matrix[first, second] = _paired(block[first], columns_block[second], metric)
-            nearer = (matrix < limit - tolerance) & others
-            counts[0] += nearer.sum(1)
-            counts[1] += ((matrix <= limit + tolerance) & unsure & ~nearer).sum(1)
-            counts[2] += others.sum(1)
-        for values, count in zip(result, counts, strict=True):
-            values[rows] = count.numpy()
-    return result
+        matrix, error = (values[self._row_of] for values in self._estimates.of(metric, centred))
+        least, nearest = matrix.min(1)
+        unsure = ((matrix - limit).abs() <= error + tolerance) & others
+        for first, second in ((pairs.T) for pairs in (unsure & (error > 0)).nonzero().split(PAIRS_PER_BLOCK)):
+            matrix[first, second] = paired(self._asked, self._held, self._rows[first], second, metric, centred)
+        nearer = matrix < limit - tolerance
+        return _Settled(nearer, (matrix <= limit + tolerance) & unsure & ~nearer, nearest.numpy(), least.numpy())
 
 
-def nearest(
-    query: npt.ArrayLike | View, gallery: npt.ArrayLike, metric: Metric = "cosine", centre: np.ndarray | None = None
-) -> Ints:
-    """Index [N] of the entry of the gallery [M, D] that is nearest to each query [N, D]; of equally near ones the first. `centre` as for
-    `rank_matches`.
-
-    Computed block by block, so memory does not grow with N times M. Raises ValueError as `distances`.
-    """
-    queries, entries = _check(query, gallery, metric)
-    held = _ready(entries, metric, centre)
-    found = np.empty(len(queries), np.int64)
-    for rows in _blocks(len(queries), QUERIES_PER_BLOCK):
-        found[rows] = _distances(_ready(queries[rows], metric, centre), held, metric).numpy().argmin(1)
-    return found
+def _of_own_group(order: Order, rows: slice, columns: slice) -> torch.Tensor:
+    """Which entries are of the query's own group, [N, M] or [1, 1] where there are no groups."""
+    if order.groups is None:
+        return torch.ones(1, 1, dtype=torch.bool)
+    asked, held = (torch.as_tensor(codes) for codes in order.groups)
+    return asked[rows, None] == held[None, columns]
 
 
 def expected(table: Floats, found: Ranks) -> Floats:
@@ -155,75 +203,11 @@ def _blocks(total: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, total))
 
 
-def _ready(values: np.ndarray, metric: Metric, centre: np.ndarray | None = None) -> torch.Tensor:
-    tensor = torch.from_numpy(np.array(values, dtype=np.float64))
-    if centre is not None:
-        tensor -= torch.from_numpy(centre)
-    return (
-        torch.nn.functional.normalize(tensor, dim=1, eps=torch.finfo(tensor.dtype).tiny)
-        if metric == "cosine"
-        else tensor
-    )
-
-
-def _distances(queries: torch.Tensor, entries: torch.Tensor, metric: Metric) -> torch.Tensor:
-    if metric == "cosine":
-        return 1 - queries @ entries.T
-    # Differences, not |a|^2 + |b|^2 - 2ab, which loses the digits in which near entries differ.
-    return torch.cdist(queries, entries, p={"l1": 1.0, "l2": 2.0}[metric], compute_mode="donot_use_mm_for_euclid_dist")
-
-
-def _paired(queries: torch.Tensor, entries: torch.Tensor, metric: Metric) -> torch.Tensor:
-    """Distance of each row of queries [P, D] to the same row of entries [P, D], the same whatever else is in the block."""
-    if metric == "cosine":
-        return 1 - (queries * entries).sum(1)
-    return torch.linalg.vector_norm(queries - entries, {"l1": 1, "l2": 2}[metric], dim=1)
-
-
-def _estimate(queries: torch.Tensor, entries: torch.Tensor, metric: Metric) -> tuple[torch.Tensor, torch.Tensor]:
-    """Distances [N, M] by the fastest way, and bounds on their errors, beyond which they settle who is nearer.
-
-    L1 is summed in single precision over a few dimensions at a time, L2 comes from a matrix product. The bounds are those of
-    Higham 2002, section 3.1: a sum of n products or differences errs by at most n units in the last place of its terms' sum.
-    """
-    dim = queries.shape[1]
-    if metric == "cosine":
-        # A zero vector's distance is exact: a prediction that is the mean for everyone is as near to all.
-        is_some = queries.any(1, keepdim=True).double()
-        return 1 - queries @ entries.T, 4 * dim * _unit(torch.float64) * is_some
-    scale = torch.maximum(queries.abs().max(), entries.abs().max()).clamp(min=torch.finfo(torch.float64).tiny)
-    queries, entries = queries / scale, entries / scale  # squares and single precision must not overflow
-    if metric == "l2":
-        lengths = queries.square().sum(1)[:, None] + entries.square().sum(1)
-        matrix = (lengths - 2 * queries @ entries.T).clamp(min=0).sqrt()
-        error = 4 * dim * _unit(torch.float64) * lengths  # of the squared distance
-        return scale * matrix, scale * error / torch.maximum(matrix, error.sqrt()).clamp(
-            min=torch.finfo(torch.float64).tiny
-        )
-    matrix = torch.zeros(len(queries), len(entries), dtype=torch.float64)
-    rounded = queries.float(), entries.float()
-    for part in _blocks(dim, DIMENSIONS_PER_BLOCK):
-        matrix += torch.cdist(rounded[0][:, part], rounded[1][:, part], p=1.0)
-    sizes = queries.abs().sum(1)[:, None] + entries.abs().sum(1)
-    unit = _unit(torch.float32)
-    error = 2 * unit * ((DIMENSIONS_PER_BLOCK + 2) * matrix + sizes) + dim * torch.finfo(torch.float32).tiny
-    return scale * matrix, scale * error
-
-
-def _unit(kind: torch.dtype) -> float:
-    """Largest relative error of rounding a number."""
-    return torch.finfo(kind).eps / 2
-
-
-def _check(query: npt.ArrayLike | View, gallery: npt.ArrayLike, metric: str) -> tuple[Features, np.ndarray]:
-    if metric not in METRICS:
-        raise ValueError(f"metric must be one of {', '.join(METRICS)} (got {metric!r})")
+def _check(query: npt.ArrayLike | View, gallery: npt.ArrayLike, orders: Sequence[Order]) -> tuple[Features, np.ndarray]:
+    for order in orders:
+        check_metric(order.metric)
     first, second = query if isinstance(query, View) else np.asarray(query), np.asarray(gallery)
-    if len(first.shape) != 2 or second.ndim != 2 or first.shape[1] != second.shape[1] or not len(second):
-        raise ValueError(
-            f"query and gallery must be [N, D] and [M, D], M above 0 (got {list(first.shape)} and {list(second.shape)})"
-        )
-    for values in (first, second):
-        if not all(np.isfinite(values[rows]).all() for rows in _blocks(len(values), ENTRIES_PER_BLOCK)):
-            raise ValueError("query and gallery must be finite; NaN or infinite features have no nearest face")
+    check_shapes(first.shape, second.shape)
+    for rows in _blocks(len(second), ENTRIES_PER_BLOCK):
+        check_finite(second[rows])
     return first, second

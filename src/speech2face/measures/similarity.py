@@ -1,38 +1,67 @@
 """How near predicted features are to the true ones."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from speech2face.measures.statistics import Bootstrap, mean, spread, weighted_mean
-from speech2face.measures.views import Features, blocks
+from speech2face.measures.statistics import Bootstrap, Floats, mean, spread, weighted_mean
+from speech2face.measures.views import Features, map_blocks
+
+ROWS_IN_CACHE = 32
 
 Values = dict[str, np.ndarray]
 
 
 def similarities(predicted: Features, true: Features, centre: np.ndarray) -> Values:
-    """Of each row of predicted and true features [N, D]: cosine, its angle in degrees, L1 and L2 distance, raw and between
-    unit vectors (Oh et al. 2019, table 2, compares unit vectors). The cosine of a zero vector is 0.
+    """Of each row of predicted and true features [N, D]: the `cosines`, the cosine's angle in degrees, L1 and L2 distance, raw and between
+    unit vectors (Oh et al. 2019, table 2, compares unit vectors)."""
+    return _of_blocks(
+        lambda first, second: _cosines(first, second, centre) | _distances(first, second), predicted, true
+    )
+
+
+def cosines(predicted: Features, true: Features, centre: np.ndarray) -> Values:
+    """Of each row of predicted and true features [N, D]: their cosine, 0 for a zero vector, and the centred one.
 
     centred_cosine is that of the differences from `centre` [D], the mean training face: faces share most of a feature, so the raw
     cosine is high for any two, while this one is 0 for whoever predicts the mean for everyone.
     """
-    found = [_of_block(predicted[rows], true[rows], centre) for rows in blocks(predicted)]
+    return _of_blocks(lambda first, second: _cosines(first, second, centre), predicted, true)
+
+
+def _of_blocks(measure: Callable[[Floats, Floats], Values], predicted: Features, true: Features) -> Values:
+    def of_block(rows: slice) -> Values:
+        both = predicted[rows], true[rows]
+        parts = range(0, len(both[0]), ROWS_IN_CACHE)
+        found = [measure(*(v[i : i + ROWS_IN_CACHE].astype(np.float64) for v in both)) for i in parts]
+        return {name: np.concatenate([values[name] for values in found]) for name in found[0]}
+
+    found = map_blocks(of_block, predicted)
     return {name: np.concatenate([values[name] for values in found]) for name in found[0]}
 
 
-def _of_block(predicted: np.ndarray, true: np.ndarray, centre: np.ndarray) -> Values:
-    first, second = (np.asarray(values, np.float64) for values in (predicted, true))
-    unit_first, unit_second = (_unit(values) for values in (first, second))
-    cosine = np.clip((unit_first * unit_second).sum(1), -1, 1)
+def _cosines(first: Floats, second: Floats, centre: np.ndarray) -> Values:
+    return {"cosine": _cosine(first, second), "centred_cosine": _cosine(first - centre, second - centre)}
+
+
+def _cosine(first: Floats, second: Floats) -> Floats:
+    lengths = np.sqrt(_products(first, first) * _products(second, second))
+    cosine = np.divide(_products(first, second), lengths, out=np.zeros(len(first)), where=lengths > 0)
+    return np.clip(cosine, -1, 1)
+
+
+def _distances(first: Floats, second: Floats) -> Values:
+    unit_first, unit_second = _unit(first), _unit(second)
+    apart, apart_unit = first - second, unit_first - unit_second
+    l2, unit_l2 = (np.sqrt(_products(values, values)) for values in (apart, apart_unit))
+    unit_first += unit_second
     return {
-        "cosine": cosine,
-        "centred_cosine": np.clip((_unit(first - centre) * _unit(second - centre)).sum(1), -1, 1),
-        "angle_deg": np.degrees(2 * np.arctan2(_l2(unit_first - unit_second), _l2(unit_first + unit_second))),
-        "l1": np.abs(first - second).sum(1),
-        "l2": _l2(first - second),
-        "unit_l1": np.abs(unit_first - unit_second).sum(1),
-        "unit_l2": _l2(unit_first - unit_second),
+        "angle_deg": np.degrees(2 * np.arctan2(unit_l2, np.sqrt(_products(unit_first, unit_first)))),
+        "l1": np.abs(apart, out=apart).sum(1),
+        "l2": l2,
+        "unit_l1": np.abs(apart_unit, out=apart_unit).sum(1),
+        "unit_l2": unit_l2,
     }
 
 
@@ -51,10 +80,11 @@ def summarise(values: Values, bootstrap: Bootstrap) -> dict[str, dict[str, Any]]
     return summary
 
 
-def _l2(values: np.ndarray) -> np.ndarray:
-    return np.sqrt((values**2).sum(1))
+def _products(first: Floats, second: Floats) -> Floats:
+    """Inner product of each row of the one with that of the other, [N]."""
+    return np.einsum("nd,nd->n", first, second)
 
 
-def _unit(values: np.ndarray) -> np.ndarray:
-    norm = _l2(values)[:, None]
-    return np.divide(values, norm, out=np.zeros_like(values), where=norm > 0)
+def _unit(values: Floats) -> Floats:
+    length = np.sqrt(_products(values, values))[:, None]
+    return np.divide(values, length, out=np.zeros_like(values), where=length > 0)
