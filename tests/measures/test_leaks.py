@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from speech2face.measures import leaks
+from speech2face.measures import leaks, views
 from speech2face.measures.aligned import align
 from speech2face.measures.leaks import _identical_faces, find_leaks, is_certain
 from tests.simulated import add_training_speaker, simulate
@@ -141,8 +141,8 @@ def test_one_photograph_of_a_test_video_in_a_training_video_of_two_is_found():
 
 
 def test_identical_faces_are_those_that_all_pairs_show_whatever_the_blocks(monkeypatch):
-    monkeypatch.setattr(leaks, "ROWS_PER_BLOCK", 7)
-    monkeypatch.setattr(leaks, "QUERIES_PER_BLOCK", 5)
+    monkeypatch.setattr(leaks, "OTHERS_PER_BLOCK", 7)
+    monkeypatch.setattr(views, "ROWS_PER_BLOCK", 5)
     rng = np.random.default_rng(2)
     for dim in (3, 64):
         inputs = simulate(dim=dim)
@@ -164,8 +164,8 @@ def test_blocks_do_not_change_look_alikes(monkeypatch):
     inputs = simulate(videos=4, dim=64, turn=0.2)
     own = inputs.faces.features[2:4]
     planted = add_training_speaker(without_faces(inputs, (2, 3)), own, "a_name_in_the_first_block")
-    monkeypatch.setattr(leaks, "ROWS_PER_BLOCK", 7)
-    monkeypatch.setattr(leaks, "QUERIES_PER_BLOCK", 5)
+    monkeypatch.setattr(leaks, "OTHERS_PER_BLOCK", 7)
+    monkeypatch.setattr(views, "ROWS_PER_BLOCK", 5)
     assert find(planted)["names"] == "id00000"
 
 

@@ -34,7 +34,7 @@ def test_it_is_scikit_learns(noise):
 def test_blocks_and_views_change_nothing(monkeypatch):
     table = outputs(1.0)
     whole = fit_ridge(SHOWN, table[SAME], SAME, FOLDS, STRENGTHS)
-    monkeypatch.setattr("speech2face.measures.views.ROWS_PER_BLOCK", 3)
+    monkeypatch.setattr("speech2face.measures.ridge.ROWS_PER_BLOCK", 3)
     for first, second in zip(whole, fit_ridge(SHOWN, picked(table, SAME), SAME, FOLDS, STRENGTHS), strict=True):
         assert np.allclose(first, second, rtol=1e-9)
 

@@ -1,6 +1,6 @@
 """Predictions and truth side by side: which row of which array belongs to which clip, video and speaker."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,9 @@ import pandas as pd
 from speech2face.corpus.ids import speaker_of, video_of
 from speech2face.corpus.splits import check_disjoint
 from speech2face.measures.inputs import Faces, Inputs
-from speech2face.measures.views import View, blocks, picked
+from speech2face.measures.views import Features, View, blocks, picked
+
+ROWS_PER_BLOCK = 2048
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,8 @@ class Aligned:
     clips: test rows [N], columns clip_id, speaker_id, video, and `speaker` and `video_row`, rows of `gallery` and `means`; `video_row` is
     -1 for a clip whose own video has no face, as where faces belong to speakers and to no clip's video.
     true: feature [N, D] of each test row's own video, of its speaker (the row of `gallery`) where that has no face; gallery: mean
-    feature [S, D] of each test speaker, named by `speakers`; means: feature [V, D] of every video that has a face, of any split, named
-    by `videos`, of `video_splits`; training_mean: that of the training ones [D], 0 where there are none.
+    feature [S, D] of each test speaker, named by `speakers`; means: feature float32 [V, D] of every video that has a face, of any split,
+    named by `videos`, of `video_splits`; training_mean: that of the training ones [D], 0 where there are none.
     training: one row a clip of a training speaker who has a face, columns clip_id, speaker_id, and video_row as in `clips`;
     training_true: feature [T, D] of each, as `true`.
     """
@@ -52,9 +54,15 @@ class Aligned:
 
 @dataclass(frozen=True)
 class _Means:
-    """Mean features [V + S, D] of the videos and then of the speakers that have faces, and the row of each by its name, sorted."""
+    """Mean features float32 [V + S, D] of the videos and then of the speakers that have faces, and the row of each by its name, sorted;
+    of_speakers: those of the speakers, float64 [S, D]; training: of all training videos [D], 0 where there are none.
+
+    Single precision is that of the faces' features, and half the memory of a table of every video.
+    """
 
     features: np.ndarray
+    of_speakers: np.ndarray
+    training: np.ndarray
     video_rows: dict[str, int]
     speaker_rows: dict[str, int]
 
@@ -76,7 +84,7 @@ def align(inputs: Inputs) -> Aligned:
     splits = dict(zip(inputs.faces.speaker_ids, inputs.faces.splits, strict=True))
     _check_predictions(inputs)
     _check_clips(inputs.clip_ids, splits)
-    means = _mean_features(inputs.faces)
+    means = _mean_features(inputs.faces, splits)
     speakers = [speaker for speaker in means.speaker_rows if splits[speaker] == "test"]
     gallery_rows = {speaker: row for row, speaker in enumerate(speakers)}
     clips, true = means.rows(inputs.clip_ids)
@@ -85,19 +93,18 @@ def align(inputs: Inputs) -> Aligned:
     trained_on = [clip for clip in inputs.attributes.index if splits.get(speaker_of(clip)) == "train"]
     training, training_true = means.rows(trained_on)
     video_splits = [splits[speaker_of(video)] for video in means.video_rows]
-    of_videos = means.features[: len(means.video_rows)]
-    is_training = np.array([split == "train" for split in video_splits])
+    first_speaker = len(means.video_rows)
     return Aligned(
         clips,
         true,
         speakers,
-        means.features[[means.speaker_rows[speaker] for speaker in speakers]],
+        means.of_speakers[[means.speaker_rows[speaker] - first_speaker for speaker in speakers]],
         list(means.video_rows),
         video_splits,
-        of_videos,
+        means.features[:first_speaker],
         training,
         training_true,
-        of_videos.mean(0, where=is_training[:, None]) if is_training.any() else np.zeros(of_videos.shape[1]),
+        means.training,
     )
 
 
@@ -108,7 +115,7 @@ def _check_predictions(inputs: Inputs) -> None:
             raise ValueError(
                 f"features predicted at {name} must be {list(expected)}, a row a test clip (got {list(predicted.shape)})"
             )
-        if not np.isfinite(predicted).all():
+        if not all(np.isfinite(predicted[rows]).all() for rows in blocks(predicted)):
             raise ValueError(
                 f"features predicted at {name} hold NaN or infinity; the encoder has diverged, train it again"
             )
@@ -124,20 +131,34 @@ def _check_clips(clip_ids: Sequence[str], splits: Mapping[str, str]) -> None:
             )
 
 
-def _mean_features(faces: Faces) -> _Means:
+def _mean_features(faces: Faces, splits: Mapping[str, str]) -> _Means:
     """Means over each video's faces, and over each speaker's videos."""
     videos, of_face = np.unique([video_of(face) for face in faces.face_ids], return_inverse=True)
     speakers, of_video = np.unique([speaker_of(video) for video in videos.tolist()], return_inverse=True)
-    means = np.zeros((len(videos) + len(speakers), faces.features.shape[1]))
-    of_videos, of_speakers = means[: len(videos)], means[len(videos) :]
-    _average(faces.features, of_face, of_videos)
-    _average(of_videos, of_video, of_speakers)
+    is_training = np.array([splits[speaker] == "train" for speaker in speakers.tolist()])[of_video]
+    dim = faces.features.shape[1]
+    means = np.empty((len(videos) + len(speakers), dim), np.float32)
+    of_speakers, training = np.zeros((len(speakers), dim)), np.zeros(dim)
+    for rows, of_videos in _group_means(faces.features, of_face):
+        means[rows] = of_videos
+        np.add.at(of_speakers, of_video[rows], of_videos)
+        training += of_videos[is_training[rows]].sum(0)
+    of_speakers /= np.bincount(of_video)[:, None]
+    means[len(videos) :] = of_speakers
     video_rows, speaker_rows = ({str(name): row for row, name in enumerate(names)} for names in (videos, speakers))
-    return _Means(means, video_rows, {name: len(videos) + row for name, row in speaker_rows.items()})
+    by_speaker = {name: len(videos) + row for name, row in speaker_rows.items()}
+    return _Means(means, of_speakers, training / max(1, is_training.sum()), video_rows, by_speaker)
 
 
-def _average(values: np.ndarray, group: np.ndarray, means: np.ndarray) -> None:
-    """Fill `means`, float64 [G, D] of zeros, with the mean over each group's rows of values [N, D]; group: of each row, int [N]."""
-    for rows in blocks(values):
-        np.add.at(means, group[rows], values[rows])
-    means /= np.bincount(group, minlength=len(means))[:, None]
+def _group_means(features: Features, group: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Means float64 [g, D] over the features of each group, of some groups after the other; group: of each row, int [N], from 0."""
+    order, counts = np.argsort(group, kind="stable"), np.bincount(group)
+    ends = np.cumsum(counts)
+    first = 0
+    while first < len(counts):
+        start = ends[first] - counts[first]
+        last = max(first + 1, int(np.searchsorted(ends, start + ROWS_PER_BLOCK, "right")))
+        block = features[order[start : ends[last - 1]]].astype(np.float64)
+        sums = np.add.reduceat(block, ends[first:last] - counts[first:last] - start)
+        yield slice(first, last), sums / counts[first:last, None]
+        first = last

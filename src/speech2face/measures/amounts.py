@@ -40,7 +40,9 @@ def of_speakers(predicted: Features, speakers: pd.Series) -> View:
     codes = pd.factorize(speakers)[0]
     sums = np.zeros((codes.max() + 1, predicted.shape[1]))
     for rows in blocks(predicted):
-        np.add.at(sums, codes[rows], predicted[rows])
+        order = np.argsort(codes[rows], kind="stable")
+        found, first = np.unique(codes[rows][order], return_index=True)
+        sums[found] += np.add.reduceat(predicted[rows][order].astype(np.float64), first)
     return picked(sums / np.bincount(codes)[:, None], codes)
 
 

@@ -32,11 +32,12 @@ def predict_baselines(inputs: Inputs, aligned: Aligned) -> dict[str, Features]:
         if not set(aligned.clips["clip_id"]) <= set(table.index):
             raise ValueError(f"the voices' {name} lacks test clips; describe every clip that is evaluated")
         if len(np.unique(groups[known])) >= FOLDS:
-            hidden = table.loc[aligned.clips["clip_id"]].to_numpy(np.float64)
-            described = picked(
-                table.to_numpy(np.float64), table.index.get_indexer(pd.Index(training["clip_id"][known]))
+            values = table.to_numpy()
+            described, asked = (
+                picked(values, table.index.get_indexer(pd.Index(clips)))
+                for clips in (training["clip_id"][known], aligned.clips["clip_id"])
             )
-            baselines[f"ridge_{name}"] = _regress(aligned, known, described, hidden, degree=1)
+            baselines[f"ridge_{name}"] = _regress(aligned, known, described, asked, degree=1)
     linked = [name for name, role in inputs.roles.items() if role == "linked" and name in inputs.attributes]
     if linked and len(np.unique(groups)) >= FOLDS:
         numbers = _as_numbers(inputs.attributes[linked])
@@ -47,7 +48,7 @@ def predict_baselines(inputs: Inputs, aligned: Aligned) -> dict[str, Features]:
     return baselines
 
 
-def _regress(aligned: Aligned, known: np.ndarray, shown: Features, hidden: np.ndarray, degree: int) -> View:
+def _regress(aligned: Aligned, known: np.ndarray, shown: Features, hidden: Features, degree: int) -> View:
     """Ridge regression of features on standardised inputs and their products up to `degree`; strength by cross-validation
     over speakers.
 
@@ -58,13 +59,16 @@ def _regress(aligned: Aligned, known: np.ndarray, shown: Features, hidden: np.nd
     videos = pd.factorize(rows["clip_id"].map(video_of))[0]  # clips of one video are set beside the same face
     true = picked(aligned.training_true, np.flatnonzero(known))
     scaler, scaled = standardised(shown)
-    asked = scaler.transform(hidden)
+    asked = View(hidden.shape, lambda rows: scaler.transform(hidden[rows]))
     if degree > 1:
         products = PolynomialFeatures(degree, include_bias=False)
-        scaler, scaled = standardised(products.fit_transform(scaled))
-        asked = scaler.transform(products.transform(asked))
+        of_products, scaled = standardised(products.fit_transform(scaled[:]))
+        asked_of = asked
+        asked = View(
+            (len(hidden), scaled.shape[1]), lambda rows: of_products.transform(products.transform(asked_of[rows]))
+        )
     line = fit_ridge(scaled, true, videos, folds, STRENGTHS)
-    return View((len(asked), true.shape[1]), lambda rows: line.predict(asked[rows]))
+    return View((len(hidden), true.shape[1]), lambda rows: line.predict(asked[rows]))
 
 
 def _as_numbers(table: pd.DataFrame) -> pd.DataFrame:

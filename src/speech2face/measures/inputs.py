@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from speech2face.measures.opinions import Judge
+from speech2face.measures.views import Features
 
 Decode = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Features [B, D] to pictures uint8 RGB [B, H, W, 3] and landmarks [B, 68, 2] (x, y)."""
@@ -18,12 +19,12 @@ Pictures = Callable[[Sequence[str]], list[np.ndarray]]
 
 @dataclass(frozen=True)
 class Faces:
-    """True features float32 [F, D] of every face of the corpus, with its id, speaker and the speaker's split."""
+    """True features float32 [F, D] of every face of the corpus, held or in a file, with its id, speaker and the speaker's split."""
 
     face_ids: list[str]
     speaker_ids: list[str]
     splits: list[str]
-    features: np.ndarray
+    features: Features
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Inputs:
     """
 
     clip_ids: list[str]
-    predicted: Mapping[str, np.ndarray]
+    predicted: Mapping[str, Features]
     faces: Faces
     attributes: pd.DataFrame
     roles: Mapping[str, str] = field(default_factory=dict)

@@ -1,18 +1,19 @@
 """Signs that test speakers were seen in training: files, faces or whole people in both."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from scipy.spatial import cKDTree
 
 from speech2face.corpus.ids import speaker_of, video_of
 from speech2face.measures.aligned import Aligned
-from speech2face.measures.distances import distances
+from speech2face.measures.distances import distances, unit
 from speech2face.measures.inputs import Faces, Inputs
+from speech2face.measures.views import Features, map_blocks, picked
 
-QUERIES_PER_BLOCK = 512
-ROWS_PER_BLOCK = 4096
+OTHERS_PER_BLOCK = 8192
 MOST_VIDEOS = 4096  # of training speakers, from which the usual distances are taken
 MARGIN = 0.2  # of the distance from a training speaker to the nearest other; by chance few test speakers come as near
 SAME = 1e-9  # cosine distance of features that come from one picture
@@ -74,22 +75,27 @@ def _identical_faces(faces: Faces, centre: np.ndarray) -> list[str]:
     return sorted({video_of(faces.face_ids[row]) for row in same})
 
 
-def _shadows(features: np.ndarray, centre: np.ndarray) -> np.ndarray:
+def _shadows(features: Features, centre: np.ndarray) -> np.ndarray:
     """Centred unit features [F, D] in a few directions drawn from a fixed seed, [F, at most 8]."""
     dim = features.shape[1]
     directions, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(dim, min(DIRECTIONS, dim))))
-    shadows = np.empty((len(features), directions.shape[1]))
-    for rows in _blocks(len(features), ROWS_PER_BLOCK):
+
+    def shadow(rows: slice) -> np.ndarray:
         block = features[rows] - centre
         lengths = np.linalg.norm(block, axis=1, keepdims=True)
-        shadows[rows] = np.divide(block, lengths, out=np.zeros_like(block), where=lengths > 0) @ directions
-    return shadows
+        found: np.ndarray = np.divide(
+            block @ directions, lengths, out=np.zeros((len(block), directions.shape[1])), where=lengths > 0
+        )
+        return found
+
+    return np.concatenate(map_blocks(shadow, features))
 
 
 def _look_alikes(aligned: Aligned) -> list[str] | None:
     """Test speakers who resemble one of another split as one person resembles himself; None where that cannot be known."""
     split = np.array(aligned.video_splits)
-    owners = np.array([speaker_of(video) for video in aligned.videos])
+    names = np.array([speaker_of(video) for video in aligned.videos])
+    owners = np.unique(names, return_inverse=True)[1]
     train = np.flatnonzero(split == "train")[:MOST_VIDEOS]
     within = _within(aligned, train, owners)
     to_others = _nearest(aligned, train, train, owners)
@@ -100,20 +106,31 @@ def _look_alikes(aligned: Aligned) -> list[str] | None:
         return None
     test, rest = np.flatnonzero(split == "test"), np.flatnonzero(split != "test")
     nearest = _nearest(aligned, test, rest, owners)
-    return sorted(set(owners[test][nearest < min(MARGIN * between, within)].tolist()))
+    return sorted(set(names[test][nearest < min(MARGIN * between, within)].tolist()))
 
 
 def _nearest(aligned: Aligned, asked: np.ndarray, others: np.ndarray, owners: np.ndarray) -> np.ndarray:
     """Distance from each of the videos `asked` to the nearest of the videos `others` that is another speaker's; infinite where
     there is none."""
-    nearest = np.full(len(asked), np.inf)
-    for rows in _blocks(len(asked), QUERIES_PER_BLOCK):
-        queries = aligned.centred(aligned.means[asked[rows]])
-        for columns in _blocks(len(others), ROWS_PER_BLOCK):
-            found = distances(queries, aligned.centred(aligned.means[others[columns]]))
-            found[owners[asked[rows]][:, None] == owners[others[columns]]] = np.inf
-            nearest[rows] = np.minimum(nearest[rows], found.min(1))
-    return nearest
+    likeness = np.full(len(asked), -np.inf)
+    queries = picked(aligned.means, asked)
+    for start in range(0, len(others), OTHERS_PER_BLOCK):
+        columns = others[start : start + OTHERS_PER_BLOCK]
+        held = _units(aligned, columns)
+
+        def compare(rows: slice, columns: np.ndarray = columns, held: np.ndarray = held) -> None:
+            found = _units(aligned, asked[rows]) @ held.T
+            found[owners[asked[rows]][:, None] == owners[columns]] = -np.inf
+            likeness[rows] = np.maximum(likeness[rows], found.max(1))
+
+        map_blocks(compare, queries)
+    return 1 - likeness
+
+
+def _units(aligned: Aligned, videos: np.ndarray) -> np.ndarray:
+    """Unit vectors [V, D] of videos' centred features: in single precision, because all pairs of a corpus are many."""
+    centred = torch.from_numpy(aligned.centred(aligned.means[videos]))
+    return unit(centred).float().numpy()
 
 
 def _within(aligned: Aligned, train: np.ndarray, owners: np.ndarray) -> float | None:
@@ -121,8 +138,3 @@ def _within(aligned: Aligned, train: np.ndarray, owners: np.ndarray) -> float | 
     pairs = [rows[:2] for owner in np.unique(owners[train]) if len(rows := train[owners[train] == owner]) > 1]
     faces = [aligned.centred(aligned.means[list(pair)]) for pair in pairs]
     return float(np.median([distances(first[None], second[None])[0, 0] for first, second in faces])) if faces else None
-
-
-def _blocks(total: int, size: int) -> Iterator[slice]:
-    for start in range(0, total, size):
-        yield slice(start, start + size)

@@ -115,7 +115,9 @@ def summarise_matching(found: Ranks, bootstrap: Bootstrap) -> dict[str, Any]:
 def recall_curve(found: Ranks) -> np.ndarray:
     """Recall at ranks 1, 2, ... of one gallery size."""
     size = int(found.gallery_size[0])
-    return np.array([expected(recall_table(k, size), found).mean() for k in range(1, size + 1)])
+    distinct, counts = np.unique(np.stack(found, 1), axis=0, return_counts=True)
+    few = Ranks(*distinct.T)
+    return np.array([counts @ expected(recall_table(k, size), few) / counts.sum() for k in range(1, size + 1)])
 
 
 def rank_among_speakers(aligned: Aligned, predicted: Features) -> Ranks:

@@ -11,7 +11,10 @@ import numpy.typing as npt
 from sklearn.model_selection import GroupKFold
 
 from speech2face.measures.statistics import Floats
-from speech2face.measures.views import Features, blocks, picked
+from speech2face.measures.views import Features
+from speech2face.pipeline import machine
+
+ROWS_PER_BLOCK = 2048
 
 
 class Line(NamedTuple):
@@ -58,7 +61,7 @@ def speaker_folds(speakers: np.ndarray, most: int) -> npt.NDArray[np.int64]:
 
 
 def fit_ridge(
-    shown: Floats, true: Features, same: npt.NDArray[np.int64], folds: npt.NDArray[np.int64], strengths: Floats
+    shown: Features, true: Features, same: npt.NDArray[np.int64], folds: npt.NDArray[np.int64], strengths: Floats
 ) -> Line:
     """Ridge regression with an intercept of outputs [T, D] on inputs [T, P], all of whose values are about 0 and of size 1.
 
@@ -66,7 +69,8 @@ def fit_ridge(
     rows. The strength is the one of `strengths` with the greatest mean over folds of the mean over outputs of the coefficient of
     determination on a fold when it is held out; the first of equal ones.
     """
-    parts = [_add_up(shown, true, same, np.flatnonzero(folds == fold)) for fold in np.unique(folds)]
+    with machine.threads() as pool:
+        parts = pool.map(lambda fold: _add_up(shown, true, same, np.flatnonzero(folds == fold)), np.unique(folds))
     scores = np.mean(
         [_held_out_scores(_total([*parts[:i], *parts[i + 1 :]]), parts[i], strengths) for i in range(len(parts))],
         axis=0,
@@ -74,20 +78,20 @@ def fit_ridge(
     return _solve(_total(parts), strengths[[np.argmax(scores)]])[0]
 
 
-def _add_up(shown: Floats, true: Features, same: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> Sums:
+def _add_up(shown: Features, true: Features, same: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> Sums:
     """Sums over some of the rows. Inputs whose outputs are the same are added up before they meet them."""
-    _, first, group = np.unique(same[rows], return_index=True, return_inverse=True)
-    x, own = np.zeros((len(first), shown.shape[1])), shown[rows]
-    np.add.at(x, group, own)
-    counts = np.bincount(group).astype(np.float64)
-    outputs = picked(true, rows[first])
-    y, xy, yy = np.zeros(true.shape[1]), np.zeros((shown.shape[1], true.shape[1])), np.zeros(true.shape[1])
-    for block in blocks(outputs):
-        values = outputs[block]
-        y += counts[block] @ values
-        xy += x[block].T @ values
-        yy += counts[block] @ values**2
-    return Sums(np.array(float(len(rows))), own.sum(0), y, own.T @ own, xy, yy)
+    num_inputs, num_outputs = shown.shape[1], true.shape[1]
+    xx, xy = (np.zeros((num_inputs, size)) for size in (num_inputs, num_outputs))
+    sums = Sums(np.array(float(len(rows))), np.zeros(num_inputs), np.zeros(num_outputs), xx, xy, np.zeros(num_outputs))
+    ordered = rows[np.argsort(same[rows], kind="stable")]
+    for start in range(0, len(ordered), ROWS_PER_BLOCK):
+        block = ordered[start : start + ROWS_PER_BLOCK]
+        x, first = shown[block], np.flatnonzero(np.diff(same[block], prepend=same[block[0]] - 1))
+        y, counts = true[block[first]].astype(np.float64), np.diff(first, append=len(block)).astype(np.float64)
+        terms = (x.sum(0), counts @ y, x.T @ x, np.add.reduceat(x, first).T @ y, counts @ y**2)
+        for total, term in zip(sums[1:], terms, strict=True):
+            total += term
+    return sums
 
 
 def _total(parts: Sequence[Sums]) -> Sums:

@@ -18,7 +18,7 @@ from speech2face.pipeline.params import Evaluation
 
 Floats = npt.NDArray[np.float64]
 MOST_UNDEFINED = 0.05
-VALUES_PER_BLOCK = 4_000_000  # bounds memory: values by row of a block of resamples
+VALUES_PER_BLOCK = 4_000_000  # bounds memory: values by speaker, or by row, of a block of resamples or permutations
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Bootstrap:
 
     def draws(self, statistic: Statistic) -> Floats:
         """The statistic in each resample, [R]."""
-        size = max(1, VALUES_PER_BLOCK // len(self.of_row))
+        size = max(1, VALUES_PER_BLOCK // self.counts.shape[1])
         blocks = (self.counts[start : start + size] for start in range(0, len(self.counts), size))
         return np.concatenate([statistic(Weights(counts, self.of_row)) for counts in blocks])
 
@@ -173,6 +173,15 @@ def correlations(many: Floats, one: Floats) -> Floats:
     x, y = one - one.mean(), many - many.mean(1, keepdims=True)
     scale = np.sqrt((x**2).sum() * (y**2).sum(1))
     return np.divide(y @ x, scale, out=np.zeros(len(y)), where=scale > 1e-12)
+
+
+def correlations_by_speaker(many: Floats, one: Floats, of_row: npt.NDArray[np.int64]) -> Floats:
+    """The same where all rows of a speaker have one value in `many` [R, S]; of_row: the speaker of each value of `one`, int [N]."""
+    x, clips = one - one.mean(), np.bincount(of_row).astype(np.float64)
+    y = many - many[0].mean()  # keeps the digits
+    y = y - (y @ clips / len(one))[:, None]
+    scale = np.sqrt((x**2).sum() * (y**2 @ clips))
+    return np.divide(y @ np.bincount(of_row, x), scale, out=np.zeros(len(y)), where=scale > 1e-12)
 
 
 def p_value(observed: float, under_chance: Floats) -> float:

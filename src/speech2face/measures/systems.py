@@ -22,7 +22,6 @@ class System:
     def __init__(self, aligned: Aligned, features: Features) -> None:
         self.features = features
         self._aligned = aligned
-        self._read: dict[str, np.ndarray] = {}
         self._compared: list[Compared] | None = None
 
     @property
@@ -66,9 +65,7 @@ class System:
 
     def read(self, attribute: Attribute) -> np.ndarray:
         """What the attribute's probe reads of each test row, [N]."""
-        if attribute.name not in self._read:
-            self._read[attribute.name] = attribute.read(self.features)
-        return self._read[attribute.name]
+        return attribute.read(self.features)
 
 
 def _first_tenth(gallery_size: int) -> np.ndarray:

@@ -5,16 +5,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.decomposition import PCA
 
 from speech2face.measures.aligned import Aligned
 from speech2face.measures.amounts import amounts_table
 from speech2face.measures.measure import Measured
+from speech2face.measures.principal import principal_axes
 from speech2face.measures.ranking import recall_curve
 from speech2face.measures.retrieval import middle_rank
 from speech2face.measures.similarity import similarities
 from speech2face.measures.systems import COSINES
 from speech2face.measures.verification import roc_curve
+from speech2face.measures.views import picked
 
 ROC_POINTS = 201
 INTERVAL = ("value", "low", "high")
@@ -113,12 +114,10 @@ def _clips(aligned: Aligned, measured: Measured) -> pd.DataFrame:
 
 def _embeddings(aligned: Aligned, measured: Measured) -> pd.DataFrame:
     """Two principal components of the test speakers' faces, axes from training faces, and of the mean of their voices."""
-    fitted_on = aligned.means[[split == "train" for split in aligned.video_splits]]
-    if min(fitted_on.shape) < 2:
-        fitted_on = aligned.means
-    # The first two alone are found many times faster, which needs a third that there could be.
-    solver = "arpack" if min(fitted_on.shape) > 2 else "full"
-    plane = PCA(2, svd_solver=solver, random_state=0).fit(fitted_on)
+    fitted_on = np.flatnonzero([split == "train" for split in aligned.video_splits])
+    if min(len(fitted_on), aligned.means.shape[1]) < 2:
+        fitted_on = np.arange(len(aligned.means))
+    middle, axes = principal_axes(picked(aligned.means, fitted_on), 2)
     heard = sorted(set(aligned.clips["speaker"]))
     voice = measured.systems["voice"].features
     voices = np.stack(
@@ -126,7 +125,7 @@ def _embeddings(aligned: Aligned, measured: Measured) -> pd.DataFrame:
     )
     parts = []
     for source, features in (("face", aligned.gallery[heard]), ("voice", voices)):
-        x, y = plane.transform(features).T
+        x, y = ((features - middle) @ axes.T).T
         speakers = [aligned.speakers[speaker] for speaker in heard]
         parts.append(pd.DataFrame({"speaker_id": speakers, "source": source, "component_1": x, "component_2": y}))
     return pd.concat(parts, ignore_index=True)

@@ -57,7 +57,8 @@ def trials(
         wanted = np.concatenate(between)
         order = np.argsort(np.concatenate([corners, wanted]))
         finer = pairs.count(wanted)
-        found = Trials(*(np.concatenate(parts)[order] for parts in zip(found[:2], finer[:2], strict=True)), better)
+        false, true = (np.concatenate(parts)[order] for parts in zip(found[:2], finer[:2], strict=True))
+        found = Trials(false, true, better)
     return found
 
 
