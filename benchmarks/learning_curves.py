@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
 from speech2face.corpus.manifest import MANIFEST_NAME, read_manifest
 from speech2face.corpus.splits import read_splits
-from speech2face.evaluation.loading import attribute_table, read_faces
+from speech2face.evaluation.faces import read_faces
+from speech2face.evaluation.loading import attribute_table
 from speech2face.evaluation.networks import predict_test_clips
 from speech2face.evaluation.voices import describe_embeddings, describe_voices
 from speech2face.measures.aligned import Aligned, align

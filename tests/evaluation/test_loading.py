@@ -12,7 +12,7 @@ import torch
 from speech2face.audio.table import spectrograms_schema
 from speech2face.corpus.manifest import COLUMNS, attribute_roles, write_manifest
 from speech2face.corpus.splits import write_splits
-from speech2face.evaluation.loading import attribute_table, file_digests, load_inputs, picture_reader, read_faces
+from speech2face.evaluation.loading import attribute_table, file_digests, load_inputs, picture_reader
 from speech2face.face_networks.table import features_schema
 from speech2face.faces.pictures import encode_jpeg
 from speech2face.faces.table import FACES
@@ -163,30 +163,6 @@ def test_digests_are_those_of_all_files():
     images = pa.array([["c", "d"], []], pa.list_(pa.string()))
     manifest = manifest_of(audio_sha256=["a", None], video_sha256=[None, "b"], image_sha256=images)
     assert file_digests(manifest) == {"id1/v/1": ["a", "c", "d"], "id2/v/1": ["b"]}
-
-
-def feature_rows(names):
-    rng = np.random.default_rng(0)
-    common = {"clip_id": "id1/v/1", "speaker_id": "id1"}
-    return [{"face_id": name, **common, "feature": rng.normal(size=4).astype(np.float32)} for name in names]
-
-
-def test_faces_are_in_the_order_of_their_ids_whatever_the_names_of_shards(tmp_path):
-    names = [f"id1/v/{i:02d}" for i in range(40)]  # several row groups
-    rows = feature_rows(names)
-    for folder, first, second in (("a", "shard-a", "shard-b"), ("b", "shard-b", "shard-a")):
-        write_shard(tmp_path / folder / f"{first}.parquet", rows[:25], features_schema(4), {})
-        write_shard(tmp_path / folder / f"{second}.parquet", rows[25:], features_schema(4), {})
-        faces = read_faces(tmp_path / folder, {"id1": "val"})
-        assert faces.face_ids == names
-        assert faces.splits == ["val"] * 40
-        assert np.array_equal(faces.features, np.stack([row["feature"] for row in rows]))
-
-
-def test_a_face_whose_speaker_has_no_split_is_refused(tmp_path):
-    write_shard(tmp_path / "shard-a.parquet", feature_rows(["id1/v/1"]), features_schema(4), {})
-    with pytest.raises(ValueError, match=r"speaker id1 is not in data/speakers\.parquet"):
-        read_faces(tmp_path, {"id2": "train"})
 
 
 def test_pictures_are_found_by_id(tmp_path):

@@ -1,6 +1,6 @@
 """From the files of a run to what is evaluated."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +11,13 @@ import torch
 
 from speech2face.corpus.manifest import MANIFEST_NAME, attribute_roles, read_manifest
 from speech2face.corpus.splits import read_splits
+from speech2face.evaluation.faces import read_faces
 from speech2face.evaluation.networks import decode_with, embed_with, predict_test_clips
 from speech2face.evaluation.second_opinion import load_judge
 from speech2face.evaluation.voices import describe_embeddings, describe_voices
 from speech2face.face_networks.backends import load_backend
 from speech2face.faces.pictures import decode_jpeg
-from speech2face.measures.inputs import Faces, Inputs, Pictures
+from speech2face.measures.inputs import Inputs, Pictures
 from speech2face.models.encoders import Encoder, load_encoder, read_stretch
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.speaker_encoder import SpeakerEncoder
@@ -24,10 +25,10 @@ from speech2face.models.voice_encoder import VoiceEncoder
 from speech2face.models.weight_files import load_network, read_about
 from speech2face.pipeline.params import Params
 from speech2face.pipeline.rejects import read_rejects
-from speech2face.pipeline.shards import read_columns, shard_paths, to_numpy
+from speech2face.pipeline.shards import shard_paths
 from speech2face.speaker_networks.backends import may_have_heard
 from speech2face.speaker_networks.table import describe_networks, table_weights
-from speech2face.training.pairs import Pairs, check_known, read_targets
+from speech2face.training.pairs import Pairs, read_targets
 
 
 def load_inputs(data: Path, models: Path, params: Params, device: torch.device) -> Inputs:
@@ -125,22 +126,6 @@ def file_digests(manifest: pa.Table) -> dict[str, list[str]]:
         strict=True,
     )
     return {clip: [d for d in (audio, video, *images) if d] for clip, audio, video, images in columns}
-
-
-def read_faces(directory: Path, splits: Mapping[str, str]) -> Faces:
-    """The features of every face in a table, in the order of their ids, whatever the names of the shards; `splits` by speaker.
-
-    Raises ValueError if a face's speaker has no split.
-    """
-    table = read_columns(directory, ["face_id", "speaker_id", "feature"]).sort_by("face_id")
-    speakers = table["speaker_id"].to_pylist()
-    check_known(speakers, splits)
-    return Faces(
-        table["face_id"].to_pylist(),
-        speakers,
-        [splits[speaker] for speaker in speakers],
-        to_numpy(table["feature"]),
-    )
 
 
 def picture_reader(directory: Path) -> Pictures:

@@ -6,6 +6,8 @@ import torch
 from speech2face.face_networks.backends import Backend
 from speech2face.face_networks.extraction import to_crops
 from speech2face.measures.inputs import Decode, Embed
+from speech2face.measures.stored import StoredFeatures
+from speech2face.measures.views import Features, group_means, picked
 from speech2face.models.encoders import Encoder
 from speech2face.models.face_decoder import FaceDecoder, to_pictures
 from speech2face.models.speaker_encoder import SpeakerEncoder
@@ -23,26 +25,27 @@ LENGTHS_S = (6.0, 3.0, 1.5)
 @torch.inference_mode()
 def predict_test_clips(
     encoder: Encoder, clips: Pairs, segment_s: float, device: torch.device
-) -> tuple[list[str], dict[str, np.ndarray]]:
+) -> tuple[list[str], dict[str, Features]]:
     """Ids [N] of the clips, and features [N, D] predicted from parts of them, by how much was heard, the most first: `all` segments,
     where clips have more than one, whose predictions are averaged; the first segment ("6 s"); and, as far as they are shorter, its first
-    6 s, 3 s and 1.5 s. In float32."""
+    6 s, 3 s and 1.5 s. In float32, in temporary files."""
     encoder.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     lengths = [segment_s, *(length for length in LENGTHS_S if length < segment_s)]
     rows: list[str] = []
-    predicted: dict[str, list[np.ndarray]] = {f"{length:g} s": [] for length in lengths}
+    predicted = {f"{length:g} s": StoredFeatures(clips.targets.features.shape[1]) for length in lengths}
     for batch in clips.in_order(BATCH):
         rows += batch.clip_ids
         heard = to_input(batch.heard, device)
         for length in lengths:
             predicted[f"{length:g} s"].append(_predict(encoder, heard, length, segment_s).cpu().numpy())
     clip_ids, first, row_clip = np.unique(rows, return_index=True, return_inverse=True)
-    by_row = {name: np.concatenate(parts) for name, parts in predicted.items()}
-    found = {name: features[first] for name, features in by_row.items()}
+    by_row = {name: stored.view() for name, stored in predicted.items()}
+    found: dict[str, Features] = {name: picked(features, first) for name, features in by_row.items()}
     if len(clip_ids) < len(rows):
-        sums = np.zeros(found[f"{segment_s:g} s"].shape)
-        np.add.at(sums, row_clip, by_row[f"{segment_s:g} s"])
-        found = {"all": (sums / np.bincount(row_clip)[:, None]).astype(np.float32)} | found
+        averaged = StoredFeatures(clips.targets.features.shape[1])
+        for _, means in group_means(by_row[f"{segment_s:g} s"], row_clip):
+            averaged.append(means)
+        found = {"all": averaged.view(), **found}
     return clip_ids.tolist(), found
 
 

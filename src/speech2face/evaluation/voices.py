@@ -20,7 +20,7 @@ QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
 def describe_embeddings(table: Path, targets: Targets) -> pd.DataFrame:
-    """Embeddings of the first segments of training and test clips that have a face (by `targets`), whole, by clip_id."""
+    """Embeddings of the first segments of training and test clips that have a face (by `targets`), whole, float32, by clip_id."""
     rows = read_columns(table, ["clip_id", "speaker_id", "segment", "embedding"])
     clips, speakers = rows["clip_id"].to_pylist(), rows["speaker_id"].to_pylist()
     used = [
@@ -30,18 +30,19 @@ def describe_embeddings(table: Path, targets: Targets) -> pd.DataFrame:
         )
         if segment == 0 and targets.splits[speaker] != "val" and target >= 0
     ]
-    whole = to_numpy(rows["embedding"].take(used))[:, 0].astype(np.float64)
+    whole = to_numpy(rows["embedding"].take(used))[:, 0].astype(np.float32)
     return pd.DataFrame(whole, [clips[i] for i in used]).sort_index()
 
 
 def describe_voices(directory: Path, targets: Targets) -> dict[str, pd.DataFrame]:
     """The mean spectrogram and the fundamental frequency of training and test clips of a spectrogram table that have a face (by
-    `targets`), by clip_id.
+    `targets`), float32, by clip_id.
 
     mean_spectrogram: mean over time of the compressed magnitude in each of 257 bins; f0: quantiles of its logarithm.
     A clip of several segments is described by its first.
     """
-    found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    names: dict[str, None] = {}
+    spectra, pitches = [], []
     with machine.threads() as pool:
         for path in shards_in_order(directory, "clip_id"):
             with pq.ParquetFile(path) as file:
@@ -51,13 +52,16 @@ def describe_voices(directory: Path, targets: Targets) -> dict[str, pd.DataFrame
                     rows = table["clip_id"].to_pylist(), table["speaker_id"].to_pylist(), to_numpy(table[column])
                     used: dict[str, torch.Tensor] = {}
                     for clip, speaker, stored, target in zip(*rows, targets.rows(table["clip_id"]), strict=True):
-                        if targets.splits[speaker] != "val" and target >= 0 and clip not in found:
+                        if targets.splits[speaker] != "val" and target >= 0 and clip not in names:
                             used.setdefault(clip, torch.from_numpy(stored))
-                    found |= zip(used, pool.map(_describe_stored, used.values()), strict=True)
-    names = list(found)
+                    names |= dict.fromkeys(used)
+                    for spectrum, pitch in pool.map(_describe_stored, used.values()):
+                        spectra.append(spectrum.astype(np.float32))
+                        pitches.append(pitch.astype(np.float32))
+    clips = list(names)
     return {
-        "mean_spectrogram": pd.DataFrame([found[clip][0] for clip in names], names),
-        "f0": pd.DataFrame([found[clip][1] for clip in names], names),
+        "mean_spectrogram": pd.DataFrame(np.reshape(spectra, (len(clips), -1)), clips),
+        "f0": pd.DataFrame(np.reshape(pitches, (len(clips), -1)), clips),
     }
 
 

@@ -1,6 +1,6 @@
 """Predictions and truth side by side: which row of which array belongs to which clip, video and speaker."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +9,7 @@ import pandas as pd
 from speech2face.corpus.ids import speaker_of, video_of
 from speech2face.corpus.splits import check_disjoint
 from speech2face.measures.inputs import Faces, Inputs
-from speech2face.measures.views import Features, View, blocks, picked
-
-ROWS_PER_BLOCK = 2048
+from speech2face.measures.views import View, blocks, group_means, picked
 
 
 @dataclass(frozen=True)
@@ -139,7 +137,7 @@ def _mean_features(faces: Faces, splits: Mapping[str, str]) -> _Means:
     dim = faces.features.shape[1]
     means = np.empty((len(videos) + len(speakers), dim), np.float32)
     of_speakers, training = np.zeros((len(speakers), dim)), np.zeros(dim)
-    for rows, of_videos in _group_means(faces.features, of_face):
+    for rows, of_videos in group_means(faces.features, of_face):
         means[rows] = of_videos
         np.add.at(of_speakers, of_video[rows], of_videos)
         training += of_videos[is_training[rows]].sum(0)
@@ -148,17 +146,3 @@ def _mean_features(faces: Faces, splits: Mapping[str, str]) -> _Means:
     video_rows, speaker_rows = ({str(name): row for row, name in enumerate(names)} for names in (videos, speakers))
     by_speaker = {name: len(videos) + row for name, row in speaker_rows.items()}
     return _Means(means, of_speakers, training / max(1, is_training.sum()), video_rows, by_speaker)
-
-
-def _group_means(features: Features, group: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Means float64 [g, D] over the features of each group, of some groups after the other; group: of each row, int [N], from 0."""
-    order, counts = np.argsort(group, kind="stable"), np.bincount(group)
-    ends = np.cumsum(counts)
-    first = 0
-    while first < len(counts):
-        start = ends[first] - counts[first]
-        last = max(first + 1, int(np.searchsorted(ends, start + ROWS_PER_BLOCK, "right")))
-        block = features[order[start : ends[last - 1]]].astype(np.float64)
-        sums = np.add.reduceat(block, ends[first:last] - counts[first:last] - start)
-        yield slice(first, last), sums / counts[first:last, None]
-        first = last

@@ -33,7 +33,9 @@ class View:
         return self.shape[0]
 
     def __getitem__(self, rows: Any) -> np.ndarray:
-        return self.make(np.arange(len(self))[rows])
+        chosen = np.arange(len(self))[rows]
+        found = self.make(np.atleast_1d(chosen))
+        return found if chosen.ndim else found[0]
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[:], dtype)
@@ -71,3 +73,17 @@ def map_blocks(function: Callable[[slice], Found], features: Features) -> list[F
         return [function(rows) for rows in parts]
     with machine.threads() as pool:
         return pool.map(function, parts, chunksize=1)
+
+
+def group_means(features: Features, group: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Means float64 [g, D] over the features of each group, of some groups after the other; group: of each row, int [N], from 0."""
+    order, counts = np.argsort(group, kind="stable"), np.bincount(group)
+    ends = np.cumsum(counts)
+    first = 0
+    while first < len(counts):
+        start = ends[first] - counts[first]
+        last = max(first + 1, int(np.searchsorted(ends, start + ROWS_PER_BLOCK, "right")))
+        block = features[order[start : ends[last - 1]]].astype(np.float64)
+        sums = np.add.reduceat(block, ends[first:last] - counts[first:last] - start)
+        yield slice(first, last), sums / counts[first:last, None]
+        first = last
