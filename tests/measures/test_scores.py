@@ -76,7 +76,7 @@ def test_differences_between_systems_are_paired(case):
 
 def test_fraction_is_one_for_the_oracle_and_nought_for_chance(case):
     _, aligned, attributes, voice = case
-    same = System(aligned, np.tile(aligned.means.mean(0), (len(voice), 1)))
+    same = System(aligned, np.tile(np.mean(aligned.means, axis=0), (len(voice), 1)))
     voice = System(aligned, voice)
     whole, none = (
         fraction_of_knowable(aligned, {"voice": heard, "oracle": voice, "mean_feature": same}, attributes, SETTINGS, 0)
@@ -92,7 +92,7 @@ def test_fraction_is_one_for_the_oracle_and_nought_for_chance(case):
 
 def test_an_oracle_no_better_than_chance_leaves_the_fraction_out(case):
     _, aligned, attributes, voice = case
-    same = System(aligned, np.tile(aligned.means.mean(0), (len(voice), 1)))
+    same = System(aligned, np.tile(np.mean(aligned.means, axis=0), (len(voice), 1)))
     systems = {"voice": System(aligned, voice), "oracle": same, "mean_feature": same}
     assert "recall_at_1" not in fraction_of_knowable(aligned, systems, attributes, SETTINGS, 0)
 

@@ -1,5 +1,7 @@
 """Area under the curve and equal error rate against scikit-learn."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.interpolate import interp1d
@@ -35,8 +37,9 @@ def case(request):
     predicted = inputs.predicted["6 s"]
     if request.param == "ties":  # few distinct directions: many pairs are equally alike
         predicted = np.round(predicted / 8)
-        aligned.means[:] = np.round(aligned.training_mean / 8)  # the same for all, and so their mean
-        aligned.training_mean[:] = aligned.means[0]
+        middle = np.round(aligned.training_mean / 8)
+        means = np.tile(middle, (len(aligned.videos), 1))  # the same for all, and so their mean
+        aligned = replace(aligned, means=means, training_mean=middle)
         aligned.gallery[:] = np.round(aligned.gallery / 8)
         aligned.gallery[10:] = aligned.gallery[:10].repeat(2, axis=0)[: len(aligned.gallery) - 10]
     return aligned, predicted, Bootstrap(aligned.clips["speaker_id"], 200, 0.95, 0)

@@ -9,7 +9,8 @@ import pandas as pd
 from speech2face.corpus.ids import speaker_of, video_of
 from speech2face.corpus.splits import check_disjoint
 from speech2face.measures.inputs import Faces, Inputs
-from speech2face.measures.views import View, blocks, group_means, picked
+from speech2face.measures.stored import StoredFeatures
+from speech2face.measures.views import Features, View, blocks, group_means, picked
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Aligned:
     -1 for a clip whose own video has no face, as where faces belong to speakers and to no clip's video.
     true: feature [N, D] of each test row's own video, of its speaker (the row of `gallery`) where that has no face; gallery: mean
     feature [S, D] of each test speaker, named by `speakers`; means: feature float32 [V, D] of every video that has a face, of any split,
-    named by `videos`, of `video_splits`; training_mean: that of the training ones [D], 0 where there are none.
+    in a file, named by `videos`, of `video_splits`; training_mean: that of the training ones [D], 0 where there are none.
     training: one row a clip of a training speaker who has a face, columns clip_id, speaker_id, and video_row as in `clips`;
     training_true: feature [T, D] of each, as `true`.
     """
@@ -31,7 +32,7 @@ class Aligned:
     gallery: np.ndarray
     videos: list[str]
     video_splits: list[str]
-    means: np.ndarray
+    means: Features
     training: pd.DataFrame
     training_true: View
     training_mean: np.ndarray
@@ -52,13 +53,10 @@ class Aligned:
 
 @dataclass(frozen=True)
 class _Means:
-    """Mean features float32 [V + S, D] of the videos and then of the speakers that have faces, and the row of each by its name, sorted;
-    of_speakers: those of the speakers, float64 [S, D]; training: of all training videos [D], 0 where there are none.
+    """Mean features float32 [V + S, D] of the videos and then of the speakers that have faces, in a file, and the row of each by its name,
+    sorted; of_speakers: those of the speakers, float64 [S, D]; training: of all training videos [D], 0 where there are none."""
 
-    Single precision is that of the faces' features, and half the memory of a table of every video.
-    """
-
-    features: np.ndarray
+    features: View
     of_speakers: np.ndarray
     training: np.ndarray
     video_rows: dict[str, int]
@@ -99,7 +97,7 @@ def align(inputs: Inputs) -> Aligned:
         means.of_speakers[[means.speaker_rows[speaker] - first_speaker for speaker in speakers]],
         list(means.video_rows),
         video_splits,
-        means.features[:first_speaker],
+        picked(means.features, np.arange(first_speaker)),
         training,
         training_true,
         means.training,
@@ -135,14 +133,13 @@ def _mean_features(faces: Faces, splits: Mapping[str, str]) -> _Means:
     speakers, of_video = np.unique([speaker_of(video) for video in videos.tolist()], return_inverse=True)
     is_training = np.array([splits[speaker] == "train" for speaker in speakers.tolist()])[of_video]
     dim = faces.features.shape[1]
-    means = np.empty((len(videos) + len(speakers), dim), np.float32)
-    of_speakers, training = np.zeros((len(speakers), dim)), np.zeros(dim)
+    means, of_speakers, training = StoredFeatures(dim), np.zeros((len(speakers), dim)), np.zeros(dim)
     for rows, of_videos in group_means(faces.features, of_face):
-        means[rows] = of_videos
+        means.append(of_videos)
         np.add.at(of_speakers, of_video[rows], of_videos)
         training += of_videos[is_training[rows]].sum(0)
     of_speakers /= np.bincount(of_video)[:, None]
-    means[len(videos) :] = of_speakers
+    means.append(of_speakers)
     video_rows, speaker_rows = ({str(name): row for row, name in enumerate(names)} for names in (videos, speakers))
     by_speaker = {name: len(videos) + row for name, row in speaker_rows.items()}
-    return _Means(means, of_speakers, training / max(1, is_training.sum()), video_rows, by_speaker)
+    return _Means(means.view(), of_speakers, training / max(1, is_training.sum()), video_rows, by_speaker)

@@ -58,7 +58,7 @@ class Bootstrap:
     """
 
     def __init__(self, speakers: npt.ArrayLike, resamples: int, confidence: float, seed: int) -> None:
-        names, self.of_row = np.unique(np.asarray(speakers, dtype=str), return_inverse=True)
+        self.of_row, names = pd.factorize(np.asarray(speakers), sort=True)
         if not len(names):
             raise ValueError("no rows to resample; the test speakers have no clip with a face")
         rng = np.random.default_rng([seed, 1])
@@ -87,7 +87,7 @@ def resample_speakers(
     clips: pd.DataFrame, settings: Evaluation, seed: int, rows: np.ndarray | slice = slice(None)
 ) -> Bootstrap:
     """Resamples of the speakers of those rows of `clips` (column speaker_id, [N]) that `rows` picks (bool [N]; all of them)."""
-    speakers = clips["speaker_id"].to_numpy(str)[rows]
+    speakers = clips["speaker_id"].to_numpy(object)[rows]
     return Bootstrap(speakers, settings.resamples, settings.confidence, seed)
 
 

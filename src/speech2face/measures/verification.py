@@ -68,10 +68,12 @@ class _Pairs:
     def __init__(
         self, aligned: Aligned, predicted: Features, rows: Ints, bootstrap: Bootstrap, groups: np.ndarray | None
     ) -> None:
-        self._aligned, self._predicted, self._groups = aligned, predicted, groups
+        self._aligned, self._predicted = aligned, predicted
         self._gallery = unit(torch.from_numpy(aligned.centred(aligned.gallery)))
         self._of_row = bootstrap.of_row
         self.rows = np.split(np.argsort(self._of_row, kind="stable"), np.cumsum(np.bincount(self._of_row))[:-1])
+        self._groups = np.zeros(len(self._gallery), np.int64) if groups is None else groups
+        self._of_group = {group: self._gallery[self._groups == group] for group in np.unique(self._groups)}
         self._picked, self._own = rows, aligned.clips["speaker"].to_numpy()[rows]
         genuine = np.empty(len(rows))
         for of_speaker, values in zip(self.rows, self._map(self._genuine), strict=True):
@@ -119,11 +121,10 @@ class _Pairs:
     def _impostors(self, of_speaker: Ints) -> Floats:
         """Similarities of the rows of a speaker with the speakers that it is compared with, in ascending order."""
         own = self._own[of_speaker[0]]
-        others = np.arange(len(self._gallery)) != own
-        if self._groups is not None:
-            others &= self._groups == self._groups[own]
-        products = self._queries(of_speaker) @ self._gallery[torch.from_numpy(others)].T
-        return np.sort(np.round(products.numpy(), ROUNDING_DIGITS), axis=None)
+        group = self._groups[own]
+        products = (self._queries(of_speaker) @ self._of_group[group].T).numpy()
+        others = np.flatnonzero(self._groups == group) != own
+        return np.sort(np.round(products[:, others], ROUNDING_DIGITS), axis=None)
 
 
 def area_under_curve(pairs: Trials) -> Statistic:
