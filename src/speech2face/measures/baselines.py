@@ -13,7 +13,7 @@ from speech2face.corpus.ids import video_of
 from speech2face.measures.aligned import Aligned
 from speech2face.measures.inputs import Inputs
 from speech2face.measures.ridge import fit_ridge, speaker_folds
-from speech2face.measures.standardising import standardised
+from speech2face.measures.standardising import scaled, standardised
 from speech2face.measures.views import Features, View, picked
 
 STRENGTHS = np.logspace(-2, 6, 9)
@@ -58,16 +58,13 @@ def _regress(aligned: Aligned, known: np.ndarray, shown: Features, hidden: Featu
     folds = speaker_folds(rows["speaker_id"].to_numpy(str), FOLDS)
     videos = pd.factorize(rows["clip_id"].map(video_of))[0]  # clips of one video are set beside the same face
     true = picked(aligned.training_true, np.flatnonzero(known))
-    scaler, scaled = standardised(shown)
-    asked = View(hidden.shape, lambda rows: scaler.transform(hidden[rows]))
+    scaler, learned = standardised(shown)
+    asked = scaled(scaler, hidden)
     if degree > 1:
         products = PolynomialFeatures(degree, include_bias=False)
-        of_products, scaled = standardised(products.fit_transform(scaled[:]))
-        asked_of = asked
-        asked = View(
-            (len(hidden), scaled.shape[1]), lambda rows: of_products.transform(products.transform(asked_of[rows]))
-        )
-    line = fit_ridge(scaled, true, videos, folds, STRENGTHS)
+        scaler, learned = standardised(products.fit_transform(learned[:]))
+        asked = scaled(scaler, products.transform(asked[:]))
+    line = fit_ridge(learned, true, videos, folds, STRENGTHS)
     return View((len(hidden), true.shape[1]), lambda rows: line.predict(asked[rows]))
 
 
