@@ -146,7 +146,7 @@ class TestAgainstOthers:
     def test_groups_are_galleries_of_their_own(self, random_features, metric):
         query, gallery, target = random_features
         groups = np.arange(90) % 3
-        found = rank_matches(query, gallery, target, metric, groups[target], groups)
+        found = compare(query, gallery, target, [Order(metric, groups=(groups[target], groups))])[0].ranks
         for group in range(3):
             rows = groups[target] == group
             alone = rank_matches(query[rows], gallery[groups == group], target[rows] // 3, metric)

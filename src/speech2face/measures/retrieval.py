@@ -60,22 +60,15 @@ def rank_matches(
     gallery: npt.ArrayLike,
     target: npt.ArrayLike,
     metric: Metric = "cosine",
-    query_group: npt.ArrayLike | None = None,
-    gallery_group: npt.ArrayLike | None = None,
     centre: np.ndarray | None = None,
 ) -> Ranks:
     """The rank of each query's match in the gallery, with its ties.
 
     query: [N, D]; gallery: [M, D]; target: index in the gallery of each query's match, int [N]; centre: [D], from which both are taken
-    as differences, None for 0. With groups (int [N] and
-    [M]) only entries of the query's own group count, and the match. Computed block by block over queries and gallery, so
-    memory does not grow with N times M, nor, for arrays mapped from a file, with either.
-    Raises ValueError as `distances` does, and for indices outside the gallery.
+    as differences, None for 0. Computed block by block over queries and gallery, so memory does not grow with N times M, nor, for arrays
+    mapped from a file, with either. Raises ValueError as `distances` does, and for indices outside the gallery.
     """
-    groups = None
-    if query_group is not None and gallery_group is not None:
-        groups = np.asarray(query_group), np.asarray(gallery_group)
-    return compare(query, gallery, target, [Order(metric, groups=groups)], centre)[0].ranks
+    return compare(query, gallery, target, [Order(metric)], centre)[0].ranks
 
 
 def compare(
