@@ -8,7 +8,14 @@ import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix
 
 from speech2face.measures.aligned import align
-from speech2face.measures.attributes import confusion, evaluated_attributes, fit_attributes, fit_probe, read_attribute
+from speech2face.measures.attributes import (
+    confusion,
+    evaluated_attributes,
+    fit_attributes,
+    fit_probe,
+    read_attribute,
+    significance,
+)
 from speech2face.measures.statistics import Bootstrap
 from tests.simulated import ROLES, fitted, simulate, with_photographs
 
@@ -157,3 +164,20 @@ def test_photographs_of_speakers_give_the_same_probe_with_and_without_attributes
         (sex,), _ = fit_attributes(aligned, attributes, ["sex"])
         read.append(sex.probe.decision_function(aligned.gallery))
     assert np.array_equal(*read)
+
+
+@pytest.mark.parametrize("name", ["sex", "age_years"])
+def test_a_p_value_is_that_of_whole_speakers_exchanging_what_they_have(name):
+    aligned, (attribute,) = fitted(simulate(40, videos=3, noise=30.0), [name])
+    rng = np.random.default_rng(1)
+    features = aligned.true[:] + 8 * rng.normal(size=aligned.true.shape)
+    speakers = attribute.clips["speaker"].to_numpy()
+    read, own = attribute.read(features), attribute.truth[::3]  # three clips a speaker
+    score = (
+        (lambda t: np.corrcoef(t, read)[0, 1]) if attribute.is_number else lambda t: balanced_accuracy_score(t, read)
+    )
+    drawn = np.array([score(rng.permutation(own)[speakers]) for _ in range(2000)])
+    expected = (1 + (drawn >= score(own[speakers]) - 1e-12).sum()) / 2001
+    assert 0.001 < expected < 0.95
+    error = np.sqrt(expected * (1 - expected) / 2000)
+    assert significance(attribute, features, 2000, 0) == pytest.approx(expected, abs=5 * error)

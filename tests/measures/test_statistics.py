@@ -11,6 +11,7 @@ from speech2face.measures.statistics import (
     accuracy,
     balanced_accuracy,
     correlations,
+    correlations_by_speaker,
     holm,
     mean,
     median,
@@ -145,3 +146,15 @@ def test_rounding_reaches_every_level():
         "c": 7,
         "d": "x",
     }
+
+
+def test_correlations_of_what_speakers_have_are_numpys_over_their_rows():
+    rng = np.random.default_rng(0)
+    of_row = rng.permutation(np.repeat(np.arange(7), [1, 2, 3, 4, 5, 9, 20]))
+    many, one = 1e4 + rng.normal(size=(5, 7)), 1e4 + rng.normal(size=len(of_row))
+    many[3] = 2.0  # does not vary
+    found = correlations_by_speaker(many, one, of_row)
+    assert np.allclose(
+        np.delete(found, 3), [np.corrcoef(row[of_row], one)[0, 1] for row in np.delete(many, 3, 0)], atol=1e-10
+    )
+    assert found[3] == 0

@@ -178,7 +178,7 @@ def correlations(many: Floats, one: Floats) -> Floats:
 def correlations_by_speaker(many: Floats, one: Floats, of_row: npt.NDArray[np.int64]) -> Floats:
     """The same where all rows of a speaker have one value in `many` [R, S]; of_row: the speaker of each value of `one`, int [N]."""
     x, clips = one - one.mean(), np.bincount(of_row).astype(np.float64)
-    y = many - many[0].mean()  # keeps the digits
+    y = many - many[:, :1]  # keeps the digits, and is 0 where nothing varies
     y = y - (y @ clips / len(one))[:, None]
     scale = np.sqrt((x**2).sum() * (y**2 @ clips))
     return np.divide(y @ np.bincount(of_row, x), scale, out=np.zeros(len(y)), where=scale > 1e-12)
