@@ -1,6 +1,7 @@
 """Features in a file, against the same features held."""
 
 import gc
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -42,3 +43,10 @@ def test_the_file_goes_with_the_last_reader():
     assert num_open() == before + 1
     del view
     assert num_open() == before
+
+
+def test_a_full_disk_is_said(monkeypatch):
+    with Path("/dev/full").open("w+b", buffering=0) as full:
+        monkeypatch.setattr(tempfile, "TemporaryFile", lambda: full)
+        with pytest.raises(OSError, match=r"No space left on device.*TMPDIR"):
+            StoredFeatures(3).append(FEATURES)

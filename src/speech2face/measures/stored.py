@@ -2,11 +2,24 @@
 
 import mmap
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
 
 from speech2face.measures.views import View
+
+
+@contextmanager
+def _telling_where() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            f"features cannot be written to a temporary file in {tempfile.gettempdir()} ({error.strerror}); make room there, or let TMPDIR "
+            "name a folder that has some"
+        ) from error
 
 
 class StoredFeatures:
@@ -18,13 +31,14 @@ class StoredFeatures:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  closed with this object
 
     def append(self, features: np.ndarray) -> None:
-        """Write more rows [n, dim]. Raises OSError where the disk is full."""
-        self._file.write(np.ascontiguousarray(features, np.float32).data)
+        """Write more rows [n, dim]. Raises OSError, with what to do, where the disk is full."""
+        with _telling_where():
+            self._file.write(np.ascontiguousarray(features, np.float32).data)
+            self._file.flush()
         self._num_rows += len(features)
 
     def view(self) -> View:
         """The rows that have been written."""
-        self._file.flush()
         return View((self._num_rows, self._dim), self._read)
 
     def _read(self, rows: npt.NDArray[np.int64]) -> np.ndarray:
