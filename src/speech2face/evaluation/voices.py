@@ -60,8 +60,8 @@ def describe_voices(directory: Path, targets: Targets) -> dict[str, pd.DataFrame
                         pitches.append(pitch.astype(np.float32))
     clips = list(names)
     return {
-        "mean_spectrogram": pd.DataFrame(np.reshape(spectra, (len(clips), -1)), clips),
-        "f0": pd.DataFrame(np.reshape(pitches, (len(clips), -1)), clips),
+        "mean_spectrogram": pd.DataFrame(np.reshape(spectra, (len(clips), -1)), clips, copy=False),
+        "f0": pd.DataFrame(np.reshape(pitches, (len(clips), -1)), clips, copy=False),
     }
 
 
