@@ -2,11 +2,11 @@
 
     PYTHONPATH=src python benchmarks/evaluation.py [--speakers 320] [--clips 5040] [--dim 512] [--decoded] [--results FILE]
 
-VoxCeleb1's size is `--speakers 1251 --clips 39312 --dim 4096`, VoxCeleb2's `--speakers 6000 --clips 275000 --dim 4096`.
-A quarter of the speakers are tested; every speaker has as many clips as those, 7 a video, and 3 faces a video. Attributes are VoxCeleb's,
-sex and nationality. `--decoded` adds a decoder and the networks that look at its faces, all of them linear. Features are in files, as the pipeline gives them. Seconds are of the processor, all threads
-together (S2F_WORKERS, default: as many as there are processors), so that what else runs does not count. `--results` keeps the results, to
-compare two versions of the code.
+VoxCeleb1's size is `--speakers 1251 --clips 39312 --dim 4096`, VoxCeleb2's `--speakers 6000 --clips 275000 --dim 4096`. A quarter of the
+speakers are tested; every speaker has as many clips as those, 7 a video, and 3 faces a video. Attributes are VoxCeleb's, sex and
+nationality. `--decoded` adds a decoder and the networks that look at its faces, all of them linear. Features are in files, as the
+pipeline gives them. Seconds are of the processor, all threads together (S2F_WORKERS, default: as many as there are processors), so that
+what else runs does not count. `--results` keeps the results, to compare two versions of the code.
 """
 
 import argparse
