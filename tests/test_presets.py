@@ -66,7 +66,8 @@ def test_the_papers_preset_holds_the_published_setting_in_full():
         0.95,
         10_000,
     )
-    assert (weights.unit, weights.distill, weights.temperature, weights.contrastive) == (0.025, 200, 2, 0)
+    assert (weights.unit, weights.distill, weights.temperature) == (0.025, 200, 2)
+    assert (weights.contrastive, weights.teacher, encoder.smooth_start) == (0, 0, False)
     assert (params.audio.segment_s, encoder.crop_frames, params.features.backend) == (6.0, None, "vgg_face")
     with torch.device("meta"):
         network = VoiceEncoder(encoder.base_channels, FEATURE_DIM["vgg_face"], encoder.hidden_dim)
@@ -100,6 +101,7 @@ def test_one_training_step_of_each_network_at_reduced_width(path: Path):
 
     weights = params.encoder.weights.model_dump()
     temperatures = {name: weights.pop(name) for name in ("temperature", "contrastive_temperature")}
+    weights.pop("teacher")  # the encoder's loss does not have this term, its training does
     frozen = FaceDecoder(feature_dim, first_dim=100, texture_channels=32).f_dec.requires_grad_(False)
     head = LinearHead(feature_dim, 7).requires_grad_(False)
     predicted = encoder(torch.randn(2, 2, 257, params.encoder.crop_frames or 601))

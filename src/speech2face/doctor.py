@@ -118,14 +118,14 @@ def _ray() -> Finding:
 
 
 def _speaker_networks(root: Path) -> Iterator[Finding]:
-    """The weights of the speaker networks, which only `encoder.network: speaker_embedding` needs."""
+    """The weights of the speaker networks, which only `encoder.network: speaker_embedding` and `encoder.weights.teacher` need."""
     try:
         encoder = load_params(root / "params.yaml").encoder
     except ValueError:
         return  # the line on params.yaml says it
     for name in encoder.speaker_embedding.networks:
         found = _try(f"speaker network {name}", lambda name=name: f"found ({weight_file(name)})")  # type: ignore[misc]
-        if not found.ok and encoder.network == "published":
+        if not found.ok and not encoder.needs_speaker_networks:
             found = Finding(None, found.subject, f"not needed for encoder.network: published; {found.text}")
         yield found
 

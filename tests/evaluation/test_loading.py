@@ -107,6 +107,17 @@ def test_an_encoder_of_embeddings_hears_their_table(of_embeddings):
     align(inputs)
 
 
+def test_who_taught_the_published_network_is_named(run, tmp_path):
+    root = tmp_path / "run"
+    shutil.copytree(run[0], root)
+    sizes = {"base_channels": 2, "feature_dim": 128, "hidden_dim": 16}
+    about = {"segment_s": 6.0, "speaker_networks": {"campplus": "first"}}
+    save_network(VoiceEncoder(**sizes), root / "models/encoder/encoder", about, **sizes)
+    inputs = load_inputs(root / "data", root / "models", with_target("speaker"), CPU)
+    assert inputs.heard_by_encoder == {"voxceleb"}
+    assert inputs.description["Voice encoder"] == "the published network (spectrograms, taught by campplus)"
+
+
 def test_embeddings_of_other_weights_are_one_clear_line(of_embeddings):
     root, rows = of_embeddings
     write_shard(root / "data/embeddings/shard-a.parquet", rows, embeddings_schema(6.0, 7), embeddings_of("second"))

@@ -1,5 +1,6 @@
 """Small tables of spectrograms and features."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy.typing as npt
 from speech2face.audio.table import spectrograms_schema, waveforms_schema
 from speech2face.face_networks.table import features_schema
 from speech2face.pipeline.shards import write_shard
+from speech2face.speaker_networks.table import embeddings_schema
 
 
 def clip_row(clip_id: str, stored: np.ndarray, segment: int = 0) -> dict[str, Any]:
@@ -40,6 +42,21 @@ def write_features(directory: Path, rows: list[dict[str, Any]], num_shards: int 
     for part in range(num_shards):
         schema = features_schema(len(rows[0]["feature"]))
         write_shard(directory / f"shard-{part}.parquet", rows[part::num_shards], schema, {})
+
+
+def write_embeddings(directory: Path, segments: dict[tuple[str, int], np.ndarray], num_shards: int = 1) -> None:
+    """Write a table of embeddings [6, D] of segments of 6 s, by clip and number, that campplus with the weights "first" has made; every
+    `num_shards`-th row is in the same shard."""
+    rows = [
+        {"clip_id": clip, "speaker_id": clip.split("/")[0], "segment": segment, "start_s": 6.0 * segment}
+        | {"duration_s": 6.0, "segment_s": 6.0, "embedding": values.astype(np.float32)}
+        for (clip, segment), values in segments.items()
+    ]
+    made_from = {"weights": {"campplus": "first"}, "settings": {"networks": ["campplus"]}}
+    schema = embeddings_schema(6.0, rows[0]["embedding"].shape[1])
+    for part in range(num_shards):
+        footer = {"ingredients": json.dumps(made_from)}
+        write_shard(directory / f"shard-{part}.parquet", rows[part::num_shards], schema, footer)
 
 
 def rename_shards(directory: Path) -> None:

@@ -28,8 +28,9 @@ from speech2face.training.encoder import (
     start_at,
 )
 from speech2face.training.loop import Task, step_generator
-from speech2face.training.pairs import Pairs, read_targets
+from speech2face.training.pairs import Pairs, Targets, read_targets
 from speech2face.training.session import train
+from speech2face.training.teacher import Teacher
 from tests.training.tables import clip_row, feature_row, write_clips, write_features
 from tests.training.toy import SPEAKER_EMBEDDING, assert_equal, weights
 
@@ -45,6 +46,7 @@ SETTINGS = Encoder(
     batch_size=4,
     epochs=3,
     patience=None,
+    smooth_start=False,
     crop_frames=259,
     spec_augment=SpecAugment(frequency_bins=0, time_frames=0),
     beta1=0.5,
@@ -54,7 +56,9 @@ SETTINGS = Encoder(
     lr_decay=0.5,
     lr_decay_steps=3,
     precision="float32",
-    weights=EncoderWeights(unit=0.025, distill=2.0, temperature=2.0, contrastive=0.0, contrastive_temperature=0.1),
+    weights=EncoderWeights(
+        unit=0.025, distill=2.0, temperature=2.0, contrastive=0.0, contrastive_temperature=0.1, teacher=0.0
+    ),
     speaker_embedding=SPEAKER_EMBEDDING,
 )
 
@@ -193,6 +197,21 @@ def test_a_network_is_started_at_the_mean_face():
         expected = torch.from_numpy(mean) + 0.1 * (before(clip) - before.fc2.bias)
         torch.testing.assert_close(network(clip), expected)
     assert network.fc2.bias.requires_grad and network.fc2.weight.requires_grad
+
+
+def test_a_smooth_start_has_kernels_that_are_constant_in_time_and_as_large(inputs: EncoderInputs):
+    wide = {"base_channels": 16, "hidden_dim": 2}
+    plain, smooth = make_task(inputs, **wide).network, make_task(inputs, **wide, smooth_start=True).network
+    kernels = {name for name, value in smooth.named_parameters() if value.ndim == 4 and "conv1." not in name}
+    assert len(kernels) == 8
+    for name, before in plain.named_parameters():
+        after = smooth.get_parameter(name)
+        if name in kernels:
+            expected = before.mean(3, keepdim=True).expand_as(before) * 2
+            torch.testing.assert_close(after, expected)
+            assert after.std().item() == pytest.approx(before.std().item(), rel=0.1)
+        else:
+            assert torch.equal(after, before)
 
 
 def test_training_starts_at_the_mean_of_the_training_speakers_one_like_the_other(inputs: EncoderInputs):
@@ -411,6 +430,45 @@ def test_what_is_said_of_a_training(inputs: EncoderInputs):
     assert (group["lr"], group["betas"], group["eps"]) == (1e-3, (0.5, 0.999), 1e-4)
 
 
+@pytest.fixture
+def taught(inputs: EncoderInputs) -> EncoderInputs:
+    """With a teacher who knows all videos but one of a training speaker."""
+    rng, targets = np.random.default_rng(7), inputs.targets
+    index = {video: row for row, video in enumerate(video for video in targets.index if video != "a/v1")}
+    faces = Targets(rng.normal(size=(len(index), DIM)).astype(np.float32), index, SPLITS)
+    return replace(inputs, teacher=Teacher(faces, 0.25, {"campplus": "first"}))
+
+
+def test_the_teachers_term_is_weighted_and_its_gradient_reaches_all_of_the_encoder(taught: EncoderInputs):
+    task = make_task(
+        taught, weights=SETTINGS.weights.model_copy(update={"teacher": 3.0}), crop_frames=None, batch_size=8
+    )
+    (batch,) = task.batches(0)
+    found = task.losses(batch, step_generator(0, 0, 0))
+    values = {name: value.item() for name, value in found.items()}
+    with torch.no_grad():
+        predicted = task.network(batch.heard.float()).numpy()
+    faces = taught.teacher.faces
+    known = [i for i, clip in enumerate(batch.clip_ids) if clip[:4] in faces.index]
+    expected = [
+        np.square(predicted[i] - faces.features[faces.index[batch.clip_ids[i][:4]]]).sum() / 0.25 for i in known
+    ]
+    assert len(known) == 7 and values["teacher"] == pytest.approx(np.mean(expected), rel=1e-4)
+    terms = {"dec": 1.0, "unit": 0.025, "distill": 2.0, "teacher": 3.0}
+    assert values["total"] == pytest.approx(sum(w * values[name] for name, w in terms.items()), rel=1e-5)
+    found["teacher"].backward()
+    assert all(value.grad is not None and value.grad.any() for value in task.network.parameters())
+
+
+def test_a_network_follows_its_teacher_who_is_named(taught: EncoderInputs, inputs: EncoderInputs, work: Path):
+    task, plain = make_task(taught, weights=SETTINGS.weights.model_copy(update={"teacher": 100.0})), make_task(inputs)
+    assert task.about == {"segment_s": 2.6, "speaker_networks": {"campplus": "first"}}
+    assert_equal(weights(task), weights(plain))
+    state, _ = train(task, 0, work / "c.pt", lambda metrics: None)
+    assert state.history[-1]["train/teacher"] < state.history[0]["train/teacher"]
+    assert "val/teacher" in state.history[0] and not {"teacher"} & plain.validate().keys()
+
+
 def test_a_training_ends_when_its_patience_does(inputs: EncoderInputs, work: Path):
     """At a learning rate that moves nothing, no epoch is better than the first; batch normalisation stays as it is, too."""
     task = make_task(inputs, lr=1e-12, patience=1)
@@ -446,6 +504,8 @@ def test_weight_decay_shrinks_weights_beside_the_gradients_step():
     [
         ("steps", [1.0] * 3 + [0.5] * 3 + [0.25] * 3 + [0.125]),  # half every three steps
         ("cosine", [0.5 + 0.5 * np.cos(np.pi * step / 9) for step in range(10)]),  # three epochs of three steps
+        # up to 1 in a fifth of the steps, from a 25th of it; down to a 10,000th of that
+        ("one_cycle", [0.04] + [4e-6 + (1 - 4e-6) * (0.5 + 0.5 * np.cos(np.pi * step / 8)) for step in range(9)]),
     ],
 )
 def test_the_learning_rate_falls_as_the_schedule_says(schedule: str, expected: list[float]):

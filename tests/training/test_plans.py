@@ -59,6 +59,15 @@ def test_settings_of_its_own_train_again(folders: tuple[Path, Path]):
         assert fingerprint(folders, network=network, target="speaker") != fingerprint(folders, network=network)
 
 
+def test_the_published_network_depends_on_embeddings_only_where_they_teach_it(folders: tuple[Path, Path]):
+    taught = {"weights": PARAMS.encoder.weights.model_copy(update={"teacher": 0.5})}
+    published, other = fingerprint(folders), fingerprint(folders, **taught)
+    assert other != published
+    write_clips(folders[0] / "embeddings", [clip_row("a/v/0", np.full((2, 257, 4), 2.0))])
+    assert fingerprint(folders) == published
+    assert fingerprint(folders, **taught) != other
+
+
 def test_each_depends_on_the_table_that_it_hears(folders: tuple[Path, Path]):
     published, other = fingerprint(folders), fingerprint(folders, network="speaker_embedding")
     write_clips(folders[0] / "embeddings", [clip_row("a/v/0", np.full((2, 257, 4), 2.0))])

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from speech2face.training.pairs import Pairs, read_targets
-from tests.training.tables import clip_row, feature_row, write_clips, write_features
+from speech2face.training.pairs import VOICES, Pairs, read_targets
+from tests.training.tables import clip_row, feature_row, write_clips, write_embeddings, write_features
 
 FACES = {"a/v0": 2, "a/v1": 1, "a/v3": 1, "b/v0": 1, "c/hq": 3}
 CLIPS = ("a/v0/1", "a/v1/1", "a/v2/1", "a/v3/1", "b/v0/1", "c/v0/1", "d/v0/1")
@@ -97,3 +97,16 @@ def test_the_speakers_mean(tables: tuple[Path, Path]):
 def test_nothing_to_pair_says_what_to_change(tables: tuple[Path, Path]):
     with pytest.raises(ValueError, match=r"no clip of the val split has a face of its other_video"):
         Pairs(tables[0], read_targets(tables[1], SPLITS, "other_video"), "val")
+
+
+def test_voices_are_means_of_whole_segments_over_a_video(tmp_path: Path):
+    rng, clips = np.random.default_rng(0), {"a/v/0": 2, "a/v/1": 1, "a/w/0": 1, "b/v/0": 3}
+    segments = {
+        (clip, n): rng.normal(size=(6, 4)).astype(np.float32) for clip, count in clips.items() for n in range(count)
+    }
+    write_embeddings(tmp_path, segments, 3)
+    found = read_targets(tmp_path, SPLITS, columns=VOICES)
+    assert list(found.index) == ["a/v", "a/w", "b/v"] and found.features.dtype == np.float32
+    for video, row in found.index.items():
+        whole = [values[0] for (clip, _), values in segments.items() if clip.startswith(video)]
+        np.testing.assert_allclose(found.features[row], np.mean(whole, axis=0), rtol=1e-6)

@@ -69,7 +69,7 @@ def load_inputs(data: Path, models: Path, params: Params, device: torch.device) 
         reader=params.features.backend,
         reader_taught_decoder=taught_by_features(models),
         source=params.corpus.source,
-        heard_by_encoder=heard_by(encoder, models),
+        heard_by_encoder=heard_by(models),
         stretch=read_stretch(models),
     )
 
@@ -94,21 +94,22 @@ def taught_by_features(models: Path) -> bool:
     return bool(weights.get("embedding", 1.0) > 0)
 
 
-def heard_by(encoder: Encoder, models: Path) -> frozenset[str]:
-    """The corpora that the frozen networks in front of an encoder were trained on."""
-    return may_have_heard(list(speaker_networks(models))) if isinstance(encoder, SpeakerEncoder) else frozenset()
+def heard_by(models: Path) -> frozenset[str]:
+    """The corpora that the frozen networks were trained on which an encoder hears through or was taught by."""
+    return may_have_heard(list(speaker_networks(models)))
 
 
 def speaker_networks(models: Path) -> dict[str, str]:
-    """The speaker networks that the encoder in `models` learned from, and the digests of their weights."""
-    found: dict[str, str] = read_about(models / "encoder" / "encoder.safetensors")["speaker_networks"]
+    """The speaker networks that the encoder in `models` learned from, if any, and the digests of their weights."""
+    found: dict[str, str] = read_about(models / "encoder" / "encoder.safetensors").get("speaker_networks", {})
     return found
 
 
 def _in_words(encoder: Encoder, models: Path) -> str:
     if isinstance(encoder, SpeakerEncoder):
         return f"speaker embeddings ({', '.join(speaker_networks(models))})"
-    return "the published network (spectrograms)"
+    teachers = ", ".join(speaker_networks(models))
+    return f"the published network (spectrograms{teachers and f', taught by {teachers}'})"
 
 
 def attribute_table(manifest: pa.Table) -> pd.DataFrame:

@@ -175,6 +175,7 @@ class EncoderWeights(_Section):
     temperature: Positive
     contrastive: NonNegative
     contrastive_temperature: Positive
+    teacher: NonNegative
 
 
 class SpecAugment(_Section):
@@ -210,17 +211,23 @@ class Encoder(_Section):
     batch_size: Annotated[int, Field(ge=2)]
     epochs: Count
     patience: Count | None
+    smooth_start: bool
     crop_frames: Annotated[int, Field(ge=259)] | None
     spec_augment: SpecAugment
     beta1: Annotated[float, Field(ge=0, lt=1)]
     eps: Positive
     weight_decay: NonNegative
-    lr_schedule: Literal["cosine", "steps"]
+    lr_schedule: Literal["cosine", "one_cycle", "steps"]
     lr_decay: Annotated[float, Field(gt=0, le=1)]
     lr_decay_steps: Count
     precision: Literal["float32", "bfloat16"]
     weights: EncoderWeights
     speaker_embedding: SpeakerEmbedding
+
+    @property
+    def needs_speaker_networks(self) -> bool:
+        """Whether the encoder hears through speaker networks or learns from them."""
+        return self.network == "speaker_embedding" or self.weights.teacher > 0
 
 
 class Evaluation(_Section):

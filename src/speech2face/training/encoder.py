@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,7 @@ from speech2face.corpus.ids import speaker_of
 from speech2face.models.face_decoder import FaceDecoder
 from speech2face.models.head import LinearHead
 from speech2face.models.losses import EncoderLossWeights, encoder_loss
-from speech2face.models.voice_encoder import VoiceEncoder
+from speech2face.models.voice_encoder import KERNEL, VoiceEncoder
 from speech2face.models.weight_files import load_network
 from speech2face.pipeline.params import Encoder, SpecAugment
 from speech2face.training import ranks
@@ -23,28 +24,36 @@ from speech2face.training.loop import Metrics, Task
 from speech2face.training.micro_batches import over_micro_batches
 from speech2face.training.pairs import Pairs, Targets, read_targets
 from speech2face.training.reading import Batch
+from speech2face.training.teacher import Teacher, read_teacher
 from speech2face.training.validation import rank_validation
 
 START_GAIN = 0.1
+RISING = 0.2
+"""Part of the training in which the learning rate rises, where it does."""
 
 
 @dataclass(frozen=True)
 class EncoderInputs:
     """What an encoder learns from: a spectrogram table, the faces' features, and the two frozen networks that its loss looks through,
-    the decoder's first layer and the face classifier's last."""
+    the decoder's first layer and the face classifier's last; and a teacher, where it has one."""
 
     spectrograms: Path
     targets: Targets
     f_dec: nn.Module
     face_logits: nn.Module
+    teacher: Teacher | None = None
 
 
-def read_encoder_inputs(data: Path, models: Path, splits: Mapping[str, str], target: str) -> EncoderInputs:
-    """The inputs below the folders of the tables and of the models; `splits` by speaker, `target` as in `Targets`."""
+def read_encoder_inputs(
+    data: Path, models: Path, splits: Mapping[str, str], target: str, with_teacher: bool = False
+) -> EncoderInputs:
+    """The inputs below the folders of the tables and of the models; `splits` by speaker, `target` as in `Targets`; the table of
+    embeddings is read where `with_teacher` asks for it."""
     decoder = load_network(FaceDecoder, models / "decoder" / "decoder")
     head = load_network(LinearHead, models / "head" / "head")
     targets = read_targets(data / "features", splits, target)
-    return EncoderInputs(data / "spectrograms", targets, decoder.f_dec, head)
+    teacher = read_teacher(data / "embeddings", targets) if with_teacher else None
+    return EncoderInputs(data / "spectrograms", targets, decoder.f_dec, head, teacher)
 
 
 def build_encoder(
@@ -58,7 +67,8 @@ def build_encoder(
     device: torch.device,
 ) -> Task:
     """The training of an encoder on what `read_encoder_inputs` reads. Raises as `encoder_task`."""
-    return encoder_task(encoder, lr, seed, read_encoder_inputs(data, models, splits, encoder.target), device)
+    inputs = read_encoder_inputs(data, models, splits, encoder.target, with_teacher=encoder.weights.teacher > 0)
+    return encoder_task(encoder, lr, seed, inputs, device)
 
 
 def random_crop(stored: torch.Tensor, frames: int | None, generator: torch.Generator) -> Crop | None:
@@ -134,6 +144,19 @@ def start_at(network: VoiceEncoder, mean_feature: np.ndarray) -> None:
     network.fc2.weight.mul_(START_GAIN)
 
 
+@torch.no_grad()
+def smooth_in_time(network: VoiceEncoder) -> None:
+    """Make the kernels of an untrained network's convolutions constant along time, but for the first, in which phases would cancel out.
+
+    What says most of a face is how loud each frequency is on average. Random kernels blur that; constant ones are means over time. The
+    variance of the weights stays as it is.
+    """
+    _, *others = (layer for layer in network.convolutions if isinstance(layer, nn.Conv2d))
+    for convolution in others:
+        mean = convolution.weight.mean(3, keepdim=True)
+        convolution.weight.copy_(mean.mul_(KERNEL**0.5).expand_as(convolution.weight))
+
+
 def make_optimizer(network: nn.Module, settings: Encoder, lr: float) -> torch.optim.Optimizer:
     """Adam (Kingma and Ba 2015), or with weight decay AdamW (Loshchilov and Hutter 2019): each step takes the part lr * weight_decay off
     the weights of convolutions and linear layers.
@@ -153,6 +176,11 @@ def make_scheduler(
     optimizer: torch.optim.Optimizer, settings: Encoder, num_batches: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
     """How the learning rate falls with the steps, of which an epoch has `num_batches`."""
+    if settings.lr_schedule == "one_cycle":
+        (lr, *_), num_steps = (group["lr"] for group in optimizer.param_groups), settings.epochs * num_batches
+        return torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, lr, total_steps=num_steps + 1, pct_start=RISING, cycle_momentum=False
+        )
     if settings.lr_schedule == "cosine":
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * num_batches)
     return torch.optim.lr_scheduler.StepLR(optimizer, settings.lr_decay_steps, settings.lr_decay)
@@ -174,8 +202,13 @@ def encoder_task(settings: Encoder, lr: float, seed: int, inputs: EncoderInputs,
     ranks.check_batch(settings.batch_size)
     torch.manual_seed(seed)
     dimensions = {"base_channels": settings.base_channels, "hidden_dim": settings.hidden_dim}
+    about: dict[str, Any] = {"segment_s": table_segment_s(inputs.spectrograms)}
+    if inputs.teacher is not None:
+        about["speaker_networks"] = dict(inputs.teacher.speaker_networks)
     network = VoiceEncoder(feature_dim=targets.features.shape[1], **dimensions)
     start_at(network, targets.mean_face())
+    if settings.smooth_start:
+        smooth_in_time(network)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     over_micro_batches(network.convolutions)
     objective = _Objective(settings, inputs, network, device)
@@ -194,7 +227,7 @@ def encoder_task(settings: Encoder, lr: float, seed: int, inputs: EncoderInputs,
         lambda m: (m["one_of_two"], -m["total"]),
         patience=settings.patience,
         dimensions={"feature_dim": targets.features.shape[1], **dimensions},
-        about={"segment_s": table_segment_s(inputs.spectrograms)},
+        about=about,
         counts={"clips": len(training), "clips_without_face": training.num_without_face},
     )
 
@@ -211,13 +244,14 @@ class _Objective:
         terms = settings.weights
         self.weights = EncoderLossWeights(unit=terms.unit, distill=terms.distill, contrastive=terms.contrastive)
         self.speakers = {speaker: i for i, speaker in enumerate(sorted(self.targets.splits))}
+        self.teacher = inputs.teacher
 
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, torch.Tensor]:
         crop = random_crop(batch.heard, self.settings.crop_frames, generator)
         heard = mask_bands(to_input(ranks.mine(batch.heard), self.device, crop), self.settings.spec_augment, generator)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
             predicted = self.network(heard.contiguous(memory_format=torch.channels_last))
-        return self._compare(ranks.gathered(predicted.float()), batch.target, batch.speaker_ids)
+        return self._compare(ranks.gathered(predicted.float()), batch.target, batch.clip_ids)
 
     @torch.inference_mode()
     def validate(self, validation: Pairs) -> Metrics:
@@ -230,23 +264,27 @@ class _Objective:
         # Batch by batch as in training: the contrastive term looks at pairs within a batch.
         for start in range(0, len(clip_ids), batch_size):
             part = slice(start, start + batch_size)
-            terms = self._compare(predicted[part].to(self.device), rows[part], clip_speakers[part])
+            terms = self._compare(predicted[part].to(self.device), rows[part], clip_ids[part])
             share = len(rows[part]) / len(rows)
             for name, value in terms.items():
                 metrics[name] = metrics.get(name, 0.0) + share * float(value)
         return metrics | rank_validation(predicted.numpy(), clip_speakers, self.targets)
 
     def _compare(
-        self, predicted: torch.Tensor, target_rows: torch.Tensor, speaker_ids: list[str]
+        self, predicted: torch.Tensor, target_rows: torch.Tensor, clip_ids: list[str]
     ) -> dict[str, torch.Tensor]:
-        return encoder_loss(
+        terms = encoder_loss(
             predicted,
             self.features[target_rows].to(self.device),
             f_dec=self.f_dec,
             face_logits=self.face_logits,
             weights=self.weights,
-            identities=torch.tensor([self.speakers[s] for s in speaker_ids], device=self.device),
+            identities=torch.tensor([self.speakers[speaker_of(clip)] for clip in clip_ids], device=self.device),
             temperature=self.settings.weights.temperature,
             contrastive_temperature=self.settings.weights.contrastive_temperature,
             centre=self.mean_face,
         )._asdict()
+        if self.teacher is not None:
+            terms["teacher"] = self.teacher.error(predicted, clip_ids)
+            terms["total"] = terms["total"] + self.settings.weights.teacher * terms["teacher"]
+        return terms

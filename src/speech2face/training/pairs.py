@@ -15,6 +15,8 @@ from speech2face.pipeline.shards import shard_paths, to_numpy
 from speech2face.training.reading import Batch, Block, Rows, SegmentTable, opened
 
 GROUPS_IN_BUFFER = 8
+FACES, VOICES = ("face_id", "feature"), ("clip_id", "embedding")
+"""The columns of ids and of values of the tables of features and of embeddings."""
 
 
 @dataclass(frozen=True)
@@ -67,18 +69,24 @@ class Targets:
         return np.stack([self.features[rows[speaker]].mean(0) for speaker in speakers])
 
 
-def read_targets(directory: Path, splits: Mapping[str, str], target: str = "video") -> Targets:
-    """Targets from a feature table and the split of each speaker; `target` as in `Targets`.
+def read_targets(
+    directory: Path, splits: Mapping[str, str], target: str = "video", columns: tuple[str, str] = FACES
+) -> Targets:
+    """Targets from a feature table and the split of each speaker; `target` as in `Targets`. With `VOICES` as columns, from a table of
+    embeddings, of which those of whole segments are used.
 
     Raises ValueError if a face's speaker has no split, and for a shard that cannot be read.
     """
-    shards, index = _scan(directory)
+    id_column, value_column = columns
+    shards, index = _scan(directory, id_column)
     with opened(shard_paths(directory)[0]) as file:
-        feature_dim = file.schema_arrow.field("feature").type.shape[0]
+        feature_dim = file.schema_arrow.field(value_column).type.shape[-1]
     features = np.empty((len(index), feature_dim), np.float32)
-    for faces in _in_order(shards):
-        check_known(faces["speaker_id"].unique().to_pylist(), splits)
-        videos, values = videos_of(faces["face_id"]), to_numpy(faces["feature"])
+    for rows in _in_order(shards, columns):
+        check_known(rows["speaker_id"].unique().to_pylist(), splits)
+        videos, values = videos_of(rows[id_column]), to_numpy(rows[value_column])
+        if values.ndim == 3:
+            values = values[:, 0]
         counts = np.bincount(videos.indices)
         features[[index[video] for video in videos.dictionary.to_pylist()]] = _sums(values, counts) / counts[:, None]
     by_video = Targets(features, index, splits, target)
@@ -97,29 +105,30 @@ def _sums(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return sums
 
 
-def _scan(directory: Path) -> tuple[list[tuple[str, Path]], dict[str, int]]:
-    """The shards of a feature table, each with the least of its ids, in the order of those; and the places of all videos in order."""
+def _scan(directory: Path, id_column: str) -> tuple[list[tuple[str, Path]], dict[str, int]]:
+    """The shards of a table, each with the least of its ids, in the order of those; and the places of all videos in order."""
     shards, videos = [], set()
     for path in shard_paths(directory):
         with opened(path) as file:
-            ids = file.read(columns=["face_id"], use_threads=False)["face_id"]
+            ids = file.read(columns=[id_column], use_threads=False)[id_column]
         if len(ids):
             shards.append((pc.min(ids).as_py(), path))
             videos.update(videos_of(ids).dictionary.to_pylist())
     return sorted(shards), {video: place for place, video in enumerate(sorted(videos))}
 
 
-def _in_order(shards: Sequence[tuple[str, Path]]) -> Iterator[pa.Table]:
-    """The faces of a feature table in the order of their ids, in parts, so that few shards are in memory at once; all faces of a video are
-    in one part. `shards` as `_scan` returns them."""
+def _in_order(shards: Sequence[tuple[str, Path]], columns: tuple[str, str]) -> Iterator[pa.Table]:
+    """The rows of a table in the order of their ids, in parts, so that few shards are in memory at once; all rows of a video are in one
+    part. `shards` as `_scan` returns them."""
+    id_column, value_column = columns
     waiting: list[pa.Table] = []
     for number, (_, path) in enumerate(shards):
         with opened(path) as file:
-            table = file.read(columns=["face_id", "speaker_id", "feature"], use_threads=False)
-        waiting = [pa.concat_tables([*waiting, table]).sort_by("face_id")]
+            table = file.read(columns=[id_column, "speaker_id", value_column], use_threads=False)
+        waiting = [pa.concat_tables([*waiting, table]).sort_by(id_column)]
         if number + 1 < len(shards):  # what no later shard adds to; a video's ids stand together
             bound = video_of(shards[number + 1][0]) + "/"
-            num_complete = pc.sum(pc.less(waiting[0]["face_id"], bound)).as_py()
+            num_complete = pc.sum(pc.less(waiting[0][id_column], bound)).as_py()
             if num_complete:
                 yield waiting[0][:num_complete]
             waiting = [waiting[0][num_complete:]]

@@ -21,7 +21,8 @@ def plan_encoder(params: Params, data: Path, models: Path) -> TrainingPlan:
 
 def _plan_published(params: Params, data: Path, models: Path) -> TrainingPlan:
     splits = read_splits(data / "speakers.parquet")
-    tables = {name: json_digest(contents(data / name)) for name in ("spectrograms", "features")}
+    heard = ("spectrograms", "features", *(["embeddings"] if params.encoder.weights.teacher else []))
+    tables = {name: json_digest(contents(data / name)) for name in heard}
     networks = {name: tensors_digest(models / name / f"{name}.safetensors") for name in ("decoder", "head")}
     settings = params.encoder.model_dump(mode="json", exclude={"speaker_embedding"})
     return TrainingPlan(
