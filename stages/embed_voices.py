@@ -10,7 +10,7 @@ from speech2face.pipeline.engine import map_shards
 from speech2face.pipeline.params import Params
 from speech2face.pipeline.plan import Plan
 from speech2face.pipeline.stage import run_stage
-from speech2face.speaker_networks.backends import converted_weights, embedding_dim
+from speech2face.speaker_networks.backends import converted_weights, embedding_dim, needed
 from speech2face.speaker_networks.extraction import Embedding, embedding_shard
 from speech2face.speaker_networks.table import embeddings_schema
 
@@ -18,7 +18,7 @@ OUT = Path("data/embeddings")
 
 
 def plan(params: Params) -> Plan:
-    wanted = params.encoder.needs_speaker_networks
+    wanted = needed(params.encoder)
     networks = params.encoder.speaker_embedding.networks if wanted else []
     weights = converted_weights(networks)
     return Plan(

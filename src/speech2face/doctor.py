@@ -18,7 +18,7 @@ from speech2face.pipeline.code import CODE, installed_version
 from speech2face.pipeline.machine import device, num_processes, num_workers
 from speech2face.pipeline.params import load_params
 from speech2face.pipeline.rejects import in_a_line
-from speech2face.speaker_networks.backends import weight_file
+from speech2face.speaker_networks.backends import needed, weight_file
 
 PYTHONS = ("3.11", "3.12", "3.13")
 SETTINGS = (
@@ -125,7 +125,7 @@ def _speaker_networks(root: Path) -> Iterator[Finding]:
         return  # the line on params.yaml says it
     for name in encoder.speaker_embedding.networks:
         found = _try(f"speaker network {name}", lambda name=name: f"found ({weight_file(name)})")  # type: ignore[misc]
-        if not found.ok and not encoder.needs_speaker_networks:
+        if not found.ok and not needed(encoder):
             found = Finding(None, found.subject, f"not needed for encoder.network: published; {found.text}")
         yield found
 

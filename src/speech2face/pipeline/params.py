@@ -224,11 +224,6 @@ class Encoder(_Section):
     weights: EncoderWeights
     speaker_embedding: SpeakerEmbedding
 
-    @property
-    def needs_speaker_networks(self) -> bool:
-        """Whether the encoder hears through speaker networks or learns from them."""
-        return self.network == "speaker_embedding" or self.weights.teacher > 0
-
 
 class Evaluation(_Section):
     confidence: Annotated[float, Field(gt=0.5, lt=1)]

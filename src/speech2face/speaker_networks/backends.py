@@ -10,6 +10,7 @@ from torch import Tensor
 
 from speech2face.face_networks.converted import read_converted
 from speech2face.face_networks.store import converted_by
+from speech2face.pipeline.params import Encoder
 from speech2face.speaker_networks.campplus import CamPlusPlus
 from speech2face.speaker_networks.ge2e import Ge2e
 
@@ -51,6 +52,11 @@ READERS = {
     "campplus": "speech2face.speaker_networks.files:convert_campplus",
 }
 """As `face_networks.store.READERS`."""
+
+
+def needed(encoder: Encoder) -> bool:
+    """Whether the encoder that these settings ask for hears through speaker networks or learns from them."""
+    return encoder.network == "speaker_embedding" or encoder.weights.teacher > 0
 
 
 def embedding_dim(networks: Sequence[str]) -> int:
