@@ -12,11 +12,10 @@ from sklearn.preprocessing import PolynomialFeatures
 from speech2face.corpus.ids import video_of
 from speech2face.measures.aligned import Aligned
 from speech2face.measures.inputs import Inputs
-from speech2face.measures.ridge import fit_ridge, speaker_folds
+from speech2face.measures.ridge import STRENGTHS, fit_ridge, speaker_folds
 from speech2face.measures.standardising import scaled, standardised
 from speech2face.measures.views import Features, View, picked
 
-STRENGTHS = np.logspace(-2, 6, 9)
 FOLDS = 3
 
 

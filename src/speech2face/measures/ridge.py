@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import GroupKFold
 
 from speech2face.measures.statistics import Floats
 from speech2face.measures.views import Features
 from speech2face.pipeline import machine
 
 ROWS_PER_BLOCK = 2048
+STRENGTHS = np.logspace(-2, 6, 9)
+"""Strengths to choose from where whole features are predicted."""
 
 
 class Line(NamedTuple):
@@ -53,6 +54,8 @@ class Sums(NamedTuple):
 
 def speaker_folds(speakers: np.ndarray, most: int) -> npt.NDArray[np.int64]:
     """The fold of each row [N], a speaker's rows in one: `most` folds of about one size, or as many as there are speakers."""
+    from sklearn.model_selection import GroupKFold  # only here: a training that has a teacher does without it
+
     fold = np.empty(len(speakers), np.int64)
     split = GroupKFold(min(most, len(np.unique(speakers)))).split(speakers, groups=speakers)
     for number, (_, held) in enumerate(split):

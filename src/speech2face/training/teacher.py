@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from speech2face.corpus.ids import speaker_of
-from speech2face.measures.baselines import FOLDS, STRENGTHS
-from speech2face.measures.ridge import fit_ridge, speaker_folds
-from speech2face.measures.standardising import standardised
+from speech2face.measures.ridge import STRENGTHS, fit_ridge
 from speech2face.speaker_networks.table import table_weights
 from speech2face.training.pairs import VOICES, Targets, read_targets
+
+FOLDS = 3
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,16 @@ def read_teacher(table: Path, faces: Targets) -> Teacher:
     rows = faces.rows(pa.chunked_array([[f"{video}/" for video in videos]]))
     training = np.array([faces.splits[speaker_of(video)] == "train" for video in videos])
     known = np.flatnonzero(training & (rows >= 0))
-    speakers = np.array([speaker_of(videos[i]) for i in known])
-    if (count := len(np.unique(speakers))) < FOLDS:
+    speakers, number = np.unique([speaker_of(videos[i]) for i in known], return_inverse=True)
+    if (count := len(speakers)) < FOLDS:
         raise ValueError(
             f"the teacher needs at least {FOLDS} training speakers with a voice and a face (got {count}); add speakers, or set "
             "encoder.weights.teacher to 0"
         )
-    scaler, scaled = standardised(voices.features[known])
-    line = fit_ridge(scaled, faces.features[rows[known]], rows[known], speaker_folds(speakers, FOLDS), STRENGTHS)
-    taught = line.predict(scaler.transform(voices.features))
+    heard = voices.features.astype(np.float64)
+    spread = heard[known].std(0)
+    heard = (heard - heard[known].mean(0)) / np.where(spread > 0, spread, 1)
+    line = fit_ridge(heard[known], faces.features[rows[known]], rows[known], number % FOLDS, STRENGTHS)
+    taught = line.predict(heard)
     variance = float(taught[training].var(0).sum())
     return Teacher(Targets(taught.astype(np.float32), voices.index, faces.splits), variance, table_weights(table))
