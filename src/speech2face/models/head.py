@@ -42,17 +42,15 @@ def choose_faces(faces: Iterable[tuple[str, str]]) -> dict[str, str]:
     return dict(sorted((face_id, speaker) for speaker, entries in chosen.items() for _, face_id in entries))
 
 
-@threadpool_limits.wrap(
-    1
-)  # threads that wait for each other over a few hundred faces take longer than one, on a busy machine many times
+# threads that wait for each other over a few hundred faces take longer than one, on a busy machine many times
+@threadpool_limits.wrap(1)
 def fit_head(features: np.ndarray, labels: np.ndarray, l2: float) -> LinearHead:
     """Multinomial logistic regression of `labels` int [N] on `features` [N, D]: mean cross-entropy + l2 / 2 |W|^2, by L-BFGS from zero.
 
     The problem is convex, so the result does not depend on a seed. Raises ValueError for fewer than two classes.
     """
-    from sklearn.linear_model import (
-        LogisticRegression,
-    )  # here, because those that only load a head do without its second of importing
+    # here, because those that only load a head do without its second of importing
+    from sklearn.linear_model import LogisticRegression
 
     num_classes = int(labels.max()) + 1
     if num_classes < 2:

@@ -46,9 +46,8 @@ def nearest_neighbours(
             others = own if other_start == start else _Block(shapes, thin, thin_masks, other_start, device)
             distance = own.distances(others)
             if others is own:
-                distance.fill_diagonal_(
-                    torch.inf
-                )  # not by its place in the order: another face may be as near to it as itself
+                # not by its place in the order: another face may be as near to it as itself
+                distance.fill_diagonal_(torch.inf)
             found = torch.arange(other_start, other_start + distance.shape[1], device=device).expand(len(distance), -1)
             if other_start:
                 distance, found = torch.cat([near, distance], 1), torch.cat([which, found], 1)
