@@ -151,14 +151,17 @@ class FaceRenderer:
             has_vertex_normals=True,
             has_vertex_texcoords=texture_coordinates is not None,
         )
-        if colours is not None:
-            mesh.add_attribute("vertex_color", 3, np.ascontiguousarray(colours, np.float32).ravel())
-        parameters = self._mi.traverse(mesh)
-        parameters["vertex_positions"] = np.ascontiguousarray(vertices, np.float32).ravel()
-        parameters["vertex_normals"] = np.ascontiguousarray(normals, np.float32).ravel()
-        parameters["faces"] = np.ascontiguousarray(triangles, np.uint32).ravel()
+        filled = {"vertex_positions": vertices, "vertex_normals": normals, "faces": triangles}
         if texture_coordinates is not None:
-            parameters["vertex_texcoords"] = np.ascontiguousarray(texture_coordinates, np.float32).ravel()
+            filled["vertex_texcoords"] = texture_coordinates
+        if colours is not None:
+            mesh.add_attribute("vertex_color", 3, [0.0] * colours.size)
+            filled["vertex_color"] = colours
+        parameters = self._mi.traverse(mesh)
+        for name, values in filled.items():
+            # Into the mesh's own memory: setting a parameter compares it number by number, which takes as long as a third of the tracing.
+            np.asarray(parameters[name])[:] = values.ravel()
+            parameters.set_dirty(name)
         parameters.update()
         return mesh
 
