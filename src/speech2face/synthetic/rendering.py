@@ -201,8 +201,9 @@ class FaceRenderer:
 
     def _strands(self, speaker: Speaker, strands: Strands, points: Array, turn: Array, kept: NDArray[np.bool_]) -> Any:
         outward = strands.outward @ turn.T
-        kept = kept & ~hidden(points, outward)
-        vertices, normals, triangles = ribbons(points[kept], outward[kept], strands.width_m[kept], 0.45)
+        shown = ~hidden(points, outward)
+        kept = kept & shown.any(axis=1)
+        vertices, normals, triangles = ribbons(points[kept], outward[kept], strands.width_m[kept], 0.45, shown[kept])
         colours = strand_colours(speaker, strands.mark[kept], points.shape[1])
         return self._mesh(vertices, triangles, normals, self._fibre(), colours=colours)
 
