@@ -28,7 +28,7 @@ ANCESTRIES = ("african", "asian", "caucasian")
 WEIGHTS = ("averageweight", "minweight", "maxweight")
 
 EYE_VERTICES = {"l": slice(14598, 14670), "r": slice(14670, 14742)}
-LOWEST_M, WIDEST_M = -0.36, 0.27
+LOWEST_M, WIDEST_M = -0.27, 0.22
 """The mesh is cut off below and beside these, well out of the picture."""
 
 LOWER_FACE_SD_M = 0.0055
