@@ -97,7 +97,7 @@ class VoiceEncoder(nn.Module):
                 layers[f"pool{number}"] = nn.MaxPool2d((1, 2))  # [frequency, time]
             layers[f"conv{number}"] = nn.Conv2d(in_channels, channels, KERNEL, stride)
             if number < len(LAYERS):
-                layers[f"relu{number}"] = nn.ReLU()
+                layers[f"relu{number}"] = nn.ReLU(inplace=True)  # a convolution's output is not needed for its gradient
                 layers[f"norm{number}"] = nn.BatchNorm2d(channels)
             in_channels = channels
         self.convolutions = nn.Sequential(layers)
