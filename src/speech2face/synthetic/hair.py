@@ -30,7 +30,7 @@ CROWN = np.array([0.008, 0.098, -0.125])
 KNOT, KNOT_RADIUS_M = np.array([0.0, 0.118, -0.128]), 0.031
 PART_X_M = 0.024
 NEIGHBOURS = 4
-BEHIND, SKULL_END_M = -0.3, -0.03
+BEHIND, SKULL_END_M = -0.3, 0.0
 """How far a strand's segment must face away from the camera, and how low it may reach, to be hidden by the head."""
 
 
@@ -78,11 +78,8 @@ class Strands:
         return self.points + move
 
 
-def ribbons(
-    points: Array, outward: Array, width_m: Array, taper: float, shown: NDArray[np.bool_] | None = None
-) -> tuple[Array, Array, Triangles]:
-    """Vertices, normals and triangles of flat ribbons along polylines [K, P, 3]; `taper` is the width left at the tip, and `shown`
-    [K, P - 1] says which segments have triangles, None for all."""
+def ribbons(points: Array, outward: Array, width_m: Array, taper: float) -> tuple[Array, Array, Triangles]:
+    """Vertices, normals and triangles of flat ribbons along polylines [K, P, 3]; `taper` is the width left at the tip."""
     num, length = points.shape[:2]
     tangent = _unit(np.gradient(points, axis=1))
     side = _unit(np.cross(tangent, outward))
@@ -90,8 +87,7 @@ def ribbons(
     vertices = np.stack([points - side * width, points + side * width], axis=2)
     facing = _unit(np.cross(side, tangent))
     normals = _unit(np.stack([facing - 0.5 * side, facing + 0.5 * side], axis=2))
-    first = (np.arange(num)[:, None] * length + np.arange(length - 1)[None, :]) * 2
-    first = first.ravel() if shown is None else first[shown]
+    first = (np.arange(num)[:, None] * length + np.arange(length - 1)[None, :]).ravel() * 2
     triangles = np.concatenate(
         [np.stack([first, first + 1, first + 3], -1), np.stack([first, first + 3, first + 2], -1)]
     )
