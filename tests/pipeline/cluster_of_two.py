@@ -128,6 +128,8 @@ attempt(top / "blind", "blind", square, settings, {})
 sys.path.insert(0, str(top / "ours"))
 import computing
 attempt(top, "theirs", computing.times, computing.Settings(), {})
+import lacking
+attempt(top, "lacking", lacking.times, lacking.Settings(), {})
 attempt(top, "facts", computing.facts, computing.Settings(), {}, on_device=True)
 """
 
@@ -138,10 +140,11 @@ def errors(two: nodes.Cluster) -> dict[str, tuple[str, list[str], list[bool]]]:
     (two.folder / "facts").mkdir()
     for name, factor in (("ours", 2), ("theirs", 3)):
         (two.folder / name / "computing.py").write_text(COMPUTING.format(factor=factor))
+    (two.folder / "ours" / "lacking.py").write_text(COMPUTING.format(factor=2))
     paths = f"{ROOT / 'src'}:{ROOT}:{two.folder / 'ours'}"
     variables = {"PYTHONPATH": paths, "DVC_ROOT": ".", "S2F_FACE_LIBRARY": "torch"}
     said = answer(two.start(ERRORS, str(two.folder), cwd=two.folder, **variables))
-    return dict(zip(("full", "blind", "theirs", "facts"), map(json.loads, said.splitlines()), strict=True))
+    return dict(zip(("full", "blind", "theirs", "lacking", "facts"), map(json.loads, said.splitlines()), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -155,6 +158,10 @@ def errors(two: nodes.Cluster) -> dict[str, tuple[str, list[str], list[bool]]]:
         (
             "theirs",
             r"RuntimeError: node \S+ \(127.0.0.1\) has another version .* \(code of computing: changed\); give it the same .*",
+        ),
+        (
+            "lacking",
+            r"RuntimeError: node \S+ \(127.0.0.1\) cannot import .* \(No module named 'lacking'\); install there what is .*",
         ),
     ],
 )

@@ -86,7 +86,8 @@ def run(plan: Plan, compute: Callable[..., None], jobs: Iterable[Job], num_jobs:
         options = {**request, "scheduling_strategy": "SPREAD", "runtime_env": {"env_vars": environment_of(request)}}
 
         def submit(job: Job) -> Any:
-            return remote.options(name=plan.stage, **options).remote(place, ray.cloudpickle.dumps((compute, job)))
+            # Kept by Ray, in this machine's memory, until the shard is computed or given up.
+            return remote.options(name=plan.stage, **options).remote(place, [ray.put((compute, job))])
 
         room = machine.asked_workers() or WAITING_PER_SLOT * sum(slots.values())
         with _signals_noted() as heed:

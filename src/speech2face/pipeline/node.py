@@ -5,12 +5,12 @@ functions, only what comes with Python is.
 """
 
 import os
-import pickle
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -27,31 +27,34 @@ class Place:
     threads: Mapping[str, int]
 
 
-def work(place: Place, pickled: bytes) -> str:
+def work(place: Place, held: Sequence[Any]) -> str:
     """Compute one shard; returns the node's name.
 
     Args:
-        pickled: the function that computes, and its arguments, of which the last two are where the shard is to be and its metadata.
+        held: Ray's reference to the function that computes and its arguments, of which the last two are where the shard is to be and its
+            metadata. In a list, because Ray itself fetches what is not in one, and then nobody can say what this node lacks.
 
     Raises RuntimeError, in one line, where this node is not fit for the work, and whatever the function raises.
     """
+    import ray
+
     check_files(place)
     # Paths are to mean what they mean where the stage was started; a worker starts in the folder of `ray start`.
     os.chdir(place.folder)
     try:
-        # From the run's own driver, over Ray, which has unpickled this function as well. Here, so that what cannot be imported is said.
-        compute, (*arguments, path, metadata) = pickle.loads(pickled)
+        compute, (*arguments, path, metadata) = ray.get(held[0])
         from speech2face.pipeline.cluster import check_code
-    except (ImportError, AttributeError) as error:
+    except (ray.exceptions.RaySystemError, ImportError) as error:
+        missing = getattr(error, "client_exc", error)
+        if not isinstance(missing, ImportError | AttributeError):
+            raise
         raise RuntimeError(
-            f"{name()} cannot import what the stage needs ({error}); install there what is installed here: pip install -r requirements.txt "
-            "-r requirements-cluster.txt"
+            f"{name()} cannot import what the stage needs ({missing}); install there what is installed here: pip install -r "
+            "requirements.txt -r requirements-cluster.txt"
         ) from None
     check_code(arguments[0], metadata, name())
     # What does not need torch does without its half gigabyte; where it is loaded later, Ray makes it one thread.
     if torch := sys.modules.get("torch"):
-        import ray
-
         torch.set_num_threads(place.threads.get(ray.get_runtime_context().get_node_id(), 1))
     part = place.parts / path.name
     compute(*arguments, part, metadata)
