@@ -28,7 +28,7 @@ def plan(params: Params) -> Plan:
         {"faces": str(FACES), "weights": converted_weights(params.features)},
         unread=frozenset({"weights", "head_l2"}),
         weights=weight_digests(params.features),
-        count=lambda row: footer(FACES / row["shard"])[0],
+        count=lambda row: footer(FACES / row["shard"]).num_rows,
         on_device=True,
     )
 

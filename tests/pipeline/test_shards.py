@@ -69,7 +69,7 @@ def test_the_footer_holds_what_is_said_of_the_shard_and_its_rejects(tmp_path):
     rejects = [Reject("x", "silent", "x.wav: silent"), Reject("y", "no_face", "ü")]
     items = [rejects[0], *feature_rows(2), rejects[1]]
     write_shard(path, items, features_schema(3), {"fingerprint": "0123", "ingredients": "{}"})
-    assert footer(path) == (2, rejects)
+    assert footer(path) == (2, rejects, "0123")
     assert (footer_text(path, "fingerprint"), footer_text(path, "ingredients")) == ("0123", "{}")
     with pytest.raises(KeyError):
         footer_text(path, "versions")

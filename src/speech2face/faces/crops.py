@@ -44,12 +44,15 @@ def count_items(row: FaceRow) -> int:
 
 def _rows_of_speaker(clips: Iterable[dict[str, Any]]) -> list[FaceRow]:
     rows: dict[str, FaceRow] = {}
+    last: tuple[str, list[Any]] | None = None
     for clip in clips:
         common = {name: clip[name] for name in CLIP_COLUMNS}
         if clip["image_paths"]:
-            row = rows.setdefault(video_of(clip["clip_id"]), common | {"pictures": {}})
-            for picture in zip(*(clip[name] for name in PICTURE_COLUMNS), strict=True):
-                row["pictures"][picture[0]] = list(picture)
+            video, pictures = video_of(clip["clip_id"]), [clip[name] for name in PICTURE_COLUMNS]
+            row = rows.setdefault(video, common | {"pictures": {}})
+            if (video, pictures) != last:  # most clips of a video list what the one before them does
+                row["pictures"] |= {picture[0]: list(picture) for picture in zip(*pictures, strict=True)}
+            last = video, pictures
         elif clip["video_path"]:
             rows[clip["clip_id"]] = common | {name: clip[name] for name in VIDEO_COLUMNS}
     # As lists, because the order counts (a face's frame is its number), and a digest of a dictionary does not see it.

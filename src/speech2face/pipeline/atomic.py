@@ -24,8 +24,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to. At the end of the block that file is flushed to disk and takes the name; if the block fails it
     is removed, and `path` stays as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A random name, because two machines may share the folder, and numbers of processes are their own.
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    partial = _aside(path)
     try:
         yield partial
         with partial.open("rb") as file:
@@ -39,7 +38,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def replacing_folder(path: Path) -> Iterator[Path]:
     """A new folder beside `path` to write into. At the end of the block its files are flushed to disk and it takes the name; what had the
     name is removed. If the block fails the new folder is removed, and `path` stays as it was."""
-    partial, before = (path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial") for _ in range(2))
+    partial, before = _aside(path), _aside(path)
     partial.mkdir()
     try:
         yield partial
@@ -59,16 +58,27 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def _aside(path: Path) -> Path:
+    """Where a file is written that is to be called `path`: a random name, because two machines may share the folder, and numbers of
+    processes are their own."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+
+
 def link(source: Path, target: Path) -> None:
-    """Give a file a second name, in place of what has it now; a copy where the file system cannot."""
-    with replacing(target) as partial:
-        try:
-            partial.hardlink_to(source)
-        except OSError as error:
-            if error.errno not in NO_LINKS:
-                raise
-            print(f"cannot link {target} ({error.strerror}); copying instead", file=sys.stderr)
-            shutil.copyfile(source, partial)
+    """Give a file, which is on the disk already, a second name, in place of what has it now; a copy where the file system cannot."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = _aside(target)
+    try:
+        partial.hardlink_to(source)
+        partial.replace(target)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        print(f"cannot link {target} ({error.strerror}); copying instead", file=sys.stderr)
+        with replacing(target) as copy:
+            shutil.copyfile(source, copy)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

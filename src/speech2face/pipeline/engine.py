@@ -19,9 +19,9 @@ import pyarrow as pa
 from speech2face.pipeline import cluster, machine, processes
 from speech2face.pipeline.atomic import PARTIALS, link
 from speech2face.pipeline.dvc_cache import last_output
-from speech2face.pipeline.plan import Plan, Row, ShardFunction, fingerprint, shard_name
+from speech2face.pipeline.plan import Plan, Row, ShardFunction, shard_name
 from speech2face.pipeline.progress import progress
-from speech2face.pipeline.shards import footer, footer_texts, write_shard
+from speech2face.pipeline.shards import Footer, footer, write_shard
 from speech2face.pipeline.summary import Summary, check_rejects, write_rejects
 from speech2face.pipeline.work import work_directory
 
@@ -44,10 +44,8 @@ def map_shards(plan: Plan, out: Path | None, max_reject_fraction: float) -> Summ
     for _ in progress(run(plan, _compute, _jobs(plan, wanted), len(wanted)), len(wanted), plan.stage, "shards"):
         pass
 
-    for path in summary.finished:
-        rows_out, rejects = footer(path)
-        summary.rows_out += rows_out
-        summary.rejects += rejects
+    for path in wanted.values():
+        _add(summary, footer(path))
     summary.rejects.sort(key=lambda reject: (reject.item, reject.reason))
     if out is not None:
         _fill(out, summary.finished)
@@ -58,7 +56,7 @@ def map_shards(plan: Plan, out: Path | None, max_reject_fraction: float) -> Summ
 
 def _unfinished(plan: Plan, out: Path | None, summary: Summary) -> dict[int, Path]:
     """Which shards of a plan are to be computed, by their number, and where each belongs. Notes in `summary` how many rows and shards
-    there are, and where all of them belong."""
+    there are, where all of them belong, and what the finished ones hold."""
     store, kept = shard_store(plan.stage), _Kept(out)
     wanted: dict[int, Path] = {}
     known: dict[Path, None] = {}
@@ -70,12 +68,13 @@ def _unfinished(plan: Plan, out: Path | None, summary: Summary) -> dict[int, Pat
         if path in known:
             continue
         known[path] = None
-        if _is_finished(path, name) or kept.take(name, path):
-            continue
-        if plan.recover is not None and (recovered := plan.recover(name)) is not None:
-            write_shard(path, recovered, plan.schema, _made_from(plan, rows))
-            continue
-        wanted[number] = path
+        if found := _finished(path, name) or kept.take(name, path):
+            _add(summary, found)
+        elif plan.recover is not None and (recovered := plan.recover(name)) is not None:
+            write_shard(path, recovered, plan.schema, _made_from(plan, rows, name))
+            _add(summary, footer(path))
+        else:
+            wanted[number] = path
     summary.finished = list(known)
     return wanted
 
@@ -84,14 +83,14 @@ def _jobs(plan: Plan, wanted: Mapping[int, Path]) -> Iterator[tuple[Any, ...]]:
     """The arguments of `_compute` for the wanted shards, one after the other: their rows are read when they are asked for."""
     for number, rows in enumerate(plan.shards() if wanted else ()):
         if number in wanted:
-            made_from, place = _made_from(plan, rows), wanted[number]
+            place = wanted[number]
+            made_from = _made_from(plan, rows, place.stem)
             yield plan.function, rows, plan.settings, dict(plan.context), plan.on_device, plan.schema, place, made_from
 
 
-def _made_from(plan: Plan, rows: Sequence[Row]) -> dict[str, str]:
-    """The metadata of a shard: its fingerprint and its ingredients."""
-    ingredients = plan.ingredients(rows)
-    return {"fingerprint": fingerprint(plan.stage, ingredients), "ingredients": json.dumps(ingredients)}
+def _made_from(plan: Plan, rows: Sequence[Row], name: str) -> dict[str, str]:
+    """The metadata of a shard: `name`, which is its fingerprint, and its ingredients."""
+    return {"fingerprint": name, "ingredients": json.dumps(plan.ingredients(rows))}
 
 
 def shard_store(stage: str) -> Path:
@@ -106,27 +105,32 @@ class _Kept:
         self._out = out
         self._cached: dict[str, Path] | None = None
 
-    def take(self, name: str, path: Path) -> bool:
-        """Put the shard `name` into the store as `path`; whether it was found."""
+    def take(self, name: str, path: Path) -> Footer | None:
+        """Put the shard `name` into the store as `path`; its footer if it was found."""
         if self._out is None:
-            return False
+            return None
         if self._cached is None:
             self._cached = last_output(self._out)
         for place in (self._out / shard_name(name), self._cached.get(shard_name(name))):
-            if place is not None and _is_finished(place, name):
+            if place is not None and (found := _finished(place, name)):
                 link(place.resolve(), path)
-                return True
-        return False
+                return found
+        return None
 
 
-def _is_finished(path: Path, name: str) -> bool:
-    """Whether a shard need not be computed: it is there, it is the one, and none of its rejects may be different next time."""
+def _finished(path: Path, name: str) -> Footer | None:
+    """The footer of a shard that need not be computed: it is there, it is the one, and none of its rejects may be different next time."""
     try:
-        texts = footer_texts(path)
-        rejects = json.loads(texts["rejects"])
-        return texts["fingerprint"] == name and not any(reject["reason"] in PASSING_REASONS for reject in rejects)
-    except (OSError, KeyError, ValueError):  # not there, not a shard, or damaged since
-        return False
+        found = footer(path)
+        passing = any(reject.reason in PASSING_REASONS for reject in found.rejects)
+        return found if found.fingerprint == name and not passing else None
+    except (OSError, KeyError, ValueError, TypeError):  # not there, not a shard, or damaged since
+        return None
+
+
+def _add(summary: Summary, of_shard: Footer) -> None:
+    summary.rows_out += of_shard.num_rows
+    summary.rejects += of_shard.rejects
 
 
 def _remove_leftovers(store: Path) -> None:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -142,20 +142,31 @@ def write_table(path: Path, table: pa.Table) -> None:
         pq.write_table(table, partial)
 
 
-def footer(path: Path) -> tuple[int, list[Reject]]:
-    """Number of rows of a finished shard, and its rejects."""
-    metadata = pq.read_metadata(path)
-    return metadata.num_rows, [Reject(**r) for r in json.loads(metadata.metadata[b"rejects"])]
+class Footer(NamedTuple):
+    """What a finished shard says of itself: its number of rows, its rejects, and the name that it was written under."""
+
+    num_rows: int
+    rejects: list[Reject]
+    fingerprint: str
+
+
+def footer(path: Path) -> Footer:
+    """The footer of a shard. Raises OSError if it is not there, KeyError or ValueError if it is no shard."""
+    metadata = _metadata(path)
+    texts = metadata.metadata
+    rejects = [Reject(**reject) for reject in json.loads(texts[b"rejects"])]
+    return Footer(metadata.num_rows, rejects, texts[b"fingerprint"].decode())
 
 
 def footer_text(path: Path, key: str) -> str:
     """An entry of a finished shard's metadata. Raises KeyError if it has none."""
-    return footer_texts(path)[key]
+    return str(_metadata(path).metadata[key.encode()].decode())
 
 
-def footer_texts(path: Path) -> dict[str, str]:
-    """The metadata of a finished shard."""
-    return {key.decode(): text.decode() for key, text in pq.read_metadata(path).metadata.items()}
+def _metadata(path: Path) -> pq.FileMetaData:
+    # Opened here: Arrow would take the name of a file that is not there for an address on the network first.
+    with pa.OSFile(str(path)) as file:
+        return pq.read_metadata(file)
 
 
 def shard_paths(directory: Path) -> list[Path]:
