@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from speech2face.measures.aligned import Aligned
 from speech2face.measures.exchange import exchanges
 from speech2face.measures.ridge import Line, fit_ridge, speaker_folds
-from speech2face.measures.standardising import standardised
+from speech2face.measures.standardising import scaled, standardised
 from speech2face.measures.statistics import (
     VALUES_PER_BLOCK,
     Bootstrap,
@@ -123,17 +123,21 @@ def fit_probe(features: Features, labels: np.ndarray, speakers: np.ndarray) -> P
     """
     fold = speaker_folds(speakers, FOLDS)
     if labels.dtype.kind == "f":
-        scaler, scaled = standardised(features)
-        return NumberProbe(scaler, fit_ridge(scaled, labels[:, None], np.arange(len(labels)), fold, RIDGE_STRENGTHS))
+        scaler, shown = standardised(features)
+        return NumberProbe(scaler, fit_ridge(shown, labels[:, None], np.arange(len(labels)), fold, RIDGE_STRENGTHS))
+    with machine.threads() as pool:
+        scalers = pool.map(
+            lambda number: standardised(picked(features, np.flatnonzero(fold != number)))[0], np.unique(fold)
+        )
     tried: list[np.ndarray] = []
     for c in INVERSE_STRENGTHS:
-        tried.append(_held_out_losses(features, labels, fold, c))
+        tried.append(_held_out_losses(features, labels, fold, scalers, c))
         best = min(tried, key=np.mean)
         bound = best.mean() + best.std() / np.sqrt(len(labels))
         if tried[-1].mean() > bound:
             break
     chosen = next(c for c, losses in zip(INVERSE_STRENGTHS, tried, strict=False) if losses.mean() <= bound)
-    return _fit_logistic(features, labels, np.arange(len(labels)), chosen)
+    return _fit_logistic(standardised(features)[0], features, labels, np.arange(len(labels)), chosen)
 
 
 def read_attribute(attribute: Attribute, features: Features, bootstrap: Bootstrap) -> dict[str, Any]:
@@ -203,30 +207,35 @@ def evaluated_attributes(table: pd.DataFrame, roles: Mapping[str, str]) -> tuple
     return linked, [name for name in roles if roles[name] == "control" and name in table]
 
 
-def _fit_logistic(features: Features, labels: np.ndarray, rows: np.ndarray, c: float) -> Pipeline:
-    """Logistic regression of labels [N] on features [N, D], fitted on some of the rows."""
-    scaler, scaled = standardised(picked(features, rows))
-    held = np.empty(scaled.shape, np.float32)  # as precise as the features, and half the time of double precision
-    for block in blocks(scaled):
-        held[block] = scaled[block]
+def _fit_logistic(
+    scaler: StandardScaler, features: Features, labels: np.ndarray, rows: np.ndarray, c: float
+) -> Pipeline:
+    """Logistic regression of labels [N] on features [N, D], fitted on some of the rows, which `scaler` standardises."""
+    shown = scaled(scaler, picked(features, rows))
+    held = np.empty(shown.shape, np.float32)  # as precise as the features, and half the time of double precision
+    for block in blocks(shown):
+        held[block] = shown[block]
     return make_pipeline(scaler, LogisticRegression(C=c, max_iter=1000).fit(held, labels[rows]))
 
 
-def _held_out_losses(features: Features, labels: np.ndarray, fold: np.ndarray, c: float) -> np.ndarray:
-    """Log loss of each row when its fold is held out; a class that the other rows lack counts as unlikely as can be."""
+def _held_out_losses(
+    features: Features, labels: np.ndarray, fold: np.ndarray, scalers: Sequence[StandardScaler], c: float
+) -> np.ndarray:
+    """Log loss of each row when its fold is held out; a class that the other rows lack counts as unlikely as can be. scalers: of each
+    fold, that of the other rows."""
     losses = np.zeros(len(labels))
 
-    def hold_out(number: int) -> None:
+    def hold_out(number: int, scaler: StandardScaler) -> None:
         fitting, held = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         if len(np.unique(labels[fitting])) > 1:
-            model = _fit_logistic(features, labels, fitting, c)
+            model = _fit_logistic(scaler, features, labels, fitting, c)
             shown = picked(features, held)
             read = np.concatenate([model.predict_proba(shown[rows]) for rows in blocks(shown)])
             own = read * (labels[held, None] == model.classes_[None])
             losses[held] = -np.log(np.clip(own.sum(1), 1e-9, 1))
 
     with machine.threads() as pool:
-        pool.map(hold_out, np.unique(fold), chunksize=1)
+        pool.starmap(hold_out, zip(np.unique(fold), scalers, strict=True), chunksize=1)
     return losses
 
 

@@ -90,7 +90,8 @@ def paired(
     if metric == "cosine":
         if centred:
             return 1 - (one.unit[first] * other.unit[second]).sum(1)
-        return 1 - (unit(one.raw[first]) * unit(other.raw[second])).sum(1)
+        lengths = _inverse(one.raw_length)[first] * _inverse(other.raw_length)[second]
+        return 1 - (one.raw[first] * other.raw[second]).sum(1) * lengths
     return torch.linalg.vector_norm(one.moved(first) - other.moved(second), {"l1": 1, "l2": 2}[metric], dim=1)
 
 

@@ -97,7 +97,10 @@ def compare(
 
         def count(rows: slice, columns: slice = columns, held: Side = held) -> None:
             block = _Block(queries, rows, held, middle)
-            matches = Side(entries[own[rows]], middle)
+            if len(held.raw) == len(entries):
+                matches = held, torch.tensor(own[rows])
+            else:
+                matches = Side(entries[own[rows]], middle), torch.arange(len(own[rows]))
             others = torch.from_numpy(own[rows, None] != np.arange(columns.start, columns.stop))
             for number, order in enumerate(orders):
                 found = block.settle(order.metric, order.centred, matches, others)
@@ -132,14 +135,19 @@ class _Block:
         self._rows = torch.arange(len(features))[self._row_of]
         self._settled: dict[tuple[Metric, bool], _Settled] = {}
 
-    def settle(self, metric: Metric, centred: bool, matches: Side, others: torch.Tensor) -> _Settled:
-        """matches: the entry of each query; others: which entries are not it, [N, M]."""
+    def settle(
+        self, metric: Metric, centred: bool, matches: tuple[Side, torch.Tensor], others: torch.Tensor
+    ) -> _Settled:
+        """matches: entries, and which of them is that of each query, [N]; others: which entries are not it, [N, M]."""
         if (metric, centred) not in self._settled:
             self._settled[metric, centred] = self._settle(metric, centred, matches, others)
         return self._settled[metric, centred]
 
-    def _settle(self, metric: Metric, centred: bool, matches: Side, others: torch.Tensor) -> _Settled:
-        limit = paired(self._asked, matches, self._rows, torch.arange(len(self._rows)), metric, centred)[:, None]
+    def _settle(
+        self, metric: Metric, centred: bool, matches: tuple[Side, torch.Tensor], others: torch.Tensor
+    ) -> _Settled:
+        entries, own = matches
+        limit = paired(self._asked, entries, self._rows, own, metric, centred)[:, None]
         tolerance = TIE * (torch.ones_like(limit) if metric == "cosine" else limit)
         matrix, error = (values[self._row_of] for values in self._estimates.of(metric, centred))
         least, nearest = matrix.min(1)
