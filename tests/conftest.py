@@ -5,7 +5,7 @@ takes long begins early, so that no process works on alone in the end. Tests mar
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from speech2face.evaluation.run import evaluate
 from speech2face.measures.aligned import Aligned, align
 from speech2face.measures.inputs import Inputs
 from speech2face.measures.measure import Measured, measure
+from speech2face.pipeline.syntax import Module
 from tests.simulated import CORPORA, QUICK
 from tests.trained import save_models
 
@@ -57,6 +58,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return [group in first, group == "evaluations", item.path in long, item.path in slow, True].index(True)
 
     items.sort(key=place)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _parsed_once() -> Iterator[None]:
+    """Fingerprints are taken hundreds of times: a process parses a source file once, and again only if its text is another."""
+    parse = cache(lambda name, path, text: Module(name, path))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("speech2face.pipeline.code.Module", lambda name, path: parse(name, path, path.read_bytes()))
+        yield
 
 
 @dataclass(frozen=True)
