@@ -19,7 +19,7 @@ from speech2face.face_networks.alignment import similarity_transform, warp_affin
 from speech2face.face_networks.files import insightface_pack
 from tests.face_networks.test_onnx_network import noise, save
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("readers_at_once")]
 
 FIVE_POINTS = np.array([[80, 95], [140, 90], [112, 125], [90, 160], [138, 156]], np.float32)
 

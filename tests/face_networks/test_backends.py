@@ -20,7 +20,7 @@ from speech2face.pipeline.shards import write_shard
 from tests.face_networks.files import weight_files
 from tests.face_networks.test_arcface import write_recognition
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("readers_at_once")]
 
 
 def features(**changes) -> Features:

@@ -19,7 +19,7 @@ from tests.face_networks.files import weight_files
 from tests.face_networks.files.weight_files import NARROW_H5
 from tests.face_networks.test_arcface import write_recognition
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("readers_at_once")]
 
 
 @pytest.fixture

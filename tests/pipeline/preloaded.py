@@ -19,8 +19,9 @@ from functools import cache
 from pathlib import Path
 
 LIBRARIES = (
-    "dvc.cli dvc.repo dvc.commands.repro dvc.commands.status dvc.commands.experiments.run dvc.stage.run dvclive matplotlib.pyplot "
-    "pandas PIL.Image pyarrow.dataset pyarrow.parquet pydantic safetensors.torch scipy.spatial scipy.stats skimage.transform "
+    "dvc.cli dvc.repo dvc.commands.repro dvc.commands.status dvc.commands.experiments.run dvc.stage.run dvclive h5py "
+    "insightface.model_zoo.arcface_onnx insightface.model_zoo.attribute matplotlib.pyplot onnx onnxruntime pandas PIL.Image "
+    "pyarrow.dataset pyarrow.parquet pydantic safetensors.torch scipy.io scipy.spatial scipy.stats skimage.transform "
     "sklearn.linear_model torch torch._dynamo torchaudio tqdm"
 )
 # Isolated and without site-packages, so that it starts in some 15 ms.
@@ -31,8 +32,11 @@ with socket.socket(socket.AF_UNIX) as server:
     request = json.dumps([{start!r} + sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
     socket.send_fds(server, [len(request).to_bytes(4, "big")], [0, 1, 2])
     server.sendall(request)
-    status = server.recv(4)
-sys.exit(int.from_bytes(status, "big") if status else 1)
+    answer = server.recv(4)
+status = int.from_bytes(answer, "big") if answer else 1
+if status > 128:
+    os.kill(os.getpid(), status - 128)
+sys.exit(status)
 """
 
 
@@ -95,17 +99,19 @@ def interpret(arguments: list[str], folder: str, environment: dict[str, str]) ->
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    first, *rest = arguments
+    is_isolated = arguments[:2] == ["-I", "-c"]
+    first, *rest = arguments[is_isolated:]
     if first.startswith("-") and first not in ("-m", "-c"):
         os.execv(sys.executable, [sys.executable, *arguments])
-    sys.path[:1] = [str(Path(path).absolute()) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    folders = [] if is_isolated else os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:1] = [str(Path(path).absolute()) for path in folders if path]
     if first == "-m":
         sys.argv = rest
         sys.path.insert(0, folder)
         runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
     elif first == "-c":
         sys.argv = ["-c", *rest[1:]]
-        sys.path.insert(0, "")
+        sys.path[:0] = [] if is_isolated else [""]
         exec(compile(rest[0], "<string>", "exec"), vars(sys.modules["__main__"]))
     else:
         sys.argv = arguments

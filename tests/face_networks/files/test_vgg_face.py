@@ -24,7 +24,7 @@ from tests.face_networks.files import weight_files
 from tests.face_networks.files.weight_files import LAYERS, NARROW_H5, T7Writer, state_dict
 from tests.face_networks.test_vgg_face import close, crops, golden
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("readers_at_once")]
 
 WRITERS = {
     "pytorch": weight_files.write_pytorch,
