@@ -54,6 +54,8 @@ def words(name: str) -> set[str]:
 def test_names_are_the_fields_words():
     found = []
     for name, text in texts(".py"):
+        if not any(word in text.lower() for word in NAMES):  # no need to take it apart
+            continue
         tokens = tokenize.generate_tokens(io.StringIO(text).readline)
         for used in sorted({token.string for token in tokens if token.type == tokenize.NAME}):
             found += [f"{name}: {used}; better: {NAMES[word]}" for word in words(used) & NAMES.keys()]
