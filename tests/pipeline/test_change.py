@@ -43,8 +43,12 @@ def test_nor_do_they_on_a_machine_that_has_only_pulled_where_a_stage_repeated_ta
     assert pulled.repro().stages == ["code"]
     assert pulled("dvc", "status").stdout.strip() == "Data and pipelines are up to date."
     assert not (pulled.path / ".work").exists()
-    found = Clone(pulled.path, fresh=True).repro("--force")
+    found = pulled.repro("--force")
     assert found.stages == STAGES and found.work == 0
+    repeated = ["code", "segment_audio", "train_decoder"]  # one of each kind, as users run it
+    found = Clone(pulled.path, fresh=True).repro("--force", "--single-item", *repeated)
+    assert found.stages == repeated and found.work == 0
+    assert found.computed.keys() | found.steps.keys() == set(repeated[1:])
     assert "results/" not in pulled("git", "status", "--short").stdout
 
 
