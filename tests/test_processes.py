@@ -29,8 +29,10 @@ def test_a_group_shares_a_process_and_a_crash_ends_the_run(tmp_path: Path):
         (tmp_path / f"test_{name}.py").write_text(TESTS)
     makefile = (Path(__file__).parents[1] / "Makefile").read_text("utf-8")
     (options,) = re.findall(r"^PARALLEL := --numprocesses auto (.*)$", makefile, re.MULTILINE)
-    order = [sys.executable, "-m", "pytest", "--numprocesses", "2", *options.split()]
+    # Without the other plugins of this environment, which each process would import.
+    order = [sys.executable, "-m", "pytest", "-p", "xdist", "--numprocesses", "2", *options.split()]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     run = subprocess.run(order, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100)
     assert run.returncode == 1 and "crashed while running 'test_b.py::test_it[4]" in run.stdout
     workers = defaultdict(set)

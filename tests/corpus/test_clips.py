@@ -40,12 +40,12 @@ def test_an_id_that_occurs_twice_comes_back_twice_side_by_side(monkeypatch: pyte
 
 
 def test_packed_clips_take_a_tenth_of_the_memory(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(clips, "CLIPS_PER_RUN", 500)
+    monkeypatch.setattr(clips, "CLIPS_PER_RUN", 200)
     monkeypatch.setattr(clips, "CLIPS_PER_BLOCK", 20)
     tracemalloc.start()
-    packed = Clips(some(8000))
+    packed = Clips(some(3000))
     in_clips = tracemalloc.get_traced_memory()[0]
-    as_objects = list(some(8000))
+    as_objects = list(some(3000))
     of_objects = tracemalloc.get_traced_memory()[0] - in_clips
     tracemalloc.reset_peak()
     before = tracemalloc.get_traced_memory()[0]
