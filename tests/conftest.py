@@ -28,13 +28,11 @@ OF_EVALUATION = {"evaluated", "measured", "measure_of"}
 """Fixtures that run an evaluation once: what uses them shares a process."""
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+def pytest_configure() -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ:
         # One thread in each process; threads of several that wait for each other cost more than they give.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         torch.set_num_threads(1)
-        # Processes that fill one cache of numba's (librosa) beside each other leave machine code of another function in it, and crash.
-        os.environ["NUMBA_CACHE_DIR"] = str(config.cache.mkdir(f"numba-{worker}"))
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups

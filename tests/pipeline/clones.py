@@ -28,7 +28,6 @@ SMALL = {
     "    val: 0.1": "    val: 0.34",
     "    test: 0.25": "    test: 0.33",
     "    size_px: 256": "    size_px: 192",
-    "    samples_per_pixel: 4": "    samples_per_pixel: 1",
     "  epochs: 11": "  epochs: 1",
     "  epochs: 8": "  epochs: 2",
     "  batch_size: 8": "  batch_size: 2",

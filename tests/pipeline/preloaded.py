@@ -33,9 +33,9 @@ with socket.socket(socket.AF_UNIX) as server:
     socket.send_fds(server, [len(request).to_bytes(4, "big")], [0, 1, 2])
     server.sendall(request)
     answer = server.recv(4)
-status = int.from_bytes(answer, "big") if answer else 1
-if status > 128:
-    os.kill(os.getpid(), status - 128)
+status = int.from_bytes(answer, "big", signed=True) if answer else 1
+if status < 0:  # ended by a signal
+    os.kill(os.getpid(), -status)
 sys.exit(status)
 """
 
@@ -89,8 +89,7 @@ def serve(listening: socket.socket) -> None:
         interpret(*json.loads(request))
         return
     _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    connection.sendall((code if code >= 0 else 128 - code).to_bytes(4, "big"))
+    connection.sendall(os.waitstatus_to_exitcode(status).to_bytes(4, "big", signed=True))
     os._exit(0)
 
 
