@@ -1,4 +1,4 @@
-"""The command line: `speech2face predict`, `serve`, `export`, `weights check`, `rejects`, `compare`, `why`, `prune`, `doctor`."""
+"""The command line: `speech2face predict`, `serve`, `export`, `weights check`, `rejects`, `compare`, `estimate`, `why`, `prune`, `doctor`."""
 
 import argparse
 import sys
@@ -31,6 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_weights(commands)
     _add_rejects(commands)
     _add_compare(commands)
+    _add_estimate(commands)
     why = commands.add_parser("why", help="say what differs between a stage's last run and now")
     why.add_argument("stage", help="make_corpus, segment_audio, crop_faces, extract_features, ...")
     why.set_defaults(run=_why)
@@ -158,6 +159,33 @@ def _add_compare(commands: Any) -> None:
     compare.set_defaults(run=_compare)
 
 
+def _add_estimate(commands: Any) -> None:
+    estimate = commands.add_parser(
+        "estimate",
+        help="say how long a corpus takes, and how much memory and disk",
+        description="Say how long each stage takes for a corpus of VoxCeleb1's, VoxCeleb2's or AVSpeech's kind, and how much memory and "
+        "disk. First the stages run on generated recordings, to measure this machine with the workers and devices that the S2F_ variables "
+        "ask for. docs/scale.md explains what is counted.",
+    )
+    estimate.add_argument(
+        "corpora", nargs="*", metavar="CORPUS", help="voxceleb1, voxceleb2, avspeech (default: all three)"
+    )
+    for name, what in (("clips", "videos and speakers in proportion"), ("videos", ""), ("speakers", "")):
+        of = f"; {what}, unless they are given" if what else ""
+        estimate.add_argument(f"--{name}", type=int, metavar="N", help=f"{name} of the corpus, instead of all{of}")
+    estimate.add_argument("--processors", type=int, metavar="P", help="for so many processors (default: this machine's)")
+    estimate.add_argument(
+        "--gpus", type=int, metavar="G", help="for so many GPUs of the kind that was measured (default: as many as were measured)"
+    )
+    estimate.add_argument(
+        "--params", type=Path, default=Path("params.yaml"), help="parameter file, such as a preset (default: %(default)s)"
+    )
+    estimate.add_argument("--rates", type=Path, metavar="FILE", help="do not measure: take what --save-rates wrote, here or elsewhere")
+    estimate.add_argument("--save-rates", type=Path, metavar="FILE", help="write what was measured, as JSON")
+    estimate.add_argument("--markdown", action="store_true", help="print one table in Markdown")
+    estimate.set_defaults(run=_estimate)
+
+
 # Commands import what they need when they run, so that --help answers at once.
 
 
@@ -210,6 +238,23 @@ def _compare(arguments: argparse.Namespace) -> int:
     params = load_params(arguments.params)
     table = compare(arguments.first, arguments.second, params.evaluation, params.seed)
     print(table.to_string(index=False, float_format="{:.4f}".format))
+    return 0
+
+
+def _estimate(arguments: argparse.Namespace) -> int:
+    from speech2face.estimate.command import estimate
+
+    sizes = {name: getattr(arguments, name) for name in ("clips", "videos", "speakers", "processors", "gpus")}
+    print(
+        estimate(
+            arguments.corpora,
+            **sizes,
+            params=arguments.params,
+            measured=arguments.rates,
+            save=arguments.save_rates,
+            as_markdown=arguments.markdown,
+        )
+    )
     return 0
 
 
