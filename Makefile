@@ -54,7 +54,7 @@ bench-gpu: $(VENV)/.installed-dev  ## test and time the stages on a GPU, for doc
 	$(RUN) PYTHONPATH=src python benchmarks/gpu.py --write docs/scale.md --json docs/scale.jsonl
 
 bench: $(VENV)/.installed-dev  ## time the parts against other libraries
-	@for script in $(filter-out benchmarks/make_% benchmarks/gpu.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(RUN) PYTHONPATH=src python $$script || exit 1; done
+	@for script in $(filter-out benchmarks/make_% benchmarks/gpu.py benchmarks/estimate.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(RUN) PYTHONPATH=src python $$script || exit 1; done
 
 experiments: setup  ## compare experiments: what differs between them
 	$(RUN) dvc exp show --no-pager --only-changed --drop '^(src|stages|data|models|results)(/|$$)' --sort-by recall_at_10_percent --sort-order desc

@@ -19,7 +19,18 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]):
         cli.main(["--help"])
     assert done.value.code == 0
     text = capsys.readouterr().out
-    for command in ("predict", "serve", "export", "weights", "rejects", "compare", "why", "prune", "doctor"):
+    for command in (
+        "predict",
+        "serve",
+        "export",
+        "weights",
+        "rejects",
+        "compare",
+        "estimate",
+        "why",
+        "prune",
+        "doctor",
+    ):
         assert command in text
 
 
@@ -54,7 +65,19 @@ def test_rejects_are_counted_and_listed(tmp_path: Path, capsys: pytest.CaptureFi
     assert "dvc repro" in capsys.readouterr().err
 
 
-COMMANDS = ("predict", "serve", "export", "weights", "weights check", "rejects", "compare", "why", "prune", "doctor")
+COMMANDS = (
+    "predict",
+    "serve",
+    "export",
+    "weights",
+    "weights check",
+    "rejects",
+    "compare",
+    "estimate",
+    "why",
+    "prune",
+    "doctor",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

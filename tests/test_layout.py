@@ -23,6 +23,7 @@ ROOMS = (
     "exporting",
     "report",
     "evaluation",
+    "estimate",
     "app",
 )
 """A room imports from itself and from those before it."""
@@ -44,6 +45,7 @@ WITHOUT_TEST = {
     "dlib_nets.building": "test_detector and test_embedder build networks by it",
     "dlib_nets.layers": "test_network_file reads every kind",
     "drawing.loading": "test_model loads and refuses models, and exporting.test_export exports them",
+    "estimate.probe": "test_measuring runs all of it on samples",
     "face_networks.converted": "test_store writes and opens converted files",
     "face_networks.files.insightface_pack": "test_arcface reads packs",
     "face_networks.files.keras_h5": "files.test_vgg_face and files.test_other_networks read every format",

@@ -1,4 +1,5 @@
-"""The command line: `speech2face predict`, `serve`, `export`, `weights check`, `rejects`, `compare`, `estimate`, `why`, `prune`, `doctor`."""
+"""The command line: `speech2face predict`, `serve`, `export`, `weights check`, `rejects`, `compare`, `estimate`, `why`, `prune` and
+`doctor`."""
 
 import argparse
 import sys
@@ -173,14 +174,24 @@ def _add_estimate(commands: Any) -> None:
     for name, what in (("clips", "videos and speakers in proportion"), ("videos", ""), ("speakers", "")):
         of = f"; {what}, unless they are given" if what else ""
         estimate.add_argument(f"--{name}", type=int, metavar="N", help=f"{name} of the corpus, instead of all{of}")
-    estimate.add_argument("--processors", type=int, metavar="P", help="for so many processors (default: this machine's)")
     estimate.add_argument(
-        "--gpus", type=int, metavar="G", help="for so many GPUs of the kind that was measured (default: as many as were measured)"
+        "--processors", type=int, metavar="P", help="for so many processors (default: this machine's)"
     )
     estimate.add_argument(
-        "--params", type=Path, default=Path("params.yaml"), help="parameter file, such as a preset (default: %(default)s)"
+        "--gpus",
+        type=int,
+        metavar="G",
+        help="for so many GPUs of the kind that was measured (default: as many as were measured)",
     )
-    estimate.add_argument("--rates", type=Path, metavar="FILE", help="do not measure: take what --save-rates wrote, here or elsewhere")
+    estimate.add_argument(
+        "--params",
+        type=Path,
+        default=Path("params.yaml"),
+        help="parameter file, such as a preset (default: %(default)s)",
+    )
+    estimate.add_argument(
+        "--rates", type=Path, metavar="FILE", help="do not measure: take what --save-rates wrote, here or elsewhere"
+    )
     estimate.add_argument("--save-rates", type=Path, metavar="FILE", help="write what was measured, as JSON")
     estimate.add_argument("--markdown", action="store_true", help="print one table in Markdown")
     estimate.set_defaults(run=_estimate)

@@ -4,13 +4,14 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 from ruamel.yaml import YAML
 
+from speech2face.corpus.splits import SPEAKERS_PATH, read_splits, write_splits
 from speech2face.estimate.corpora import CorpusSize
 from speech2face.estimate.sample import Voice, write_corpus
 from speech2face.estimate.tables import multiply
@@ -102,7 +103,9 @@ class Bench:
 
     def environment(self, work: Path) -> dict[str, str]:
         """That of this process, with the repository's source; one machine is measured, not a cluster."""
-        own = {name: text for name, text in os.environ.items() if name not in ("S2F_CLUSTER", "DVC_STAGE", "DVC_EXP_NAME")}
+        own = {
+            name: text for name, text in os.environ.items() if name not in ("S2F_CLUSTER", "DVC_STAGE", "DVC_EXP_NAME")
+        }
         return own | {"PYTHONPATH": str(self._root / "src"), "DVC_ROOT": str(work), "PYTHONWARNINGS": "ignore"}
 
     def bytes_left(self, work: Path, stage: str) -> int:
@@ -190,14 +193,6 @@ def line(first: tuple[float, float], second: tuple[float, float]) -> tuple[float
 
 def splits_swapped(work: Path) -> None:
     """Let the training speakers of a folder test, and the test speakers train."""
-    import pyarrow as pa
-
-    from speech2face.corpus.splits import SPEAKERS, SPEAKERS_PATH
-
-    swap: Mapping[str, str] = {"train": "test", "test": "train", "val": "val"}
-    rows = pq.read_table(work / SPEAKERS_PATH).to_pylist()
-    (work / SPEAKERS_PATH).unlink()
-    table = pa.Table.from_pylist([row | {"split": swap[row["split"]]} for row in rows], SPEAKERS)
-    pq.write_table(table, work / SPEAKERS_PATH)
-
-
+    swap = {"train": "test", "test": "train", "val": "val"}
+    path = work / SPEAKERS_PATH
+    write_splits(path, {speaker: swap[split] for speaker, split in read_splits(path).items()})

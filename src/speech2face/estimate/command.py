@@ -6,7 +6,7 @@ from pathlib import Path
 
 from speech2face.estimate import measuring, rates
 from speech2face.estimate.corpora import CorpusSize, chosen
-from speech2face.estimate.model import machine_of, notes, predict
+from speech2face.estimate.model import check_numbers, machine_of, notes, predict
 from speech2face.estimate.page import markdown, text
 from speech2face.pipeline.params import Params, load_params
 
@@ -31,6 +31,7 @@ def estimate(
 
     Raises ValueError for what cannot be, and RuntimeError if a stage fails on a sample.
     """
+    check_numbers(processors, gpus)
     corpora, settings = chosen(names, clips, videos, speakers), load_params(params)
     found = rates.load(measured) if measured is not None else _measure(settings, corpora, gpus)
     if save is not None:
@@ -39,7 +40,8 @@ def estimate(
     predicted = [(corpus, predict(found, corpus, settings, machine)) for corpus in corpora]
     if as_markdown:
         return markdown(predicted)
-    warning = [_otherwise(found.differences(settings))] if found.differences(settings) else []
+    differences = found.differences(settings)
+    warning = [_otherwise(differences)] if differences else []
     tables = [text(corpus, machine, rows, notes(corpus, settings)) for corpus, rows in predicted]
     return "\n\n".join([*warning, *tables])
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from speech2face.pipeline.params import Params, Splits
+from speech2face.pipeline.params import Splits
 
 
 @dataclass(frozen=True)
@@ -121,9 +121,3 @@ def chosen(names: list[str], clips: int | None, videos: int | None, speakers: in
     if asked and len(names) != 1:
         raise ValueError("--clips, --videos and --speakers are of one corpus; name it, for example voxceleb1")
     return [CORPORA[name].resized(clips, videos, speakers) for name in dict.fromkeys(names or CORPORA)]
-
-
-def describe(corpus: CorpusSize, params: Params) -> str:
-    """A corpus's numbers and the bytes that are read of it, in a line."""
-    gb = corpus.bytes_to_read(params.corpus.pictures_per_video) / 1e9
-    return f"{corpus.clips:,} clips, {corpus.videos:,} videos, {corpus.speakers:,} speakers; {gb:,.3g} GB to read"

@@ -69,7 +69,9 @@ class _Measuring:
         found: list[Callable[[], None]] = []
         for corpus in self.corpora:
             found += [partial(self.prepare, corpus), partial(self.listing, corpus)]
-            found += [partial(self.extraction, corpus, stage) for stage in ("segment_audio", "embed_voices", "crop_faces")]
+            found += [
+                partial(self.extraction, corpus, stage) for stage in ("segment_audio", "embed_voices", "crop_faces")
+            ]
         common = (self.features, self.decoder, self.encoder, self.evaluation, self.products, self.dvc)
         return found + [partial(step) for step in common]
 
@@ -126,9 +128,7 @@ class _Measuring:
             self.of_corpus[corpus.name][stage] = Rate(seconds, 0.0, memory[self.start], rate)
             return
         first, second = grown(seconds_at, self.start, MOST_SPEAKERS, self.enough_s)
-        self.of_corpus[corpus.name][stage] = self._table_rate(
-            stage, works[second[0]], first, second, memory[second[0]]
-        )
+        self.of_corpus[corpus.name][stage] = self._table_rate(stage, works[second[0]], first, second, memory[second[0]])
         self.largest[stage] = works[second[0]]
 
     def _table_rate(
@@ -176,7 +176,7 @@ class _Measuring:
         base, corpus, name = self.base[self.corpora[0].name], self.corpora[0], stage.removeprefix("train_")
         few = self.few()
         batch = self.params.encoder.speaker_embedding.batch_size if self.embeds and name == "encoder" else 0
-        many = max(4 * few, 128, -(-batch // 4) * 4)
+        many = max(4 * few, -(-batch // 4) * 4)
         small = self.bench.derived(base, corpus, few, *tables)
         large = self.bench.derived(base, corpus, many, *tables)
         seconds = self.enough_s

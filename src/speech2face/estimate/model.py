@@ -34,7 +34,14 @@ CUT = 0.975
 """Mean size of the shards of `provenance.chunk`, as a part of the size that is asked for."""
 MIB = 2**20
 
-CLIP_BYTES = {"make_corpus": 60, "segment_audio": 60, "embed_voices": 60, "crop_faces": 250, "train_encoder": 150, "evaluate": 4500}
+CLIP_BYTES = {
+    "make_corpus": 60,
+    "segment_audio": 60,
+    "embed_voices": 60,
+    "crop_faces": 250,
+    "train_encoder": 150,
+    "evaluate": 4500,
+}
 """Memory that a stage's process takes for each clip, beyond what was measured."""  # fmt: skip
 CANONICAL_BYTES = 4_000
 """Memory of the search for neighbours, for each face (`training.morphs`)."""
@@ -60,15 +67,20 @@ class Machine:
     gpus: int
 
 
-def machine_of(rates: Rates, processors: int | None, gpus: int | None) -> Machine:
-    """The machine that was asked for, by default the one that was measured.
-
-    Raises ValueError for numbers that cannot be, and for GPUs if none was measured or the other way round.
-    """
-    measured = int(rates.machine["gpus"])
+def check_numbers(processors: int | None, gpus: int | None) -> None:
+    """Raise ValueError for numbers that no machine has."""
     for name, value, least in (("processors", processors, 1), ("gpus", gpus, 0)):
         if value is not None and value < least:
             raise ValueError(f"--{name} must be at least {least} (got {value})")
+
+
+def machine_of(rates: Rates, processors: int | None, gpus: int | None) -> Machine:
+    """The machine that was asked for, by default the one that was measured.
+
+    Raises ValueError as `check_numbers`, and for GPUs if none was measured or the other way round.
+    """
+    check_numbers(processors, gpus)
+    measured = int(rates.machine["gpus"])
     if gpus is not None and (gpus > 0) != (measured > 0):
         have = f"{measured} GPUs" if measured else "no GPU"
         where = "on a machine that has one" if gpus else "with S2F_DEVICE=cpu"

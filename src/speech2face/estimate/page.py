@@ -70,6 +70,6 @@ def markdown(estimates: Sequence[tuple[CorpusSize, Sequence[Row]]]) -> str:
     """One table of several corpora: time, memory and disk of each stage."""
     names = [corpus.title for corpus, _ in estimates]
     lines = [f"| stage | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
-    for row in zip(*(cells(rows) for _, rows in estimates), strict=True):
-        lines.append(f"| {row[0][0]} | {' | '.join(', '.join(cell[1:]) for cell in row)} |")
+    of_stages = zip(*(cells(rows) for _, rows in estimates), strict=True)
+    lines += [f"| {row[0][0]} | {' | '.join(', '.join(cell[1:]) for cell in row)} |" for row in of_stages]
     return "\n".join(lines)

@@ -1,5 +1,5 @@
-"""What is timed inside of a process of its own: `python -m speech2face.estimate.probe NAME ARGUMENTS CLOCK`, ARGUMENTS an object of JSON, in the folder
-of a sample; it prints an object of JSON. CLOCK is wall or processor.
+"""What is timed inside of a process of its own, in the folder of a sample: `python -m speech2face.estimate.probe NAME ARGUMENTS CLOCK`.
+ARGUMENTS is an object of JSON, and so is what it prints; CLOCK is wall or processor.
 
 A training's steps and validation, and what grows faster than the corpus, on made-up numbers: the comparison of predictions with
 everybody's face, the face classifier's fit, and the search for near neighbours of faces.

@@ -45,8 +45,8 @@ class Rates:
     """What was measured on a machine.
 
     machine: its `device` (cpu or cuda), numbers of `processors` and `gpus`, and of `workers` without and with networks
-    (`device_workers`); settings: the parameters that were measured, by their names; of_corpus: rates by corpus and stage, of the stages that
-    read its files; common: those of the others; numbers: all else, by name (`model` says what each is).
+    (`device_workers`); settings: the parameters that were measured, by their names; of_corpus: rates by corpus and stage, of the stages
+    that read its files; common: those of the others; numbers: all else, by name (`model` says what each is).
     """
 
     machine: dict[str, Any]

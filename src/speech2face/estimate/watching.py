@@ -1,6 +1,5 @@
 """Programs that are run to see how long they take, and how much memory."""
 
-import os
 import resource
 import subprocess
 import threading
@@ -90,8 +89,8 @@ def _descendants(pid: int) -> Iterable[int]:
     try:
         children = [
             int(child)
-            for task in os.listdir(f"/proc/{pid}/task")
-            for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split()
+            for task in Path(f"/proc/{pid}/task").iterdir()
+            for child in (task / "children").read_text().split()
         ]
     except OSError:  # it has ended
         return
