@@ -27,7 +27,7 @@ def test_units():
         "280 h",
     ]
     assert [memory_text(m) for m in (350, 2048)] == ["350 MiB", "2.0 GiB"]
-    assert [disk_text(b) for b in (500, 2e6, 95e9, 1.2e12)] == ["0.5 kB", "2.0 MB", "95 GB", "1.2 TB"]
+    assert [disk_text(b) for b in (500, 2e6, 95e9, 1.2e12)] == ["0.50 kB", "2.0 MB", "95 GB", "1.2 TB"]
 
 
 def test_a_table_fits_80_columns_and_sums_up():

@@ -32,11 +32,10 @@ MOST_ROWS_PER_SHARD = 32
 
 class Bench:
     """A temporary folder with samples of corpora, and folders to work in. `root` is the repository, whose stages run; `clock` as of
-    `watching.run`; `clips_per_shard` is that of the samples: few, so that all workers have something to do."""
+    `watching.run`."""
 
     def __init__(self, params: Params, root: Path, folder: Path, clock: Clock = "wall") -> None:
         self.params, self.folder, self.clock = params, folder, clock
-        self.clips_per_shard = 2
         self._root = root.resolve()
         self._outs = read_outs(self._root / "dvc.yaml")
         self._roots: dict[tuple[str, int, int], Path] = {}
@@ -56,20 +55,20 @@ class Bench:
             self._roots[key] = write_corpus(folder, self._voices[corpus.name], pictures, speakers, clips=clips)
         return self._roots[key]
 
-    def work(self, corpus_root: Path) -> Path:
-        """A new folder to run stages in, on a sample."""
+    def work(self, corpus_root: Path, clips_per_shard: int = MOST_ROWS_PER_SHARD) -> Path:
+        """A new folder to run stages in, on a sample. Few clips in a shard give all workers something to do, and cost a little."""
         self._count += 1
         work = self.folder / f"work-{self._count}"
         work.mkdir()
         for name in ("src", "stages"):
             (work / name).symlink_to(self._root / name)
         with (work / "params.yaml").open("w", encoding="utf-8") as file:
-            YAML().dump(sample_params(self.params, corpus_root, self.clips_per_shard), file)
+            YAML().dump(sample_params(self.params, corpus_root, clips_per_shard), file)
         return work
 
-    def listed(self, corpus: CorpusSize, speakers: int) -> Path:
-        """A new folder in which make_corpus has run on a sample."""
-        work = self.work(self.corpus(corpus, speakers))
+    def listed(self, corpus: CorpusSize, speakers: int, clips_per_shard: int = MOST_ROWS_PER_SHARD) -> Path:
+        """A new folder in which make_corpus has run on a sample; arguments as of `work`."""
+        work = self.work(self.corpus(corpus, speakers), clips_per_shard)
         self.stage(work, "make_corpus")
         return work
 

@@ -51,11 +51,9 @@ class CorpusSize:
         """What faces are looked for in, as rows: the pictures of a video together, or the video of a clip."""
         return self.videos if self.pictures else self.clips
 
-    def files(self, pictures_per_video: int | None) -> int:
-        """Files that are listed and read for their digests."""
-        if self.pictures:
-            return self.clips + self.videos * pictures_of(pictures_per_video)
-        return self.clips if self.sound == "mp4" else 2 * self.clips
+    def files_of_a_clip(self, pictures_per_video: int | None) -> int:
+        """Files that a clip's row names."""
+        return 1 + pictures_of(pictures_per_video) if self.pictures else 1 if self.sound == "mp4" else 2
 
     def bytes_to_read(self, pictures_per_video: int | None) -> int:
         """Bytes of those files."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from speech2face.estimate.bench import TABLES, Bench, grown, line, splits_swapped, table_bytes
+from speech2face.estimate.bench import MOST_ROWS_PER_SHARD, TABLES, Bench, grown, line, splits_swapped, table_bytes
 from speech2face.estimate.corpora import CorpusSize
 from speech2face.estimate.rates import Rate, Rates, settings_of
 from speech2face.estimate.sample import make_voices
@@ -23,6 +23,8 @@ VOICES = 8
 MOST_SPEAKERS = 2048
 OF_TRAINING = 16
 SHARDS_OF_A_WORKER = 4
+FEW_CLIPS = 4
+"""In a shard of a stage that takes long for a clip."""
 COMPARED = 1.5e9
 """Clips times speakers times numbers of a feature, in the measurement of comparisons."""
 HEAD_CLASSES = 128
@@ -54,16 +56,22 @@ class _Measuring:
     def __init__(self, params: Params, corpora: Sequence[CorpusSize], bench: Bench, enough_s: float) -> None:
         device = machine.device()
         self.workers, self.device_workers = machine.num_workers(), machine.num_workers(on_device=True)
-        bench.clips_per_shard = per_shard = min(params.corpus.clips_per_shard, 32) if device.type == "cuda" else 2
+        usual = min(params.corpus.clips_per_shard, MOST_ROWS_PER_SHARD)
+        few = usual if device.type == "cuda" else min(usual, FEW_CLIPS)
+        self.per_shard = {"segment_audio": usual, "embed_voices": few, "crop_faces": few}
         self.params, self.corpora, self.enough_s, self.device = params, corpora, enough_s, device
         self.bench = bench
-        self.start = max(8, SHARDS_OF_A_WORKER * per_shard * max(self.workers, self.device_workers) // 2)
+        self.start = self._speakers(few)
         self.embeds = needed(params.encoder)
         self.base: dict[str, Path] = {}
         self.of_corpus: dict[str, dict[str, Rate]] = {corpus.name: {} for corpus in corpora}
         self.common: dict[str, Rate] = {}
         self.numbers: dict[str, float] = {"feature_dim": float(feature_dim(params.features))}
         self.largest: dict[str, Path] = {}
+
+    def _speakers(self, per_shard: int) -> int:
+        """The speakers of two clips each that give all workers some shards."""
+        return max(8, SHARDS_OF_A_WORKER * per_shard * max(self.workers, self.device_workers) // 2)
 
     def steps(self) -> list[Callable[[], None]]:
         found: list[Callable[[], None]] = []
@@ -91,7 +99,7 @@ class _Measuring:
         later runs find there."""
         voices = make_voices(self.bench.folder / f"voices-{corpus.name}", corpus, VOICES)
         self.bench.add_voices(corpus, list(voices))
-        base = self.base[corpus.name] = self.bench.listed(corpus, self.start)
+        base = self.base[corpus.name] = self.bench.listed(corpus, self.start, self.per_shard["crop_faces"])
         extraction = ["segment_audio", "embed_voices", "crop_faces"]
         for stage in [*extraction, "extract_features"] if len(self.base) == 1 else extraction:
             self.bench.stage(base, stage)
@@ -118,7 +126,7 @@ class _Measuring:
         memory: dict[int, float] = {}
 
         def seconds_at(speakers: int) -> float:
-            works[speakers] = self.bench.listed(corpus, speakers)
+            works[speakers] = self.bench.listed(corpus, speakers, self.per_shard[stage])
             watched = self.bench.stage(works[speakers], stage)
             memory[speakers] = watched.memory_mib
             return watched.seconds
@@ -127,7 +135,7 @@ class _Measuring:
             seconds, rate = seconds_at(self.start), self.bench.bytes_left(works[self.start], stage)
             self.of_corpus[corpus.name][stage] = Rate(seconds, 0.0, memory[self.start], rate)
             return
-        first, second = grown(seconds_at, self.start, MOST_SPEAKERS, self.enough_s)
+        first, second = grown(seconds_at, self._speakers(self.per_shard[stage]), MOST_SPEAKERS, self.enough_s)
         self.of_corpus[corpus.name][stage] = self._table_rate(stage, works[second[0]], first, second, memory[second[0]])
         self.largest[stage] = works[second[0]]
 
@@ -151,8 +159,7 @@ class _Measuring:
             memory[speakers] = watched.memory_mib
             return watched.seconds
 
-        start = SHARDS_OF_A_WORKER * 8 * self.device_workers
-        first, second = grown(seconds_at, start, MOST_SPEAKERS // 2, self.enough_s)
+        first, second = grown(seconds_at, self._speakers(MOST_ROWS_PER_SHARD), MOST_SPEAKERS // 2, self.enough_s)
         rate = self._table_rate("extract_features", works[second[0]], first, second, memory[second[0]])
         self.common["extract_features"] = rate
         watched = self.bench.stage(base, "code")

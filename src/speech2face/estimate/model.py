@@ -40,9 +40,12 @@ CLIP_BYTES = {
     "embed_voices": 60,
     "crop_faces": 250,
     "train_encoder": 150,
-    "evaluate": 4500,
+    "evaluate": 6_000,
 }
-"""Memory that a stage's process takes for each clip, beyond what was measured."""  # fmt: skip
+"""Memory that a stage's process takes for each clip, beyond what was measured: of planning, by benchmarks/planning.py; of pairs of a voice
+and a face, by benchmarks/loader.py; of the evaluation, by what it holds of a clip: descriptions of the voice, twice, and its row."""
+FILE_BYTES = 260
+"""Of the evaluation, for each file of a clip: path and digest, in the manifest and in the search for leaks."""
 CANONICAL_BYTES = 4_000
 """Memory of the search for neighbours, for each face (`training.morphs`)."""
 CANONICAL_FILE_BYTES = 4 * 224 * 224
@@ -124,6 +127,7 @@ def count(corpus: CorpusSize, params: Params) -> dict[str, float]:
         "learned_sights": learned * sights,
         "heard_clips": (part["train"] + part["test"]) * corpus.clips,
         "speakers": corpus.speakers,
+        "files_of_clips": corpus.clips * corpus.files_of_a_clip(params.corpus.pictures_per_video),
         **{f"{name}_clips": share * corpus.clips for name, share in part.items()},
         **{f"{name}_speakers": share * corpus.speakers for name, share in part.items()},
     }
@@ -217,7 +221,7 @@ def memory_growth(stage: str, params: Params, counts: Mapping[str, float]) -> fl
     if stage == "train_encoder":
         return grown + videos
     if stage == "evaluate":
-        return grown + videos + 8 * counts["test_speakers"] ** 2
+        return grown + videos + FILE_BYTES * counts["files_of_clips"] + 8 * counts["test_speakers"] ** 2
     return grown
 
 

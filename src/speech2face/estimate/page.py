@@ -15,8 +15,8 @@ def two_digits(value: float) -> str:
     """A number of at least 0, rounded to the two digits that are known of it, with commas between thousands."""
     if not value:
         return "0"
-    digits = max(0, 1 - math.floor(math.log10(value)))
-    rounded = round(value, 1 - math.floor(math.log10(value)))
+    rounded = float(f"{value:.2g}")
+    digits = max(0, 1 - math.floor(math.log10(rounded)))
     return f"{rounded:,.{min(digits, 3)}f}"
 
 
