@@ -21,7 +21,9 @@ from speech2face.speaker_networks.backends import needed
 
 VOICES = 8
 MOST_SPEAKERS = 2048
-OF_TRAINING = 16
+OF_TRAINING, EVALUATED = 16, 64
+QUICK_S = 0.2
+"""For a clip of the validation."""
 SHARDS_OF_A_WORKER = 4
 FEW_CLIPS = 4
 """In a shard of a stage that takes long for a clip."""
@@ -217,7 +219,9 @@ class _Measuring:
             memory[speakers] = watched.memory_mib
             return watched.seconds
 
-        (few, few_s), (many, many_s) = grown(seconds_at, self.few(), MOST_SPEAKERS // 4, 2 * self.enough_s)
+        # More than for a training, where the encoder is quick: with a handful of test speakers much is left out, or has no clip to look at.
+        start = max(self.few(), EVALUATED if self.numbers["encoder_validate_s"] < QUICK_S else 0)
+        (few, few_s), (many, many_s) = grown(seconds_at, start, MOST_SPEAKERS // 2, 2 * self.enough_s)
         left = [(speakers / 2, float(self.bench.bytes_left(works[speakers], "evaluate"))) for speakers in (few, many)]
         splits_swapped(works[many])
         swapped_s = self.bench.stage(works[many], "evaluate").seconds
