@@ -68,7 +68,9 @@ def copy_repository(target: Path) -> None:
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, target / name)
     (target / "dvc.lock").unlink(missing_ok=True)
-    subprocess.run(["git", "init", "--quiet"], cwd=target, check=True)
+    who = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
+    for command in (["init", "--quiet"], ["add", "--all"], [*who, "commit", "--quiet", "--message", "as it is"]):
+        subprocess.run(["git", *command], cwd=target, check=True)
 
 
 def run_pipeline(work: Path, params: Params, clock: Clock) -> list[Row]:

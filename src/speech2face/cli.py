@@ -259,6 +259,7 @@ def _estimate(arguments: argparse.Namespace) -> int:
     print(
         estimate(
             arguments.corpora,
+            __version__,
             **sizes,
             params=arguments.params,
             measured=arguments.rates,

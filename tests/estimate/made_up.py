@@ -1,5 +1,6 @@
 """Rates with numbers that are easy to reckon with."""
 
+from speech2face import __version__
 from speech2face.estimate.model import STAGES
 from speech2face.estimate.rates import Rate, Rates, settings_of
 from speech2face.pipeline.params import load_params
@@ -30,4 +31,4 @@ def made_up_rates(gpus: int = 0, workers: int = 2) -> Rates:
     machine |= {"workers": workers, "device_workers": min(workers, 4 * gpus) if gpus else workers}
     of_corpus = {"voxceleb1": dict.fromkeys(OF_CORPUS, rate)}
     common = {stage: rate for stage in STAGES if stage not in OF_CORPUS}
-    return Rates(machine, settings_of(load_params()), of_corpus, common, dict(NUMBERS))
+    return Rates(machine, settings_of(load_params()), of_corpus, common, dict(NUMBERS), __version__)

@@ -23,7 +23,7 @@ def test_sizes_grow_until_the_difference_can_be_measured():
 
     (small, small_s), (large, large_s) = grown(seconds_at, 8, 100_000, 5.0)
     assert (small, small_s) == (8, pytest.approx(3.08))
-    assert large_s - small_s >= 5 and asked == [8, 16, 256, 2048] and large == 2048
+    assert large_s - small_s >= 5 and asked == [8, 16, 256, 776] and large == 776
 
 
 def test_sizes_end_at_the_most():

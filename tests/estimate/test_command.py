@@ -24,7 +24,7 @@ def test_a_table_from_rates(rates: Path, capsys: pytest.CaptureFixture[str]):
     status, out, _ = said(capsys, "voxceleb1", "--clips", "10000", "--rates", str(rates))
     assert status == 0 and out.startswith("VoxCeleb1: 10,000 clips, 1,465 videos, 81 speakers\n")
     assert "measured with other settings" not in out and "GB of recordings" in out
-    assert all(line.count("\n") == 0 and len(line) <= 100 for line in out.splitlines())
+    assert all(line.count("\n") == 0 and len(line) <= 80 for line in out.splitlines())
 
 
 def test_other_settings_are_said_in_a_line(rates: Path, capsys: pytest.CaptureFixture[str]):

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from speech2face.estimate import measuring, rates
@@ -15,6 +16,7 @@ MOST_NAMED = 5
 
 def estimate(
     names: list[str],
+    version: str,
     *,
     clips: int | None = None,
     videos: int | None = None,
@@ -26,21 +28,23 @@ def estimate(
     save: Path | None = None,
     as_markdown: bool = False,
 ) -> str:
-    """The tables of some corpora, all if no names are given; `measured` is a file of rates, without which this machine is measured,
+    """The tables of some corpora, all if no names are given; `version` is the package's, `measured` a file of rates, without which this machine is measured,
     `save` the file to write them to.
 
     Raises ValueError for what cannot be, and RuntimeError if a stage fails on a sample.
     """
     check_numbers(processors, gpus)
     corpora, settings = chosen(names, clips, videos, speakers), load_params(params)
-    found = rates.load(measured) if measured is not None else _measure(settings, corpora, gpus)
+    found = (
+        rates.load(measured) if measured is not None else replace(_measure(settings, corpora, gpus), version=version)
+    )
     if save is not None:
         rates.save(save, found)
     machine = machine_of(found, processors, gpus)
     predicted = [(corpus, predict(found, corpus, settings, machine)) for corpus in corpora]
     if as_markdown:
         return markdown(predicted)
-    differences = found.differences(settings)
+    differences = found.differences(settings, version)
     warning = [_otherwise(differences)] if differences else []
     tables = [text(corpus, machine, rows, notes(corpus, settings)) for corpus, rows in predicted]
     return "\n\n".join([*warning, *tables])

@@ -230,8 +230,10 @@ def notes(corpus: CorpusSize, params: Params) -> list[str]:
     counts = count(corpus, params)
     canonical = CANONICAL_FILE_BYTES * (counts["train_speakers"] + counts["val_speakers"])
     read_gb = corpus.bytes_to_read(params.corpus.pictures_per_video) / 1e9
-    stored = "not counted: downloads; the time in which a disk gives"
-    lines = [f"{stored} the {read_gb:,.3g} GB of recordings, where it is slower than they are worked on"]
+    lines = [
+        f"not counted: downloads, and waiting for the {read_gb:,.3g} GB of recordings to be read",
+        "without reflinks (ext4) .work/ and DVC's cache hold all: twice the disk",
+    ]
     if canonical > 1e9:
         lines.append(f"while the decoder is trained, {canonical / 1e9:.2g} GB more on the disk")
     return lines

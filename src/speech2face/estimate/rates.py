@@ -2,11 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from speech2face import __version__
 from speech2face.pipeline.atomic import write_json
 from speech2face.pipeline.params import Params
 
@@ -46,7 +45,8 @@ class Rates:
 
     machine: its `device` (cpu or cuda), numbers of `processors` and `gpus`, and of `workers` without and with networks
     (`device_workers`); settings: the parameters that were measured, by their names; of_corpus: rates by corpus and stage, of the stages
-    that read its files; common: those of the others; numbers: all else, by name (`model` says what each is).
+    that read its files; common: those of the others; numbers: all else, by name (`model` says what each is);
+    version: of the package.
     """
 
     machine: dict[str, Any]
@@ -54,7 +54,7 @@ class Rates:
     of_corpus: dict[str, dict[str, Rate]]
     common: dict[str, Rate]
     numbers: dict[str, float]
-    version: str = field(default=__version__)
+    version: str = ""
 
     def of(self, corpus: str, stage: str) -> Rate:
         """The rate of a stage. Raises ValueError for a corpus that was not measured."""
@@ -62,15 +62,15 @@ class Rates:
             raise ValueError(f"these rates are of {', '.join(self.of_corpus)} and not of {corpus}; measure it")
         return self.of_corpus[corpus].get(stage) or self.common[stage]
 
-    def differences(self, params: Params) -> list[str]:
-        """What was measured otherwise than these parameters and this version ask for, in words."""
+    def differences(self, params: Params, version: str) -> list[str]:
+        """What was measured otherwise than these parameters and this version of the package ask for, in words."""
         now = settings_of(params)
         found = [
             f"{name} {self.settings.get(name)} -> {now.get(name)}"
             for name in sorted(now.keys() | self.settings.keys())
             if now.get(name) != self.settings.get(name)
         ]
-        return [*([f"version {self.version} -> {__version__}"] if self.version != __version__ else []), *found]
+        return [*([f"version {self.version} -> {version}"] if self.version != version else []), *found]
 
 
 def settings_of(params: Params) -> dict[str, Any]:
