@@ -28,8 +28,8 @@ def estimate(
     save: Path | None = None,
     as_markdown: bool = False,
 ) -> str:
-    """The tables of some corpora, all if no names are given; `version` is the package's, `measured` a file of rates, without which this machine is measured,
-    `save` the file to write them to.
+    """The tables of some corpora, all if no names are given; `version` is the package's. `measured` is a file of rates, without which
+    this machine is measured, `save` the file to write them to.
 
     Raises ValueError for what cannot be, and RuntimeError if a stage fails on a sample.
     """
