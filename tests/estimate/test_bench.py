@@ -29,6 +29,7 @@ def test_sizes_grow_until_the_difference_can_be_measured():
 def test_sizes_end_at_the_most():
     first, second = grown(lambda size: 1.0, 8, 40, 5.0)
     assert (first, second) == ((8, 1.0), (40, 1.0))
+    assert grown(lambda size: 1.0, 64, 40, 5.0)[1] == (68, 1.0)
 
 
 def test_outputs_are_those_of_the_pipeline():

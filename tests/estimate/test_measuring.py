@@ -57,7 +57,13 @@ def run_stages(folder: Path) -> dict[str, int]:
 @pytest.fixture(scope="module")
 def predicted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Row]:
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (("MOST_SPEAKERS", 32), ("VOICES", 2), ("HEAD_CLASSES", 4), ("NEIGHBOURS", 16)):
+        for name, value in (
+            ("MOST_SPEAKERS", 48),
+            ("VOICES", 2),
+            ("HEAD_CLASSES", 4),
+            ("NEIGHBOURS", 16),
+            ("EVALUATED", 16),
+        ):
             patch.setattr(measuring, name, value)
         for name, text in (("S2F_WORKERS", "1"), ("S2F_DEVICE", "cpu"), ("OMP_NUM_THREADS", "1")):
             patch.setenv(name, text)

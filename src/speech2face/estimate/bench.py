@@ -173,10 +173,10 @@ def grown(
 ) -> tuple[tuple[int, float], tuple[int, float]]:
     """Two sizes and the seconds of each: `start`, and one, at most `most`, that takes `enough_s` longer or as near to it as that gives.
 
-    Sizes are multiples of four, as many speakers as there are in a turn of the splits."""
+    Sizes are multiples of four, as many speakers as there are in a turn of the splits, and at least four more than `start`."""
     first, size, factor = seconds_at(start), start, 2.0
     while True:
-        size = min(most, -(-round(size * factor) // 4) * 4)
+        size = max(start + 4, min(most, -(-round(size * factor) // 4) * 4))
         seconds = seconds_at(size)
         gained = seconds - first
         if gained >= enough_s or size >= most:
