@@ -19,8 +19,10 @@ from speech2face.pipeline.params import Params, load_params
 ROOT = Path(__file__).parents[2]
 SPEAKERS, VIDEOS, CLIPS, PICTURES = 12, 2, 3, 2
 CORPUS = replace(CORPORA["voxceleb1"], clip_s=3.0).resized(SPEAKERS * VIDEOS * CLIPS, SPEAKERS * VIDEOS, SPEAKERS)
-BOUND = 0.05
-"""Of the bytes of a table: how well JPEGs and ids of other people compress differs."""
+VOICES = 4
+"""The same people in the samples and in the run: other faces take up to a tenth more or less as JPEG, and here it is the counting that
+is tested."""
+BOUND = 0.02
 
 
 def parameters(root: Path | None) -> Params:
@@ -38,7 +40,7 @@ def parameters(root: Path | None) -> Params:
 
 def run_stages(folder: Path) -> dict[str, int]:
     """The stages in their order, on a generated corpus; bytes that each leaves."""
-    voices = list(make_voices(folder / "voices", CORPUS, SPEAKERS, seed=5))
+    voices = list(make_voices(folder / "voices", CORPUS, VOICES))
     root = write_corpus(folder / "corpus", voices, PICTURES, SPEAKERS, VIDEOS, CLIPS)
     work = folder / "work"
     work.mkdir()
@@ -59,7 +61,7 @@ def predicted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Row]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (
             ("MOST_SPEAKERS", 48),
-            ("VOICES", 2),
+            ("VOICES", VOICES),
             ("HEAD_CLASSES", 4),
             ("NEIGHBOURS", 16),
             ("EVALUATED", 16),
