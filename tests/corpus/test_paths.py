@@ -70,6 +70,7 @@ def test_what_dvc_has_linked_is_read(repository: Path, tmp_path: Path):
     assert digest_files(root, paths, tmp_path / "memory", dvc_caches(root))["Ann/a.mp4"].size_bytes == 13
 
 
+@pytest.mark.slow
 def test_other_links_out_of_the_root_are_refused(repository: Path):
     root = repository / "videos"
     caches = dvc_caches(root)

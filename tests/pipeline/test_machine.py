@@ -137,6 +137,7 @@ def test_threads_do_a_piece_of_work_each_with_one_thread_of_pytorch(monkeypatch:
         torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_memory_that_was_freed_is_used_again():
     """Steps of a network whose blocks of 38 MB glibc by itself gives back touch far fewer new pages (of 4 KiB)."""
     code = (
