@@ -16,6 +16,7 @@ NUMBERS = {
     "evaluate_test_clip_s": 0.05,
     "clip_and_speaker_s": 1e-6,
     "two_speakers_s": 1e-5,
+    "class_bytes": 500.0,
     "head_product_s": 1e-9,
     "neighbour_pair_s": 1e-6,
     "dvc_fixed_s": 5.0,

@@ -82,6 +82,8 @@ def test_bytes():
     shards = 10_000 / (0.975 * 32)
     assert rows["segment_audio"].bytes == pytest.approx(1000 + 2000 * 10_000 + 100 * shards)
     assert rows["crop_faces"].bytes == pytest.approx(1000 + 2000 * 2_000 + 100 * shards / 5)
+    # and the classifier's 650 classes
+    assert rows["extract_features"].bytes == pytest.approx(1000 + 2000 * 2_000 + 100 * shards / 5 + 500 * 650)
     assert rows["make_corpus"].bytes == pytest.approx(1000 + 2000 * 10_000)
     assert rows["train_encoder"].bytes == pytest.approx(3000)
     assert rows["evaluate"].bytes == pytest.approx(1000 + 2000 * 2_500)

@@ -108,6 +108,8 @@ def predict(rates: Rates, corpus: CorpusSize, params: Params, machine: Machine) 
         num_bytes = rate.fixed_bytes + rate.item_bytes * counts[_disk_items(stage)]
         if stage in BY_WORKERS:
             num_bytes += rate.shard_bytes * counts[_items(stage)] / (CUT * params.corpus.clips_per_shard)
+        if stage == "extract_features":
+            num_bytes += rates.numbers["class_bytes"] * min(MOST_CLASSES, counts["train_speakers"])
         rows.append(Row(stage, seconds[stage], memory, num_bytes))
     stored = sum(row.bytes for row in rows)
     dvc_s = rates.numbers["dvc_fixed_s"] + rates.numbers["dvc_byte_s"] * stored
