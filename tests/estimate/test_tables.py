@@ -5,7 +5,7 @@ import numpy as np
 
 from speech2face.estimate.tables import multiply
 from speech2face.face_networks.table import features_schema
-from speech2face.pipeline.shards import footer_texts, iterate_rows, shard_paths, write_shard
+from speech2face.pipeline.shards import footer_text, iterate_rows, shard_paths, write_shard
 from tests.training.tables import feature_row
 
 
@@ -40,6 +40,5 @@ def test_each_speaker_has_the_rows_of_one_in_turn(tmp_path: Path):
 def test_what_a_table_was_made_by_is_kept(tmp_path: Path):
     multiply(written(tmp_path / "a", 1), tmp_path / "b", 1, 10)
     (path,) = shard_paths(tmp_path / "b")
-    texts = footer_texts(path)
-    assert json.loads(texts["ingredients"]) == {"weights": 1}
-    assert texts["content"] != footer_texts(tmp_path / "a/shard-a.parquet")["content"]  # other rows
+    assert json.loads(footer_text(path, "ingredients")) == {"weights": 1}
+    assert footer_text(path, "content") != footer_text(tmp_path / "a/shard-a.parquet", "content")  # other rows

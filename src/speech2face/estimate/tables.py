@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from speech2face.estimate.sample import speaker_name
-from speech2face.pipeline.shards import footer_texts, iterate_rows, shard_paths, write_shard
+from speech2face.pipeline.shards import footer_text, iterate_rows, shard_paths, write_shard
 
 NOISE = 0.05
 """Of the features, as a part of their standard deviation: two people are not equally far from a voice, to the last bit."""
-OWN = ("content", "rejects", "ARROW:schema")
-"""What a shard's metadata say of itself alone."""
+MADE_FROM = ("fingerprint", "ingredients")
+"""What a shard's metadata say of what it was made from."""
 
 
 def multiply(source: Path, target: Path, num_speakers: int, rows_per_shard: int) -> None:
@@ -22,7 +22,7 @@ def multiply(source: Path, target: Path, num_speakers: int, rows_per_shard: int)
     `source`, whose speakers are `sample.speaker_name`'s first."""
     paths = shard_paths(source)
     schema = pq.read_schema(paths[0]).remove_metadata()
-    metadata = {key: text for key, text in footer_texts(paths[0]).items() if key not in OWN}
+    metadata = {key: footer_text(paths[0], key) for key in MADE_FROM}
     rows: dict[str, list[dict[str, Any]]] = {}
     for path in paths:
         for row in iterate_rows(path):
