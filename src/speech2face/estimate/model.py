@@ -42,8 +42,8 @@ CLIP_BYTES = {
     "train_encoder": 150,
     "evaluate": 6_000,
 }
-"""Memory that a stage's process takes for each clip, beyond what was measured: of planning, by benchmarks/planning.py; of pairs of a voice
-and a face, by benchmarks/loader.py; of the evaluation, by what it holds of a clip: descriptions of the voice, twice, and its row."""
+"""Memory that a stage's process takes for each clip, beyond what was measured. Reckoned from what the code keeps of a clip, not measured:
+a place in the plan; the pair of a voice and a face; in the evaluation descriptions of the voice, twice, and its row."""
 FILE_BYTES = 260
 """Of the evaluation, for each file of a clip: path and digest, in the manifest and in the search for leaks."""
 CANONICAL_BYTES = 4_000

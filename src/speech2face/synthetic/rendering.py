@@ -205,9 +205,8 @@ class FaceRenderer:
         shown = ~hidden(points, outward)
         kept = kept & shown.any(axis=1)
         vertices, normals, triangles = ribbons(points[kept], outward[kept], strands.width_m[kept], 0.45)
-        triangles = triangles[
-            np.tile(shown[kept].ravel(), 2)
-        ]  # of each segment one comes first, then of each the other
+        # Of each segment's two triangles one comes first, then of each the other.
+        triangles = triangles[np.tile(shown[kept].ravel(), 2)]
         colours = strand_colours(speaker, strands.mark[kept], points.shape[1])
         return self._mesh(vertices, triangles, normals, self._fibre(), colours=colours)
 
