@@ -7,7 +7,7 @@ import torch
 
 from speech2face.audio.spectrogram import compress, stft
 from speech2face.audio.table import spectrograms_schema, waveforms_schema
-from speech2face.evaluation.voices import describe_voice, describe_voices, restore
+from speech2face.evaluation.voices import describe_voice, describe_voices, fundamental_frequency, restore
 from speech2face.pipeline.shards import write_shard
 from speech2face.training.pairs import Targets
 
@@ -34,6 +34,40 @@ def test_f0_of_a_harmonic_sound(f0_hz):
     assert np.exp(f0[2]) == pytest.approx(f0_hz, rel=0.03)
     peaks = np.flatnonzero((spectrum[1:-1] > spectrum[:-2]) & (spectrum[1:-1] > spectrum[2:])) + 1
     assert round(5 * f0_hz / 31.25) in {peak + step for peak in peaks for step in (-1, 0, 1)}  # the 5th harmonic's bin
+
+
+@pytest.mark.parametrize("f0_hz", [63.0, 110.0, 197.0, 395.0])
+@pytest.mark.parametrize("missing", [0, 2])
+def test_f0_is_the_lowest_even_where_it_is_not_heard(f0_hz, missing):
+    """A sound without its lowest harmonics, as over a telephone, repeats as often as with them."""
+    time = torch.arange(48_000) / 16_000
+    waveform = sum(torch.sin(2 * np.pi * f0_hz * k * time) / k for k in range(1 + missing, 9))
+    found, periodicity = fundamental_frequency(0.1 * waveform)
+    assert len(found) == 1 + (48_000 - 400 - 267 - 1) // 160
+    # Lags are whole samples, of which a period of 395 Hz has 40.5.
+    assert (found / f0_hz).log().abs().max() < 0.03 and periodicity.min() > 0.9
+
+
+def test_noise_and_silence_are_not_periodic():
+    noise = torch.from_numpy(np.random.default_rng(0).normal(0, 0.1, 48_000)).float()
+    assert fundamental_frequency(noise)[1].median() < 0.3
+    assert fundamental_frequency(torch.zeros(48_000))[1].abs().max() < 1e-6
+
+
+def test_f0_is_of_the_voiced_part():
+    """Half of the time noise is heard; all quantiles are those of the sound."""
+    noise = torch.from_numpy(np.random.default_rng(0).normal(0, 0.02, 96_000)).float()
+    waveform = torch.cat([harmonics(130.0)[:48_000], noise[48_000:]])
+    _, f0 = describe_voice(compress(stft(waveform)))
+    assert np.exp(f0).tolist() == pytest.approx([130.0] * 5, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    "waveform", [torch.zeros(96_000), torch.from_numpy(np.random.default_rng(1).normal(0, 0.1, 96_000))]
+)
+def test_what_has_no_voice_has_numbers_too(waveform):
+    spectrum, f0 = describe_voice(compress(stft(waveform)))
+    assert np.isfinite(spectrum).all() and np.isfinite(f0).all() and (np.diff(f0) >= 0).all()
 
 
 def test_voices_of_training_and_test_clips_with_faces(tmp_path):

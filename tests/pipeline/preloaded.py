@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from functools import cache
 from pathlib import Path
 
@@ -86,11 +87,34 @@ def serve(listening: socket.socket) -> None:
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
             os.close(stream)
-        interpret(*json.loads(request))
+        end(*json.loads(request))
         return
     _, status = os.waitpid(child, 0)
     connection.sendall(os.waitstatus_to_exitcode(status).to_bytes(4, "big", signed=True))
     os._exit(0)
+
+
+def end(arguments: list[str], folder: str, environment: dict[str, str]) -> None:
+    """Run `python *arguments` in this process, and end it as the interpreter does, but without freeing all that was imported, which
+    takes longer than most commands. After an interrupt it returns to the interpreter, which then ends itself by the signal."""
+    status: object = None
+    try:
+        interpret(arguments, folder, environment)
+    except SystemExit as exit:
+        status = exit.code
+        if status is not None and not isinstance(status, int):
+            print(status, file=sys.stderr)
+            status = 1
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        status = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(int(status or 0) & 0xFF)
 
 
 def interpret(arguments: list[str], folder: str, environment: dict[str, str]) -> None:
