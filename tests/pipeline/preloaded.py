@@ -20,10 +20,15 @@ from functools import cache
 from pathlib import Path
 
 LIBRARIES = (
-    "dvc.cli dvc.repo dvc.commands.repro dvc.commands.status dvc.commands.experiments.run dvc.stage.run dvclive h5py "
-    "insightface.model_zoo.arcface_onnx insightface.model_zoo.attribute matplotlib.pyplot onnx onnxruntime pandas PIL.Image "
-    "pyarrow.dataset pyarrow.parquet pydantic safetensors.torch scipy.io scipy.spatial scipy.stats skimage.transform "
-    "sklearn.linear_model torch torch._dynamo torchaudio tqdm"
+    "av configobj dulwich.porcelain dvc.cachemgr dvc.cli dvc.cli.parser dvc.commands.experiments.run dvc.commands.repro "
+    "dvc.commands.status dvc.compare dvc.data_cloud dvc.lock dvc.repo dvc.repo.artifacts dvc.repo.datasets dvc.repo.experiments "
+    "dvc.repo.metrics.show dvc.repo.open_repo dvc.repo.params.show dvc.repo.plots dvc.repo.stage dvc.scm dvc.stage.run dvc.types "
+    "dvc.utils.strictyaml dvc_data.hashfile.db.local dvclive fsspec.implementations.memory h5py insightface.model_zoo.arcface_onnx "
+    "insightface.model_zoo.attribute jinja2 matplotlib.backends.backend_agg matplotlib.backends.backend_svg matplotlib.pyplot "
+    "multiprocessing.dummy multiprocessing.sharedctypes onnx onnxruntime pandas pandas.io.formats.csvs PIL.Image PIL.ImageDraw "
+    "PIL.ImageFont PIL.JpegImagePlugin platformdirs.unix pyarrow.dataset pyarrow.parquet pydantic.json_schema pydantic.main "
+    "safetensors.torch scipy.io scipy.signal scipy.spatial scipy.stats scmrepo.git skimage.transform sklearn.linear_model "
+    "sklearn.pipeline torch torch._dynamo torchaudio tqdm"
 )
 # Isolated and without site-packages, so that it starts in some 15 ms.
 SHIM = """#!{python} -IS
