@@ -8,7 +8,7 @@ import torch
 
 from speech2face.audio.spectrogram import compress, stft
 from speech2face.audio.table import spectrograms_schema, waveforms_schema
-from speech2face.evaluation.voices import describe_voice, describe_voices, fundamental_frequency, restore
+from speech2face.evaluation.voices import QUANTILES, describe_voice, describe_voices, fundamental_frequency, restore
 from speech2face.pipeline.shards import write_shard
 from speech2face.synthetic.speakers import draw_speaker, draw_video
 from speech2face.synthetic.voices import synthesise
@@ -54,13 +54,13 @@ def test_f0_is_the_lowest_even_where_it_is_not_heard(f0_hz, missing):
 @pytest.mark.slow
 @pytest.mark.parametrize("index", range(4))
 def test_f0_of_speech_is_praats(index):
-    """Boersma 1993, another method: autocorrelation of windows, and the cheapest path through its candidates. Of the median: the
-    quartiles hang on which frames count as voiced, too."""
+    """Boersma 1993, another method: autocorrelation of windows, and the cheapest path through its candidates. Of the
+    quantiles' mean, because a single one hangs on few frames where a voice hops between two tones."""
     waveform = synthesise(draw_speaker(0, index), draw_video(0, index, 0), 4.0)
     _, f0 = describe_voice(compress(stft(torch.from_numpy(waveform))))
     found = parselmouth.Sound(waveform.astype(np.float64), 16_000).to_pitch_ac(0.01, 60.0, pitch_ceiling=400.0)
     hz = found.selected_array["frequency"]
-    assert np.exp(f0[2]) == pytest.approx(np.median(hz[hz > 0]), rel=0.03)
+    assert f0.mean() == pytest.approx(np.log(np.quantile(hz[hz > 0], QUANTILES)).mean(), abs=0.03)
 
 
 def test_noise_and_silence_are_not_periodic():
