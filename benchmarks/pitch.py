@@ -2,8 +2,9 @@
 
     python benchmarks/pitch.py [SPEAKERS]
 
-Processor time, because other work on the machine changes it little. torch has one thread. Errors are of the median over a clip, in percent of
-the pitch that the speaker was given; an octave error is one of more than half an octave. Rooms, noise and words are the corpus's own.
+Processor time, because other work on the machine changes it little. torch has one thread. Errors are of the median over a clip, in
+percent of the pitch that the speaker was given; an octave error is one of more than half an octave. Rooms, noise and words are the
+corpus's own.
 """
 
 import argparse
