@@ -27,7 +27,7 @@ SMALL = {
     "clips_per_shard: 32": "clips_per_shard: 2",
     "    val: 0.1": "    val: 0.34",
     "    test: 0.25": "    test: 0.33",
-    "    size_px: 224": "    size_px: 192",
+    "    size_px: 256": "    size_px: 192",
     "  epochs: 11": "  epochs: 1",
     "  epochs: 8": "  epochs: 2",
     "  batch_size: 8": "  batch_size: 2",
