@@ -83,6 +83,7 @@ def predicted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Row]:
 def test_every_stage_is_measured(predicted: dict[str, Row]):
     assert list(predicted) == [*STAGES, "dvc"]
     for row in predicted.values():
+        # The memory is that of what waits for the program; tests/estimate/test_watching.py measures a program's own.
         assert row.seconds > 0 and row.memory_mib > 0, row
 
 

@@ -105,8 +105,8 @@ def end(arguments: list[str], folder: str, environment: dict[str, str]) -> None:
     status: object = None
     try:
         interpret(arguments, folder, environment)
-    except SystemExit as exit:
-        status = exit.code
+    except SystemExit as ending:
+        status = ending.code
         if status is not None and not isinstance(status, int):
             print(status, file=sys.stderr)
             status = 1

@@ -16,6 +16,7 @@ from speech2face.training.pairs import Targets
 
 F0_RANGE_HZ = (60, 400)
 FFT_OF_F0 = 1024
+"""Samples; at least 25 ms and the longest period, 668, so that nothing wraps around."""
 ALMOST = 0.9
 """A peak of this part of the highest is taken for it."""
 VOICED = 0.6
@@ -98,8 +99,8 @@ def fundamental_frequency(waveform: torch.Tensor) -> tuple[torch.Tensor, torch.T
     low, high = F0_RANGE_HZ
     least, most = SAMPLE_RATE_HZ // high, -(-SAMPLE_RATE_HZ // low)
     parts = waveform.unfold(0, WIN_LENGTH + most + 1, HOP_LENGTH)
-    spectra = (torch.fft.rfft(part, FFT_OF_F0) for part in (parts, parts[:, :WIN_LENGTH]))
-    product = torch.fft.irfft(next(spectra) * next(spectra).conj(), FFT_OF_F0)[:, : most + 2]
+    whole, start = (torch.fft.rfft(part, FFT_OF_F0) for part in (parts, parts[:, :WIN_LENGTH]))
+    product = torch.fft.irfft(whole * start.conj(), FFT_OF_F0)[:, : most + 2]
     sums = torch.nn.functional.pad(parts.double().square().cumsum(1), (1, 0))
     energy = (sums[:, WIN_LENGTH:] - sums[:, : most + 2]).float()
     alike = product / (energy * energy[:, :1]).clamp(min=SILENCE**2).sqrt()
