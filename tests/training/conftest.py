@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests import forkserver
+
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
@@ -26,3 +28,8 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def processes_start_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("speech2face.training.processes.get_context", forkserver.get_context)

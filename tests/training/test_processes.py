@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from multiprocessing import active_children
+from multiprocessing import active_children, parent_process
 from pathlib import Path
 
 import pytest
@@ -60,7 +60,9 @@ def run_out_of_memory() -> None:
 
 
 def interrupt_the_parent() -> None:
-    os.kill(os.getppid(), signal.SIGINT)
+    parent = parent_process()
+    assert parent is not None and parent.pid is not None
+    os.kill(parent.pid, signal.SIGINT)
     time.sleep(0.2)
 
 
