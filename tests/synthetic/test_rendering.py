@@ -1,6 +1,5 @@
 """The rendered faces against dlib's detector and landmarks, and against what light and geometry demand."""
 
-import multiprocessing
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
@@ -15,6 +14,7 @@ from speech2face.synthetic import rendering
 from speech2face.synthetic.hair import hidden
 from speech2face.synthetic.rendering import FaceRenderer
 from speech2face.synthetic.speakers import Speaker, Video, draw_speaker, draw_video
+from tests import forkserver
 
 pytestmark = pytest.mark.slow
 
@@ -90,7 +90,7 @@ def test_same_bytes_again_and_in_another_process() -> None:
     renderer.render(draw_speaker(0, 5), draw_video(0, 5, 0))  # what came before leaves no trace
     picture = renderer.render(speaker, video)
     assert picture.dtype == np.uint8 and picture.shape == (size_px, size_px, 3)
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
+    with forkserver.get_context("spawn").Pool(1) as pool:
         assert pool.apply(_render_elsewhere, (size_px, speaker, video)) == picture.tobytes()
 
 

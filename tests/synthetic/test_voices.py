@@ -1,6 +1,5 @@
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
 
 import numpy as np
 import parselmouth
@@ -17,6 +16,7 @@ from speech2face.synthetic import espeak
 from speech2face.synthetic.speakers import ACCENTS, NUM_TEXTS, ROOMS, Speaker, Video, draw_speaker, draw_video
 from speech2face.synthetic.texts import TEXTS
 from speech2face.synthetic.voices import synthesise
+from tests import forkserver
 
 pytestmark = pytest.mark.slow
 
@@ -93,7 +93,7 @@ def test_the_same_in_any_process_whatever_was_spoken_before() -> None:
     arguments = (draw_speaker(0, 2), draw_video(0, 2, 0))
     here = synthesise(*arguments, 1.0).tobytes()
     assert synthesise_after_others(arguments) == here
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, mp_context=forkserver.get_context("spawn")) as pool:
         assert pool.submit(synthesise_after_others, arguments).result() == here
 
 
