@@ -145,6 +145,7 @@ def main() -> None:
         params = parameters(None)
         rates = measure(params, [corpus], ROOT, arguments.seconds, arguments.clock)
         predicted = predict(rates, corpus, params, machine_of(rates, None, None))
+        print(f"predicted: {time_text(total(predicted).seconds)}. Now the run.", flush=True)
         voices = list(make_voices(folder / "voices", corpus, corpus.speakers, seed=1))
         root = write_corpus(folder / "corpus", voices, PICTURES, corpus.speakers, VIDEOS, CLIPS)
         work = folder / "repository"
