@@ -4,23 +4,22 @@
 takes long begins early, so that no process works on alone in the end. Tests marked `spread` go wherever there is room.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
 
-from speech2face.evaluation.run import evaluate
-from speech2face.measures.aligned import Aligned, align
-from speech2face.measures.inputs import Inputs
-from speech2face.measures.measure import Measured, measure
-from speech2face.pipeline.syntax import Module
-from tests.simulated import CORPORA, QUICK
-from tests.trained import save_models
+if TYPE_CHECKING:
+    # Imported where it is used: the process that waits for the others would import all of it first, while they wait for it.
+    from speech2face.measures.aligned import Aligned
+    from speech2face.measures.inputs import Inputs
+    from speech2face.measures.measure import Measured
 
 OF_PIPELINE = {"origin", "clone", "pulled"}
 """Fixtures that run the whole pipeline once; the processes share it, and the first that asks for it makes it."""
@@ -32,6 +31,8 @@ def pytest_configure() -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:
         # One thread in each process; threads of several that wait for each other cost more than they give.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+        import torch
+
         torch.set_num_threads(1)
 
 
@@ -61,6 +62,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _parsed_once() -> Iterator[None]:
     """Fingerprints are taken hundreds of times: a process parses a source file once, and again only if its text is another."""
+    from speech2face.pipeline.syntax import Module
+
     parse = cache(lambda name, path, text: Module(name, path))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("speech2face.pipeline.code.Module", lambda name, path: parse(name, path, path.read_bytes()))
@@ -102,12 +105,16 @@ class Measurement:
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of small networks with random weights, which no test may change."""
+    from tests.trained import save_models
+
     return save_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="session")
 def measured() -> Callable[[str], Measurement]:
     """What is measured of one of `CORPORA` by its name."""
+    from tests.simulated import CORPORA
+
     return cache(lambda name: _measure(CORPORA[name]()))
 
 
@@ -115,6 +122,9 @@ def measured() -> Callable[[str], Measurement]:
 def evaluated(measured: Callable[[str], Measurement], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
     """The evaluation of one of `CORPORA` by its name, from what `measured` gives. (That a whole evaluation writes the same bytes is
     tested in tests/evaluation/test_run.py.)"""
+
+    from speech2face.evaluation.run import evaluate
+    from tests.simulated import QUICK
 
     @cache
     def run(name: str) -> Run:
@@ -133,5 +143,9 @@ def measure_of() -> Callable[[Inputs], Measurement]:
 
 
 def _measure(inputs: Inputs) -> Measurement:
+    from speech2face.measures.aligned import align
+    from speech2face.measures.measure import measure
+    from tests.simulated import QUICK
+
     aligned = align(inputs)
     return Measurement(inputs, aligned, measure(inputs, aligned, QUICK, 0))
