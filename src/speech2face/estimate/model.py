@@ -233,7 +233,7 @@ def notes(corpus: CorpusSize, params: Params) -> list[str]:
     canonical = CANONICAL_FILE_BYTES * (counts["train_speakers"] + counts["val_speakers"])
     read_gb = corpus.bytes_to_read(params.corpus.pictures_per_video) / 1e9
     lines = [
-        f"not counted: downloads, and waiting for the {read_gb:,.3g} GB of recordings to be read",
+        f"not counted: downloads, and waiting for the {read_gb:,.1f} GB of recordings to be read",
         "without reflinks (ext4) .work/ and DVC's cache hold all: twice the disk",
     ]
     if canonical > 1e9:
