@@ -52,7 +52,8 @@ def encode(
     options: dict[str, str] | None = None,
 ) -> Path:
     """Write `samples` with an audio codec, a few black pictures, or both."""
-    key = (path.suffix, codec, hashlib.sha256(samples).digest(), rate_hz, video, str(codec_options), str(options))
+    sound_digest = samples.dtype, hashlib.sha256(samples).digest()
+    key = (path.suffix, codec, sound_digest, rate_hz, video, str(codec_options), str(options))
     if key in _ENCODED:
         path.write_bytes(_ENCODED[key])
         return path

@@ -1,6 +1,5 @@
 """The model's arithmetic against numbers reckoned by hand."""
 
-import math
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from speech2face.estimate.model import (
     STAGES,
     Machine,
     machine_of,
-    notes,
     predict,
     processes,
 )
@@ -130,11 +128,3 @@ def test_machines_that_cannot_be():
         machine_of(rates, None, 2)
     with pytest.raises(ValueError, match="measured with 1 GPUs; measure with S2F_DEVICE=cpu"):
         machine_of(made_up_rates(gpus=1), None, 0)
-
-
-def test_what_is_not_counted_is_said():
-    line, twice = notes(CORPORA["voxceleb1"], load_params())
-    assert "43.9 GB" in line and "downloads" in line and "twice the disk" in twice
-    assert math.isclose(43.9, CORPORA["voxceleb1"].bytes_to_read(10) / 1e9, abs_tol=0.05)
-    # 217,500 canonical faces of 200,704 bytes
-    assert "44 GB more" in notes(CORPORA["avspeech"], load_params())[2]

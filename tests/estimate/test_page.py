@@ -1,8 +1,10 @@
+import math
+
 import pytest
 
 from speech2face.estimate.corpora import CORPORA
 from speech2face.estimate.model import Machine, Row, predict
-from speech2face.estimate.page import disk_text, markdown, memory_text, text, time_text, two_digits
+from speech2face.estimate.page import disk_text, markdown, memory_text, notes, text, time_text, two_digits
 from speech2face.pipeline.params import load_params
 from tests.estimate.made_up import made_up_rates
 
@@ -51,3 +53,14 @@ def test_markdown_has_a_column_for_each_corpus():
     lines = markdown([(VOX1, rows), (CORPORA["avspeech"], rows)]).splitlines()
     assert lines[0] == "| stage | VoxCeleb1 | AVSpeech |"
     assert lines[2] == "| code | 3.0 s, 100 MiB, 10 kB | 3.0 s, 100 MiB, 10 kB |"
+
+
+def test_what_is_not_counted_is_said():
+    line, twice = notes(VOX1, load_params())
+    assert "the 44 GB of recordings" in line and "downloads" in line and "twice the disk" in twice
+    assert math.isclose(43.9, VOX1.bytes_to_read(10) / 1e9, abs_tol=0.05)
+    # 217,500 canonical faces of 200,704 bytes
+    assert "44 GB more" in notes(CORPORA["avspeech"], load_params())[2]
+    assert "the 1.0 TB of recordings" in notes(CORPORA["avspeech"], load_params())[0]
+    # five clips of 8.2 s at 32 kB a second and ten pictures of 15 kB
+    assert "the 1.5 MB of recordings" in notes(VOX1.resized(5, 1, 1), load_params())[0]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from speech2face.estimate import measuring, rates
 from speech2face.estimate.corpora import CorpusSize, chosen
-from speech2face.estimate.model import check_numbers, machine_of, notes, predict
-from speech2face.estimate.page import markdown, text
+from speech2face.estimate.model import check_numbers, machine_of, predict
+from speech2face.estimate.page import markdown, notes, text
 from speech2face.pipeline.params import Params, load_params
 
 MOST_NAMED = 5

@@ -225,17 +225,3 @@ def memory_growth(stage: str, params: Params, counts: Mapping[str, float]) -> fl
     if stage == "evaluate":
         return grown + videos + FILE_BYTES * counts["files_of_clips"] + 8 * counts["test_speakers"] ** 2
     return grown
-
-
-def notes(corpus: CorpusSize, params: Params) -> list[str]:
-    """What the rows leave out."""
-    counts = count(corpus, params)
-    canonical = CANONICAL_FILE_BYTES * (counts["train_speakers"] + counts["val_speakers"])
-    read_gb = corpus.bytes_to_read(params.corpus.pictures_per_video) / 1e9
-    lines = [
-        f"not counted: downloads, and waiting for the {read_gb:,.1f} GB of recordings to be read",
-        "without reflinks (ext4) .work/ and DVC's cache hold all: twice the disk",
-    ]
-    if canonical > 1e9:
-        lines.append(f"while the decoder is trained, {canonical / 1e9:.2g} GB more on the disk")
-    return lines

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 
 from speech2face.estimate.corpora import CorpusSize
-from speech2face.estimate.model import Machine, Row
+from speech2face.estimate.model import CANONICAL_FILE_BYTES, Machine, Row, count
+from speech2face.pipeline.params import Params
 
 HEADER = ("stage", "time", "memory", "disk")
 MINUTE_S, HOUR_S = 60.0, 3600.0
@@ -54,7 +55,21 @@ def machine_text(machine: Machine) -> str:
     return f"{processors}, {machine.gpus or 'no'} GPU{'s' if machine.gpus > 1 else ''}"
 
 
-def text(corpus: CorpusSize, machine: Machine, rows: Sequence[Row], notes: Sequence[str]) -> str:
+def notes(corpus: CorpusSize, params: Params) -> list[str]:
+    """What the rows leave out."""
+    counts = count(corpus, params)
+    canonical = CANONICAL_FILE_BYTES * (counts["train_speakers"] + counts["val_speakers"])
+    recordings = disk_text(corpus.bytes_to_read(params.corpus.pictures_per_video))
+    lines = [
+        f"not counted: downloads, and waiting for the {recordings} of recordings to be read",
+        "without reflinks (ext4) .work/ and DVC's cache hold all: twice the disk",
+    ]
+    if canonical > 1e9:
+        lines.append(f"while the decoder is trained, {disk_text(canonical)} more on the disk")
+    return lines
+
+
+def text(corpus: CorpusSize, machine: Machine, rows: Sequence[Row], remarks: Sequence[str]) -> str:
     """The table for a terminal."""
     found = [HEADER, *cells(rows)]
     widths = [max(len(row[column]) for row in found) for column in range(len(HEADER))]
@@ -63,7 +78,7 @@ def text(corpus: CorpusSize, machine: Machine, rows: Sequence[Row], notes: Seque
         for row in found
     ]  # fmt: skip
     title = f"{corpus.title}: {corpus.clips:,} clips, {corpus.videos:,} videos, {corpus.speakers:,} speakers"
-    return "\n".join([title, f"on {machine_text(machine)}", *lines, *notes])
+    return "\n".join([title, f"on {machine_text(machine)}", *lines, *remarks])
 
 
 def markdown(estimates: Sequence[tuple[CorpusSize, Sequence[Row]]]) -> str:
