@@ -62,5 +62,5 @@ def test_what_is_not_counted_is_said():
     # 217,500 canonical faces of 200,704 bytes
     assert "44 GB more" in notes(CORPORA["avspeech"], load_params())[2]
     assert "the 1.0 TB of recordings" in notes(CORPORA["avspeech"], load_params())[0]
-    # five clips of 8.2 s at 32 kB a second and ten pictures of 15 kB
+    # five clips of 8.25 s at 32 kB a second and ten pictures of 15 kB
     assert "the 1.5 MB of recordings" in notes(VOX1.resized(5, 1, 1), load_params())[0]
