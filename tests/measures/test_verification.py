@@ -10,8 +10,8 @@ from sklearn import metrics
 
 from speech2face.measures.aligned import align
 from speech2face.measures.distances import distances
-from speech2face.measures.statistics import Bootstrap, Weights
-from speech2face.measures.verification import area_under_curve, equal_error_rate, roc_curve, trials
+from speech2face.measures.statistics import Bootstrap
+from speech2face.measures.verification import verify
 from tests.simulated import simulate
 
 
@@ -45,74 +45,70 @@ def case(request):
     return aligned, predicted, Bootstrap(aligned.clips["speaker_id"], 200, 0.95, 0)
 
 
-def test_area_is_scikit_learns(case):
-    aligned, predicted, bootstrap = case
-    pairs = trials(aligned, predicted, bootstrap)
-    ours = area_under_curve(pairs)(bootstrap.once)[0]
-    assert ours == pytest.approx(metrics.roc_auc_score(*pooled(aligned, predicted)), abs=1e-12)
+def resampled(bootstrap, resample):
+    """How often each row counts; resample 0 is that of no resampling."""
+    return bootstrap.drawn[resample][bootstrap.of_row].astype(int)
 
 
-def test_equal_error_rate_is_where_scikit_learns_curve_crosses(case):
-    aligned, predicted, bootstrap = case
-    pairs = trials(aligned, predicted, bootstrap)
-    ours = equal_error_rate(pairs)(bootstrap.once)[0]
-    false_positives, true_positives, _ = metrics.roc_curve(*pooled(aligned, predicted), drop_intermediate=False)
-    # along the curve's length, as a vertical piece has no single rate
+def crossing(labels, scores):
+    """The equal error rate by scikit-learn's curve; along its length, as a vertical piece has no single rate."""
+    false_positives, true_positives, _ = metrics.roc_curve(labels, scores, drop_intermediate=False)
     length = np.arange(len(false_positives))
-    excess = interp1d(length, false_positives - (1 - true_positives))
-    crossing = brentq(excess, 0, length[-1], xtol=1e-14)
-    assert ours == pytest.approx(float(interp1d(length, false_positives)(crossing)), abs=1e-9)
+    place = brentq(interp1d(length, false_positives - (1 - true_positives)), 0, length[-1], xtol=1e-14)
+    return float(interp1d(length, false_positives)(place))
 
 
-def test_weights_are_repetitions_of_a_speakers_clips(case):
+def test_area_and_equal_error_rate_of_every_resample_are_scikit_learns(case):
     aligned, predicted, bootstrap = case
-    pairs = trials(aligned, predicted, bootstrap)
-    counts = bootstrap.counts[:20]
-    found = area_under_curve(pairs)(Weights(counts, bootstrap.of_row))
-    for value, count in zip(found, counts, strict=True):
-        repeat = count[bootstrap.of_row].astype(int)
-        assert value == pytest.approx(metrics.roc_auc_score(*pooled(aligned, predicted, repeat)), abs=1e-12)
+    found = verify(aligned, predicted, bootstrap)
+    assert len(found.area_under_curve) == len(found.equal_error_rate) == 201
+    for resample in range(21):
+        labels, scores = pooled(aligned, predicted, resampled(bootstrap, resample))
+        assert found.area_under_curve[resample] == pytest.approx(metrics.roc_auc_score(labels, scores), abs=1e-12)
+        assert found.equal_error_rate[resample] == pytest.approx(crossing(labels, scores), abs=1e-9)
+
+
+def test_curve_is_scikit_learns(case):
+    aligned, predicted, bootstrap = case
+    found = verify(aligned, predicted, bootstrap)
+    ours = np.stack([found.false_positives, found.true_positives])
+    assert (np.diff(ours, axis=1) >= -1e-12).all()
+    assert np.allclose(ours[:, [0, -1]], [0, 1])
+    false_positives, true_positives, _ = metrics.roc_curve(*pooled(aligned, predicted), drop_intermediate=False)
+    # Both are followed along their length, as on a vertical piece no rate says where one is.
+    assert np.allclose(np.interp(false_positives + true_positives, ours.sum(0), ours[0]), false_positives, atol=1e-9)
 
 
 def test_corners_that_are_left_out_change_no_number(case, monkeypatch):
     aligned, predicted, bootstrap = case
-    whole = trials(aligned, predicted, bootstrap)
+    whole = verify(aligned, predicted, bootstrap)
     monkeypatch.setattr("speech2face.measures.verification.MOST_CORNERS", 9)
-    thinned = trials(aligned, predicted, bootstrap)
-    assert len(thinned.false) < len(whole.false)
-    assert np.array_equal(thinned.better, whole.better)
-    for weights in (bootstrap.once, Weights(bootstrap.counts, bootstrap.of_row)):
-        assert np.array_equal(equal_error_rate(thinned)(weights), equal_error_rate(whole)(weights))
-    of_whole, of_thinned = ({tuple(c) for c in np.stack(roc_curve(p, bootstrap.once), -1)[0]} for p in (whole, thinned))
-    assert of_thinned <= of_whole
+    thinned = verify(aligned, predicted, bootstrap)
+    assert np.array_equal(thinned.area_under_curve, whole.area_under_curve)
+    assert np.array_equal(thinned.equal_error_rate, whole.equal_error_rate)
+    of_whole, of_thinned = (
+        set(zip(found.false_positives, found.true_positives, strict=True)) for found in (whole, thinned)
+    )
+    assert of_thinned < of_whole
 
 
-def test_rate_in_every_resample_is_where_its_whole_curve_crosses(case):
+@pytest.mark.parametrize("name", ["PAIRS_AT_ONCE", "SPEAKERS_PER_BLOCK", "ROWS_PER_BLOCK"])
+def test_blocks_change_no_number(case, monkeypatch, name):
     aligned, predicted, bootstrap = case
-    pairs = trials(aligned, predicted, bootstrap)
-    weights = Weights(bootstrap.counts[:20], bootstrap.of_row)
-    for rate, false, true in zip(equal_error_rate(pairs)(weights), *roc_curve(pairs, weights), strict=True):
-        excess = false - (1 - true)
-        after = np.flatnonzero(excess >= 0)[0]
-        pieces = slice(after - 1, after + 1)
-        assert rate == pytest.approx(np.interp(0, excess[pieces], false[pieces]), abs=1e-12)
-
-
-def test_curve_rises_from_corner_to_corner(case):
-    aligned, predicted, bootstrap = case
-    pairs = trials(aligned, predicted, bootstrap)
-    for rates in roc_curve(pairs, Weights(bootstrap.counts[:5], bootstrap.of_row)):
-        assert (np.diff(rates, axis=1) >= -1e-12).all()
-        assert np.allclose(rates[:, [0, -1]], [0, 1])
+    groups = np.arange(len(aligned.speakers)) % 3
+    whole = verify(aligned, predicted, bootstrap, groups)
+    monkeypatch.setattr(f"speech2face.measures.verification.{name}", 1)
+    for one, other in zip(whole, verify(aligned, predicted, bootstrap, groups), strict=True):
+        assert np.allclose(one, other, rtol=0, atol=1e-12)
 
 
 def test_perfect_features_make_no_errors():
     inputs = simulate(60, quality="perfect")
     aligned = align(inputs)
     bootstrap = Bootstrap(aligned.clips["speaker_id"], 200, 0.95, 0)
-    pairs = trials(aligned, inputs.predicted["6 s"], bootstrap)
-    assert bootstrap.estimate(area_under_curve(pairs)) == {"value": 1, "low": 1, "high": 1}
-    assert bootstrap.estimate(equal_error_rate(pairs)) == {"value": 0, "low": 0, "high": 0}
+    found = verify(aligned, inputs.predicted["6 s"], bootstrap)
+    assert bootstrap.interval(found.area_under_curve) == {"value": 1, "low": 1, "high": 1}
+    assert bootstrap.interval(found.equal_error_rate) == {"value": 0, "low": 0, "high": 0}
 
 
 def test_impostors_of_the_own_group_only():
@@ -120,11 +116,27 @@ def test_impostors_of_the_own_group_only():
     aligned = align(inputs)
     predicted = inputs.predicted["6 s"]
     groups = np.arange(len(aligned.speakers)) % 2
-    bootstrap = Bootstrap(aligned.clips["speaker_id"], 200, 0.95, 0)
-    pairs = trials(aligned, predicted, bootstrap, groups)
     own = aligned.clips["speaker"].to_numpy()
-    scores = 1 - distances(*centred(aligned, predicted))
+    usable = own % 5 != 0
+    bootstrap = Bootstrap(aligned.clips["speaker_id"][usable], 200, 0.95, 0)
+    found = verify(aligned, predicted, bootstrap, groups, usable)
+    scores = np.round(1 - distances(*centred(aligned, predicted)), 12)
     labels = own[:, None] == np.arange(len(groups))
     kept = groups[own][:, None] == groups
-    ours = area_under_curve(pairs)(bootstrap.once)[0]
-    assert ours == pytest.approx(metrics.roc_auc_score(labels[kept], scores[kept]), abs=1e-12)
+    for resample in range(5):
+        repeat = np.zeros(len(own), int)
+        repeat[usable] = resampled(bootstrap, resample)
+        of_rows, of_labels, of_kept = (np.repeat(values, repeat, axis=0) for values in (scores, labels, kept))
+        expected = of_labels[of_kept], of_rows[of_kept]
+        assert found.area_under_curve[resample] == pytest.approx(metrics.roc_auc_score(*expected), abs=1e-12)
+        assert found.equal_error_rate[resample] == pytest.approx(crossing(*expected), abs=1e-9)
+
+
+def test_a_group_of_one_has_no_impostors_and_no_rates():
+    inputs = simulate(60, noise=4.0)
+    aligned = align(inputs)
+    bootstrap = Bootstrap(aligned.clips["speaker_id"], 200, 0.95, 0)
+    found = verify(aligned, inputs.predicted["6 s"], bootstrap, np.arange(len(aligned.speakers)))
+    assert np.isnan(found.area_under_curve).all()
+    assert np.isnan(found.equal_error_rate).all()
+    assert bootstrap.interval(found.area_under_curve) == {}

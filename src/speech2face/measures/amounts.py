@@ -10,7 +10,7 @@ from speech2face.measures.aligned import Aligned
 from speech2face.measures.scores import chance_scores
 from speech2face.measures.statistics import Bootstrap, mean
 from speech2face.measures.systems import System
-from speech2face.measures.views import Features, View, blocks, picked
+from speech2face.measures.views import Features, View, blocks, group_sums, picked
 
 MEASURES = ("recall_at_10_percent", "one_of_2")
 SPEAKER = "speaker"
@@ -40,9 +40,8 @@ def of_speakers(predicted: Features, speakers: pd.Series) -> View:
     codes = pd.factorize(speakers)[0]
     sums = np.zeros((codes.max() + 1, predicted.shape[1]))
     for rows in blocks(predicted):
-        order = np.argsort(codes[rows], kind="stable")
-        found, first = np.unique(codes[rows][order], return_index=True)
-        sums[found] += np.add.reduceat(predicted[rows][order].astype(np.float64), first)
+        found, group = np.unique(codes[rows], return_inverse=True)
+        sums[found] += group_sums(predicted[rows].astype(np.float64), group)
     return picked(sums / np.bincount(codes)[:, None], codes)
 
 

@@ -1,6 +1,6 @@
 """Distances between features: by the fastest way with a bound on its error, and pair by pair as exactly as double precision allows."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, get_args
@@ -11,8 +11,8 @@ import torch
 
 Metric = Literal["cosine", "l1", "l2"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
-DIMENSIONS_PER_BLOCK = 256
-ENTRIES_AT_ONCE = 1500  # whose largest numbers, of so many dimensions, fit into a processor's cache
+DIMENSIONS_PER_BLOCK = 64  # fewer are summed more exactly, so that fewer pairs are left unsettled, and take longer
+PAIRS_IN_CACHE = 32
 TINY = torch.finfo(torch.float64).tiny
 
 Floats = npt.NDArray[np.float64]
@@ -63,23 +63,19 @@ def check_finite(values: np.ndarray) -> None:
 
 
 class Side:
-    """Vectors [N, D] that are compared with others, in float64: `raw`, and the `unit` vectors of their differences from a `centre` [D]
-    (None for 0), whose lengths are `length` [N]; `raw_length`, [N]."""
+    """Vectors [N, D] that are compared with others, in float64: `raw`, and `moved`, their differences from a `centre` [D] (None for 0),
+    whose lengths are `length` [N] and directions `unit` [N, D]; `raw_length`, [N]."""
 
     def __init__(self, values: np.ndarray, centre: torch.Tensor | None) -> None:
         self.raw = torch.from_numpy(np.array(values, np.float64))
         self.centre = centre
-        moved = self.raw if centre is None else self.raw - centre
-        self.length = torch.linalg.vector_norm(moved, dim=1)
-        self.unit = moved / self.length.clamp(min=TINY)[:, None]
+        self.moved = self.raw if centre is None else self.raw - centre
+        self.length = torch.linalg.vector_norm(self.moved, dim=1)
+        self.unit = self.moved / self.length.clamp(min=TINY)[:, None]
 
     @cached_property
     def raw_length(self) -> torch.Tensor:
         return torch.linalg.vector_norm(self.raw, dim=1)
-
-    def moved(self, rows: torch.Tensor | slice) -> torch.Tensor:
-        """Differences of some of the rows from the centre."""
-        return self.raw[rows] if self.centre is None else self.raw[rows] - self.centre
 
 
 def paired(
@@ -87,12 +83,32 @@ def paired(
 ) -> torch.Tensor:
     """Distance [P] of the rows `first` [P] of one side from the rows `second` [P] of the other, the same whatever else is compared;
     `cosine` is of the differences from the centre if `centred`."""
-    if metric == "cosine":
-        if centred:
-            return 1 - (one.unit[first] * other.unit[second]).sum(1)
-        lengths = _inverse(one.raw_length)[first] * _inverse(other.raw_length)[second]
-        return 1 - (one.raw[first] * other.raw[second]).sum(1) * lengths
-    return torch.linalg.vector_norm(one.moved(first) - other.moved(second), {"l1": 1, "l2": 2}[metric], dim=1)
+    if metric != "cosine":
+        power = {"l1": 1, "l2": 2}[metric]
+        return _of_pairs(
+            lambda a, b: torch.linalg.vector_norm(a - b, power, dim=1), one.moved, other.moved, first, second
+        )
+    if centred:
+        return 1 - inner_products(one.unit, other.unit, first, second)
+    lengths = _inverse(one.raw_length)[first] * _inverse(other.raw_length)[second]
+    return 1 - inner_products(one.raw, other.raw, first, second) * lengths
+
+
+def inner_products(one: torch.Tensor, other: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Inner product [P] of the rows `first` [P] of one table [N, D] with the rows `second` [P] of the other [M, D]."""
+    return _of_pairs(lambda a, b: (a * b).sum(1), one, other, first, second)
+
+
+def _of_pairs(
+    function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    one: torch.Tensor,
+    other: torch.Tensor,
+    first: torch.Tensor,
+    second: torch.Tensor,
+) -> torch.Tensor:
+    """What a function of pairs of rows finds, [P], few at a time, which stay in the processor's cache."""
+    parts = zip(first.split(PAIRS_IN_CACHE), second.split(PAIRS_IN_CACHE), strict=True)
+    return torch.cat([function(one[some], other[others]) for some, others in parts])
 
 
 @dataclass(frozen=True)
@@ -100,7 +116,8 @@ class Estimates:
     """Distances between all rows of two sides by the fastest way, and bounds on their errors, beyond which they settle who is nearer.
 
     All but L1 come from one matrix product, L1 is summed in single precision over a few dimensions at a time. The bounds are those of
-    Higham 2002, section 3.1: a sum of n products or differences errs by at most n units in the last place of its terms' sum.
+    Higham 2002, section 3.1: a sum of n products or differences errs by at most n units in the last place of its terms' sum. So does L1,
+    and by the rounding of what is subtracted.
     """
 
     queries: Side
@@ -147,19 +164,14 @@ class Estimates:
         return matrix, error / torch.maximum(matrix, error.sqrt()).clamp(min=TINY)
 
     def _l1(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """|a - b| is 2 max(a, b) - a - b, and a sum of maxima is one pass less over the numbers."""
-        queries, entries = self.queries.moved(slice(None)), self.entries.moved(slice(None))
+        queries, entries = self.queries.moved, self.entries.moved
         scale = torch.maximum(queries.abs().max(), entries.abs().max()).clamp(min=TINY)
         asked, held = (queries / scale).float(), (entries / scale).float()  # single precision must not overflow
         matrix = torch.zeros(len(asked), len(held), dtype=torch.float64)
-        num_rows = max(1, ENTRIES_AT_ONCE // len(held))
         for part in _parts(asked.shape[1]):
-            some, all_of_them = asked[:, None, part], held[:, part].contiguous()
-            for sums, rows in zip(matrix.split(num_rows), some.split(num_rows), strict=True):
-                sums += torch.maximum(rows, all_of_them).sum(2)
-        matrix = 2 * matrix - asked.double().sum(1)[:, None] - held.double().sum(1)
-        sizes = asked.double().abs().sum(1)[:, None] + held.double().abs().sum(1)
-        error = 2 * _unit_roundoff(torch.float32) * (DIMENSIONS_PER_BLOCK + 2) * sizes
+            matrix += torch.cdist(asked[:, part].contiguous(), held[:, part].contiguous(), p=1.0)
+        sizes = asked.abs().sum(1, dtype=torch.float64)[:, None] + held.abs().sum(1, dtype=torch.float64)
+        error = _unit_roundoff(torch.float32) * (2 * sizes + (DIMENSIONS_PER_BLOCK + 4) * matrix)
         return scale * matrix, scale * (error + queries.shape[1] * torch.finfo(torch.float32).tiny)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from speech2face.corpus.ids import speaker_of
-from speech2face.measures import verification
 from speech2face.measures.aligned import Aligned
 from speech2face.measures.distances import Metric
 from speech2face.measures.hubs import measure_hubs
@@ -21,6 +20,7 @@ from speech2face.measures.ranking import (
 from speech2face.measures.retrieval import Order, Ranks
 from speech2face.measures.statistics import Bootstrap, resample_speakers
 from speech2face.measures.systems import System
+from speech2face.measures.verification import Verified, verify
 from speech2face.pipeline.params import Evaluation
 
 HELD_EQUAL = (("sex",), ("sex", "nationality"))
@@ -33,11 +33,11 @@ GALLERIES = ("speaker_mean", "speaker_mean_raw_cosine", "speaker_mean_l1", "spea
 @dataclass(frozen=True)
 class Galleries:
     """results: `retrieval`, `matching` and `verification`, each by gallery, and `hubs`, by the gallery's name in `retrieval`; ranks,
-    trials: those of the gallery of all test speakers."""
+    verified: those of the gallery of all test speakers."""
 
     results: dict[str, dict[str, Any]]
     ranks: Ranks
-    trials: verification.Trials
+    verified: Verified
 
 
 def measure_galleries(
@@ -53,7 +53,7 @@ def measure_galleries(
     within = {name: within_groups(aligned, groups) for name, groups in of_groups.items()}
     orders = [Order(metric) for metric in DISTANCES] + [order for order, _ in within.values()]
     found = system.compare(*orders)
-    ranks, trials = found[0].ranks, verification.trials(aligned, predicted, over_rows)
+    ranks, among_all = found[0].ranks, verify(aligned, predicted, over_rows)
     retrieval = {name: summarise_ranks(c.ranks, over_rows) for name, c in zip(GALLERIES, found, strict=False)}
     hubs = {
         name: measure_hubs(c.nearest, len(aligned.speakers), over_rows)
@@ -64,7 +64,7 @@ def measure_galleries(
         if usable.any():
             retrieval[name] = summarise_ranks(of_videos, resample_speakers(aligned.clips, settings, seed, usable))
     matching = {"all": summarise_matching(ranks, over_rows)}
-    verified = {"all": _verify(trials, over_rows)}
+    verified = {"all": _summarise(among_all, over_rows)}
     for (label, (_, usable)), compared in zip(within.items(), found[len(GALLERIES) :], strict=True):
         if usable.any():
             over_usable = resample_speakers(aligned.clips, settings, seed, usable)
@@ -72,19 +72,16 @@ def measure_galleries(
             retrieval[label] = summarise_ranks(of_usable, over_usable)
             matching[label] = summarise_matching(of_usable, over_usable)
             codes = pd.factorize(of_groups[label])[0]
-            verified[label] = _verify(verification.trials(aligned, predicted, over_usable, codes, usable), over_usable)
+            verified[label] = _summarise(verify(aligned, predicted, over_usable, codes, usable), over_usable)
     if small := summarise_small_galleries(ranks, over_rows):
         retrieval["galleries_of_100"] = small
     results = {"retrieval": retrieval, "matching": matching, "verification": verified, "hubs": hubs}
-    return Galleries(results, ranks, trials)
+    return Galleries(results, ranks, among_all)
 
 
-def _verify(trials: verification.Trials, bootstrap: Bootstrap) -> dict[str, Any]:
-    measures = {
-        "area_under_curve": verification.area_under_curve(trials),
-        "equal_error_rate": verification.equal_error_rate(trials),
-    }
-    estimates = {name: bootstrap.estimate(statistic) for name, statistic in measures.items()}
+def _summarise(found: Verified, bootstrap: Bootstrap) -> dict[str, Any]:
+    values = {"area_under_curve": found.area_under_curve, "equal_error_rate": found.equal_error_rate}
+    estimates = {name: bootstrap.interval(of_resamples) for name, of_resamples in values.items()}
     return {name: value | {"chance": 0.5} for name, value in estimates.items() if value}
 
 

@@ -28,9 +28,9 @@ from speech2face.measures.opinions import summarise_opinions
 from speech2face.measures.retrieval import Ranks
 from speech2face.measures.scores import fraction_of_knowable, groups_of, score_groups, score_systems
 from speech2face.measures.similarity import summarise
-from speech2face.measures.statistics import Bootstrap, resample_speakers, rounded
+from speech2face.measures.statistics import resample_speakers, rounded
 from speech2face.measures.systems import System
-from speech2face.measures.verification import Trials
+from speech2face.measures.verification import Verified
 from speech2face.measures.views import Features, View
 from speech2face.pipeline.params import Evaluation
 
@@ -41,8 +41,7 @@ class Measured:
 
     results: nested, floats of 6 significant digits, `headline` first; true: features [N, D] of the test rows' faces; systems: predictions
     of them by name, `voice` first, then the baselines; attributes: with their probes, controls among them; ranks: those of the voices'
-    matches among the test speakers; decoded: features [N, D] of decoded faces by source; trials, over_rows: pairs and resamples of the
-    test rows.
+    matches among the test speakers; decoded: features [N, D] of decoded faces by source; verified: among all test speakers.
     """
 
     results: dict[str, Any]
@@ -51,8 +50,7 @@ class Measured:
     attributes: list[Attribute]
     ranks: Ranks
     decoded: dict[str, np.ndarray]
-    trials: Trials
-    over_rows: Bootstrap
+    verified: Verified
 
 
 def measure(inputs: Inputs, aligned: Aligned, settings: Evaluation, seed: int) -> Measured:
@@ -100,7 +98,7 @@ def measure(inputs: Inputs, aligned: Aligned, settings: Evaluation, seed: int) -
         results["fraction_of_knowable"] = fraction_of_knowable(aligned, systems, known, settings, seed)
     results |= _of_decoded(inputs, aligned, voice, decoded, settings, seed)
     results = rounded({"headline": headline(results), **results})
-    return Measured(results, aligned.true, systems, fitted, galleries.ranks, embedded, galleries.trials, over_rows)
+    return Measured(results, aligned.true, systems, fitted, galleries.ranks, embedded, galleries.verified)
 
 
 def _counts(inputs: Inputs, aligned: Aligned) -> dict[str, int]:

@@ -12,7 +12,6 @@ from speech2face.measures.distances import Estimates, Metric, Side, check_finite
 from speech2face.measures.views import Features, View, distinct, map_blocks
 
 ENTRIES_PER_BLOCK = 2048
-PAIRS_PER_BLOCK = 512
 TIE = 1e-12  # relative: differences below it are rounding, so the entries are as near as each other
 
 Floats = npt.NDArray[np.float64]
@@ -152,8 +151,8 @@ class _Block:
         matrix, error = (values[self._row_of] for values in self._estimates.of(metric, centred))
         least, nearest = matrix.min(1)
         unsure = ((matrix - limit).abs() <= error + tolerance) & others
-        for first, second in ((pairs.T) for pairs in (unsure & (error > 0)).nonzero().split(PAIRS_PER_BLOCK)):
-            matrix[first, second] = paired(self._asked, self._held, self._rows[first], second, metric, centred)
+        first, second = (unsure & (error > 0)).nonzero(as_tuple=True)
+        matrix[first, second] = paired(self._asked, self._held, self._rows[first], second, metric, centred)
         nearer = matrix < limit - tolerance
         return _Settled(nearer, (matrix <= limit + tolerance) & unsure & ~nearer, nearest.numpy(), least.numpy())
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from speech2face.measures.statistics import Floats
-from speech2face.measures.views import Features
+from speech2face.measures.views import Features, group_sums
 from speech2face.pipeline import machine
 
 ROWS_PER_BLOCK = 2048
@@ -89,9 +89,9 @@ def _add_up(shown: Features, true: Features, same: npt.NDArray[np.int64], rows: 
     ordered = rows[np.argsort(same[rows], kind="stable")]
     for start in range(0, len(ordered), ROWS_PER_BLOCK):
         block = ordered[start : start + ROWS_PER_BLOCK]
-        x, first = shown[block], np.flatnonzero(np.diff(same[block], prepend=same[block[0]] - 1))
-        y, counts = true[block[first]].astype(np.float64), np.diff(first, append=len(block)).astype(np.float64)
-        terms = (x.sum(0), counts @ y, x.T @ x, np.add.reduceat(x, first).T @ y, counts @ y**2)
+        x, (first, group) = shown[block], np.unique(same[block], return_index=True, return_inverse=True)[1:]
+        y, counts = true[block[first]].astype(np.float64), np.bincount(group).astype(np.float64)
+        terms = (x.sum(0), counts @ y, x.T @ x, group_sums(x, group).T @ y, counts @ y**2)
         for total, term in zip(sums[1:], terms, strict=True):
             total += term
     return sums

@@ -54,7 +54,8 @@ Statistic = Callable[[Weights], Floats]
 class Bootstrap:
     """Resamples of whole speakers, because a speaker's clips resemble each other and are no independent samples.
 
-    speakers: the speaker of each row [N]. confidence: of the intervals, for example 0.95.
+    speakers: the speaker of each row [N]. confidence: of the intervals, for example 0.95. Of the object: drawn, float64 [1 + R, S], how
+    often each speaker counts, once without resampling and then in each resample.
     """
 
     def __init__(self, speakers: npt.ArrayLike, resamples: int, confidence: float, seed: int) -> None:
@@ -62,8 +63,9 @@ class Bootstrap:
         if not len(names):
             raise ValueError("no rows to resample; the test speakers have no clip with a face")
         rng = np.random.default_rng([seed, 1])
-        self.counts = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), resamples).astype(np.float64)
-        self.once = Weights(np.ones((1, len(names))), self.of_row)
+        self.drawn = np.ones((1 + resamples, len(names)))
+        self.drawn[1:] = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), resamples)
+        self.once, self.counts = Weights(self.drawn[:1], self.of_row), self.drawn[1:]
         self.tails = [(1 - confidence) / 2, (1 + confidence) / 2]
 
     def draws(self, statistic: Statistic) -> Floats:
@@ -73,10 +75,14 @@ class Bootstrap:
         return np.concatenate([statistic(Weights(counts, self.of_row)) for counts in blocks])
 
     def estimate(self, statistic: Statistic) -> dict[str, float]:
-        """`value`, and `low` and `high` of its percentile interval; empty where the statistic is undefined, or in more than
-        `MOST_UNDEFINED` of the resamples, whose interval would be that of the luckier ones."""
-        value = float(statistic(self.once)[0])
-        draws = self.draws(statistic)
+        """The `interval` of a statistic."""
+        return self.interval(np.concatenate([statistic(self.once), self.draws(statistic)]))
+
+    def interval(self, values: Floats) -> dict[str, float]:
+        """`value`, and `low` and `high` of its percentile interval, from a statistic's values [1 + R] without resampling and in each
+        resample; empty where it is undefined, or in more than `MOST_UNDEFINED` of the resamples, whose interval would be that of the
+        luckier ones."""
+        value, draws = float(values[0]), values[1:]
         if not np.isfinite(value) or np.isnan(draws).mean() > MOST_UNDEFINED:
             return {}
         low, high = np.nanquantile(draws, self.tails)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
 
 from speech2face.pipeline import machine
 
@@ -75,6 +76,13 @@ def map_blocks(function: Callable[[slice], Found], features: Features) -> list[F
         return pool.map(function, parts, chunksize=1)
 
 
+def group_sums(features: np.ndarray, group: npt.NDArray[np.int64]) -> np.ndarray:
+    """Sums [g, D], from the first to the last, over the features [n, D] of each group; group: of each row, int [n], from 0."""
+    each = np.arange(len(group))
+    sums: np.ndarray = csr_array((np.ones(len(group), features.dtype), (group, each))) @ features
+    return sums
+
+
 def group_means(features: Features, group: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     """Means float64 [g, D] over the features of each group, of some groups after the other; group: of each row, int [N], from 0."""
     order, counts = np.argsort(group, kind="stable"), np.bincount(group)
@@ -83,7 +91,7 @@ def group_means(features: Features, group: np.ndarray) -> Iterator[tuple[slice, 
     while first < len(counts):
         start = ends[first] - counts[first]
         last = max(first + 1, int(np.searchsorted(ends, start + ROWS_PER_BLOCK, "right")))
-        block = features[order[start : ends[last - 1]]].astype(np.float64)
-        sums = np.add.reduceat(block, ends[first:last] - counts[first:last] - start)
+        rows = order[start : ends[last - 1]]
+        sums = group_sums(features[rows].astype(np.float64), group[rows] - first)
         yield slice(first, last), sums / counts[first:last, None]
         first = last
