@@ -93,9 +93,9 @@ def test_memory_grows_with_what_is_held_and_with_workers():
     rows, more = predicted(), predicted(Machine(8, 0))
     assert rows["segment_audio"].memory_mib == pytest.approx(500 + CLIP_BYTES["segment_audio"] * 10_000 / MIB)
     assert more["segment_audio"].memory_mib == pytest.approx(4 * rows["segment_audio"].memory_mib)
-    videos, pairs = 4 * 128 * 2_000, 8 * 250**2
+    videos, draws_and_faces = 4 * 128 * 2_000, 8 * (2 * 2_000 + 3 * 128) * 250
     held = CLIP_BYTES["evaluate"] * 10_000 + FILE_BYTES * 11 * 10_000
-    assert rows["evaluate"].memory_mib == pytest.approx(500 + (held + videos + pairs) / MIB)
+    assert rows["evaluate"].memory_mib == pytest.approx(500 + (held + videos + draws_and_faces) / MIB)
     assert more["evaluate"].memory_mib == rows["evaluate"].memory_mib
 
 

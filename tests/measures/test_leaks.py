@@ -76,7 +76,9 @@ def test_a_test_speaker_under_another_name_in_training_is_found_by_face():
     assert "id00000" in found["names"]
 
 
-def test_other_photographs_of_a_test_speaker_are_found_as_a_look_alike():
+@pytest.mark.parametrize("compared", [8, 2])
+def test_other_photographs_of_a_test_speaker_are_found_as_a_look_alike(compared, monkeypatch):
+    monkeypatch.setattr("speech2face.measures.leaks.VIDEOS_OF_A_SPEAKER", compared)
     inputs = simulate(videos=4, dim=64, turn=0.2)
     # half of the first speaker's videos go to the training speakers, under another name
     found = find(add_training_speaker(without_faces(inputs, (2, 3)), inputs.faces.features[2:4]))

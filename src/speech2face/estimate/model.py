@@ -46,6 +46,9 @@ CLIP_BYTES = {
 a place in the plan; the pair of a voice and a face; in the evaluation descriptions of the voice, twice, and its row."""
 FILE_BYTES = 260
 """Of the evaluation, for each file of a clip: path and digest, in the manifest and in the search for leaks."""
+DRAWS_HELD, FACES_HELD = 2, 3
+"""Of the evaluation, for each test speaker: how often it is drawn in each resample, of all speakers and of those of whom an attribute is
+known; its face, as it is, from the mean face, and by groups."""
 CANONICAL_BYTES = 4_000
 """Memory of the search for neighbours, for each face (`training.morphs`)."""
 CANONICAL_FILE_BYTES = 4 * 224 * 224
@@ -223,5 +226,6 @@ def memory_growth(stage: str, params: Params, counts: Mapping[str, float]) -> fl
     if stage == "train_encoder":
         return grown + videos
     if stage == "evaluate":
-        return grown + videos + FILE_BYTES * counts["files_of_clips"] + 8 * counts["test_speakers"] ** 2
+        of_speaker = 8 * (DRAWS_HELD * params.evaluation.resamples + FACES_HELD * feature_dim(params.features))
+        return grown + videos + FILE_BYTES * counts["files_of_clips"] + of_speaker * counts["test_speakers"]
     return grown

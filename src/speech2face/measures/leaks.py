@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy.spatial import cKDTree
 
@@ -15,6 +16,7 @@ from speech2face.measures.views import Features, map_blocks, picked
 
 OTHERS_PER_BLOCK = 8192
 MOST_VIDEOS = 4096  # of training speakers, from which the usual distances are taken
+VIDEOS_OF_A_SPEAKER = 8  # that are compared with those of others; the time grows with its square
 MARGIN = 0.2  # of the distance from a training speaker to the nearest other; by chance few test speakers come as near
 SAME = 1e-9  # cosine distance of features that come from one picture
 DIRECTIONS = 8  # in which faces that come from one picture are looked for
@@ -27,7 +29,8 @@ def find_leaks(inputs: Inputs, aligned: Aligned) -> dict[str, Any]:
     shared_files: test clips with a file that is also one of another split; identical_faces: test videos of which one face or more
     has the feature of another split's face; look_alikes: test speakers who are perhaps one person with a speaker of another split
     under two names, nearer than a fifth of what the median training speaker is from the nearest other, and nearer than the
-    median speaker's first two videos are; None where the training speakers have one video each, which give no such distance.
+    median speaker's first two videos are, as far as the first `VIDEOS_OF_A_SPEAKER` of each tell; None where the training
+    speakers have one video each, which give no such distance.
     Speakers without a face count as in no split. Faces are compared by the cosine of their features' differences from the mean
     training face, videos by their mean features.
     """
@@ -96,7 +99,8 @@ def _look_alikes(aligned: Aligned) -> list[str] | None:
     split = np.array(aligned.video_splits)
     names = np.array([speaker_of(video) for video in aligned.videos])
     owners = np.unique(names, return_inverse=True)[1]
-    train = np.flatnonzero(split == "train")[:MOST_VIDEOS]
+    is_compared = pd.Series(owners).groupby(owners).cumcount().to_numpy() < VIDEOS_OF_A_SPEAKER
+    train = np.flatnonzero((split == "train") & is_compared)[:MOST_VIDEOS]
     within = _within(aligned, train, owners)
     to_others = _nearest(aligned, train, train, owners)
     of_speaker = [to_others[owners[train] == owner].min() for owner in np.unique(owners[train])]
@@ -104,7 +108,7 @@ def _look_alikes(aligned: Aligned) -> list[str] | None:
     between = float(np.median(of_speaker)) if of_speaker else np.inf
     if not within or not 0 < between < np.inf:
         return None
-    test, rest = np.flatnonzero(split == "test"), np.flatnonzero(split != "test")
+    test, rest = (np.flatnonzero(((split == "test") == is_test) & is_compared) for is_test in (True, False))
     nearest = _nearest(aligned, test, rest, owners)
     return sorted(set(names[test][nearest < min(MARGIN * between, within)].tolist()))
 

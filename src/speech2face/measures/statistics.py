@@ -7,6 +7,7 @@ interval.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -62,9 +63,7 @@ class Bootstrap:
         self.of_row, names = pd.factorize(np.asarray(speakers), sort=True)
         if not len(names):
             raise ValueError("no rows to resample; the test speakers have no clip with a face")
-        rng = np.random.default_rng([seed, 1])
-        self.drawn = np.ones((1 + resamples, len(names)))
-        self.drawn[1:] = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), resamples)
+        self.drawn = _draw(len(names), resamples, seed)
         self.once, self.counts = Weights(self.drawn[:1], self.of_row), self.drawn[1:]
         self.tails = [(1 - confidence) / 2, (1 + confidence) / 2]
 
@@ -87,6 +86,15 @@ class Bootstrap:
             return {}
         low, high = np.nanquantile(draws, self.tails)
         return {"value": value, "low": float(low), "high": float(high)}
+
+
+@lru_cache(maxsize=4)
+def _draw(num_speakers: int, resamples: int, seed: int) -> Floats:
+    """Those of `Bootstrap`. They are kept, because many measures are of the same speakers, and of many speakers they are gigabytes."""
+    drawn = np.ones((1 + resamples, num_speakers))
+    rng = np.random.default_rng([seed, 1])
+    drawn[1:] = rng.multinomial(num_speakers, np.full(num_speakers, 1 / num_speakers), resamples)
+    return drawn
 
 
 def resample_speakers(

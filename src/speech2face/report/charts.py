@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 INK, MUTED = "#1b1f24", "#8a9099"
@@ -90,8 +91,7 @@ def embedding_map(true: np.ndarray, voices: np.ndarray, group: Sequence[str]) ->
     for colour, name in zip(COLOURS * len(group), sorted(set(group)), strict=False):
         rows = np.array([entry == name for entry in group])
         joined = np.stack([true[rows], voices[rows]], axis=1)
-        for pair in joined:
-            axes.plot(*pair.T, color=colour, linewidth=0.5, alpha=0.4)
+        axes.add_collection(LineCollection(list(joined), colors=colour, linewidths=0.5, alpha=0.4))
         axes.scatter(true[rows, 0], true[rows, 1], s=26, color=colour, label=_literal(f"{name}: face"))
         axes.scatter(
             voices[rows, 0],
@@ -102,7 +102,7 @@ def embedding_map(true: np.ndarray, voices: np.ndarray, group: Sequence[str]) ->
             label=_literal(f"{name}: voice"),
         )
     axes.set(xlabel="first principal component", ylabel="second principal component")
-    axes.legend(frameon=False, fontsize=8)
+    figure.legend(frameon=False, fontsize=8, loc="outside upper left", ncols=2)
     return _svg(figure)
 
 
