@@ -130,11 +130,8 @@ class _Pairs:
         groups = np.zeros(len(aligned.gallery), np.int64) if groups is None else groups
         self._gallery, (place, first, last) = _by_group(aligned, groups)
         by_speaker = np.argsort(bootstrap.of_row, kind="stable")
-        self._rows, self._speaker, self._clips = (
-            rows[by_speaker],
-            bootstrap.of_row[by_speaker],
-            np.bincount(bootstrap.of_row),
-        )
+        self._rows, self._speaker = rows[by_speaker], bootstrap.of_row[by_speaker]
+        self._clips = np.bincount(bootstrap.of_row)
         self._ends = np.cumsum(self._clips)
         own = aligned.clips["speaker"].to_numpy()[self._rows[self._ends - 1]]
         self._place, self._first, self._last = place[own], first[own], last[own]
