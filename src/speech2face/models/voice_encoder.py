@@ -67,6 +67,16 @@ OUT_BINS = out_size(NUM_BINS, pooled=False)
 """57: positions along frequency that conv9 leaves."""
 
 
+class _Convolution(nn.Conv2d):
+    """Reads no column that its stride leaves unread, where that leaves one position: in bfloat16, on processors with AMX, oneDNN 3.12
+    takes what lies in memory behind a row, which is often NaN."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        if features.dtype == torch.bfloat16 and features.shape[3] == KERNEL + 1 and self.stride[1] > 1:
+            features = features[..., :KERNEL]
+        return super().forward(features)
+
+
 class VoiceEncoder(nn.Module):
     """Spectrogram to face feature (Oh et al. 2019, table 1).
 
@@ -95,7 +105,7 @@ class VoiceEncoder(nn.Module):
             channels = multiple * base_channels
             if pool:
                 layers[f"pool{number}"] = nn.MaxPool2d((1, 2))  # [frequency, time]
-            layers[f"conv{number}"] = nn.Conv2d(in_channels, channels, KERNEL, stride)
+            layers[f"conv{number}"] = _Convolution(in_channels, channels, KERNEL, stride)
             if number < len(LAYERS):
                 layers[f"relu{number}"] = nn.ReLU(inplace=True)  # a convolution's output is not needed for its gradient
                 layers[f"norm{number}"] = nn.BatchNorm2d(channels)
@@ -125,11 +135,7 @@ class VoiceEncoder(nn.Module):
             ValueError: as `forward`.
         """
         _check_spectrogram(spectrogram)
-        before = self.convolutions[:-1](spectrogram)
-        if before.dtype == torch.bfloat16 and before.shape[3] == KERNEL + 1:
-            # The stride leaves the last column unread, but oneDNN 3.12 takes what lies in memory behind it: NaN, on processors with AMX.
-            before = before[..., :KERNEL]
-        return self.convolutions[-1](before)
+        return self.convolutions(spectrogram)
 
 
 def _check_spectrogram(spectrogram: Tensor) -> None:
