@@ -38,7 +38,7 @@ def curves(lines: Mapping[str, tuple[np.ndarray, np.ndarray]], x_label: str, y_l
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
     axes.set(xlabel=_literal(x_label), ylabel=_literal(y_label), ylim=(0, 1.02))
-    figure.legend(frameon=False, loc="outside upper left", ncols=3)
+    figure.legend(frameon=False, loc="outside upper left", ncols=2)  # three would not fit the longest names
     return _svg(figure)
 
 
