@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from speech2face.measures.statistics import Bootstrap, Statistic, accuracy, mean, pearson
+from speech2face.measures.views import group_sums
 
 SEXES = ("f", "m")  # the two that the models distinguish, as manifests name them
 
@@ -67,8 +68,7 @@ def _between_speakers(first: np.ndarray, second: np.ndarray, speakers: np.ndarra
     By sums over each speaker's rows: the sum over all pairs of rows is the product of the sums.
     """
     clips = np.bincount(speakers)
-    order, starts = np.argsort(speakers, kind="stable"), np.cumsum(clips) - clips
-    sums = [np.add.reduceat(values[order].astype(np.float64), starts) for values in (first, second)]
+    sums = [group_sums(values.astype(np.float64), speakers) for values in (first, second)]
     pairs = clips.sum() ** 2 - (clips**2).sum()
     within = (sums[0] * sums[1]).sum()
     return float((sums[0].sum(0) @ sums[1].sum(0) - within) / pairs) if pairs else None

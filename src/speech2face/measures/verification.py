@@ -12,7 +12,7 @@ import torch
 from speech2face.measures.aligned import Aligned
 from speech2face.measures.distances import inner_products, unit
 from speech2face.measures.statistics import Bootstrap, Floats
-from speech2face.measures.views import ROWS_PER_BLOCK, Features
+from speech2face.measures.views import ROWS_PER_BLOCK, Features, map_blocks
 from speech2face.pipeline import machine
 
 Ints = npt.NDArray[np.int64]
@@ -137,9 +137,7 @@ class _Pairs:
         self._place, self._first, self._last = place[own], first[own], last[own]
         self.genuine = bootstrap.drawn @ self._clips
         self.impostors = bootstrap.drawn @ (self._clips * (self._last - self._first - 1))
-        with machine.threads() as pool:
-            blocks = [range(len(rows))[start : start + ROWS_PER_BLOCK] for start in range(0, len(rows), ROWS_PER_BLOCK)]
-            similarity = np.concatenate(pool.map(self._genuine, blocks, chunksize=1))
+        similarity = np.concatenate(map_blocks(self._genuine, rows))
         levels, self._level = np.unique(-similarity, return_inverse=True)
         self._levels = -levels
         self.num_corners = 2 * len(levels) + 2
@@ -206,13 +204,13 @@ class _Pairs:
                 others = np.delete(of_speaker, self._place[speaker] - faces.start, axis=1)
                 yield np.sort(np.round(others, ROUNDING_DIGITS), axis=None)
 
-    def _genuine(self, rows: range) -> Floats:
+    def _genuine(self, rows: slice) -> Floats:
         """Similarity of some rows with their own speakers' faces."""
         faces = torch.from_numpy(self._place[self._speaker[rows]])
-        found = inner_products(self._queries(np.asarray(rows)), self._gallery, torch.arange(len(rows)), faces)
+        found = inner_products(self._queries(rows), self._gallery, torch.arange(len(faces)), faces)
         return np.round(found.numpy(), ROUNDING_DIGITS)
 
-    def _queries(self, rows: Ints) -> torch.Tensor:
+    def _queries(self, rows: Ints | slice) -> torch.Tensor:
         features = self._predicted[self._rows[rows]].astype(np.float64)
         features -= self._aligned.training_mean
         return unit(torch.from_numpy(features))
